@@ -1,0 +1,50 @@
+# Every target sets up what it needs: a venv in .venv, with what pyproject.toml names.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-kernel kind-table check serve bench clean
+
+demo: $(VENV)/.runtime  ## the main job, on a process of its own making
+	$(BIN)/farpeek demo
+
+test: $(VENV)/.dev  ## everything: style, types, all tests, and again under a kernel with the flags
+	.ci/check
+	@if [ -n "$$FARPEEK_TEST_KERNEL" ]; then $(MAKE) test-kernel; else \
+	  echo "Left out: the tests under a kernel with PROCESS_VM_PIDFD and PROCESS_VM_NOWAIT," \
+	    "for FARPEEK_TEST_KERNEL names none (docs/testing.md says how to get one)."; fi
+
+test-kernel: $(VENV)/.dev  ## tests of the service under the kernel that FARPEEK_TEST_KERNEL names
+	cd tests && ../$(BIN)/python -m support.build
+	tests/kernel/run $(BIN)/pytest --color=no -p no:cacheprovider tests/service -m "not slow"
+
+kind-table: $(VENV)/.dev  ## measures the table of docs/nowait.md, here and under that kernel
+	mkdir -p build
+	cd tests && ../$(BIN)/python -m support.build && ../$(BIN)/python -m support.kind_table measure >../build/here
+	tests/kernel/run env PYTHONPATH=tests $(BIN)/python -m support.kind_table measure >build/there
+	cd tests && ../$(BIN)/python -m support.kind_table write ../build/here ../build/there
+
+check: $(VENV)/.dev  ## the quick part of it
+	.ci/check -m "not slow"
+
+serve: $(VENV)/.runtime  ## the service, on the default socket
+	$(BIN)/farpeek serve
+
+bench: $(VENV)/.dev  ## figures, as ratios measured side by side
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/targets/bin
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "farpeek needs Python 3.11"'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/.runtime
