@@ -1,0 +1,160 @@
+"""Pages that are not in the page table: what they would read as, found out without any I/O.
+
+What a page fault would do depends on the mapping:
+
+- anonymous memory that was never touched reads as zeros, unless a userfaultfd handler has to
+  provide it;
+- a page of a file on a local filesystem, or of shared memory, may be in the page cache, and is
+  taken from there without touching the target's page table;
+- anything else (FUSE, NFS) could wait for a server without bound: it counts as not resident, and
+  its file is not even looked at.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from farpeek import files, gates
+from farpeek.cache import CachedFile
+from farpeek.maps import cut
+from farpeek.model import GapReason
+from farpeek.regions import Hole
+from farpeek.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from farpeek.access.naming import Naming
+    from farpeek.maps import AddressMap, Mapping
+
+_PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
+
+
+@dataclass(slots=True)
+class Findings:
+    """What became of places that were not present, each list in the order of the addresses.
+
+    What is in no list reads as zeros, and so does a hole that lies within content.
+    """
+
+    holes: list[Hole] = field(default_factory=list[Hole])
+    # where a fault needs no I/O
+    readable: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    # addresses, and the bytes there
+    content: list[tuple[int, bytearray]] = field(default_factory=list[tuple[int, bytearray]])
+
+
+class AbsentPages:
+    """Sorts places that have no present page. One object for one read of one process."""
+
+    def __init__(
+        self,
+        naming: Naming,
+        open_map: Callable[[str], AbstractContextManager[AddressMap]],
+    ) -> None:
+        self._proc = naming.proc
+        self._pid = naming.process.pid
+        self._open_map = open_map
+        self._files: dict[tuple[tuple[int, int], int], CachedFile | None] = {}
+        self._handled: dict[int, bool] = {}  # start of a mapping -> a userfaultfd handler has it
+        self.findings = Findings()
+
+    def sort(self, places: Sequence[PageRun]) -> Findings:
+        """Find out about ``places``. Raises AccessDenied; OSError once the process is gone."""
+        try:
+            with self._open_map(self._proc) as address_map:
+                for place in places:
+                    span = (place.start, place.end)
+                    for start, end, mapping in cut(address_map, [span]):
+                        self._sort_one(mapping, PageRun(start, end, place.categories))
+        finally:
+            for file in self._files.values():
+                if file is not None:
+                    file.close()
+        return self.findings
+
+    def _sort_one(self, mapping: Mapping | None, place: PageRun) -> None:
+        if mapping is None:
+            self._hole(place.start, place.end, GapReason.UNMAPPED)
+        elif not mapping.readable or place.categories & PAGE_IS_GUARD:
+            self._hole(place.start, place.end, GapReason.NO_ACCESS)
+        elif place.categories & PAGE_IS_SWAPPED:
+            self._hole(place.start, place.end, GapReason.NOT_RESIDENT)
+        elif mapping.inode:
+            self._sort_file(mapping, place.start, place.end)
+        elif mapping.path.startswith(b"[") and not mapping.path.startswith(_PLAIN_NAMES):
+            self.findings.readable.append((place.start, place.end))  # [vdso] and its like
+        elif self._is_handled(mapping, place.start):
+            self._hole(place.start, place.end, GapReason.NOT_RESIDENT)
+
+    def _is_handled(self, mapping: Mapping, address: int) -> bool:
+        """Whether missing pages of this mapping wait for a userfaultfd handler.
+
+        A handler has whole mappings. /proc/PID/mem does not wait for it, but fails with EIO at
+        once. Only ever asked of memory that no server stands behind: on FUSE the same read hangs,
+        and no signal ends it.
+        """
+        if mapping.start not in self._handled:
+            self._handled[mapping.start] = self._fails_with_eio(address)
+        return self._handled[mapping.start]
+
+    def _fails_with_eio(self, address: int) -> bool:
+        try:
+            memory = os.open(f"{self._proc}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise gates.find(self._pid) from error
+        try:
+            os.pread(memory, 1, address)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return True
+            raise
+        finally:
+            os.close(memory)
+        return False
+
+    def _sort_file(self, mapping: Mapping, start: int, end: int) -> None:
+        file = self._file(mapping)
+        size = file.size if file else self._size(mapping)
+        if size is None:
+            self._hole(start, end, GapReason.NOT_RESIDENT)
+            return
+        file_end = mapping.end_of_file(size)
+        if start < file_end and file is None:
+            self._hole(start, min(end, file_end), GapReason.NOT_RESIDENT)
+        elif start < file_end and file is not None:
+            self._take(file, mapping, start, min(end, file_end))
+        if file_end < end:
+            self._hole(max(start, file_end), end, GapReason.BEYOND_FILE)
+
+    def _take(self, file: CachedFile, mapping: Mapping, start: int, end: int) -> None:
+        """Take what is in the page cache of a file."""
+        content = bytearray(end - start)
+        to_address = mapping.start - mapping.offset
+        for missing in file.fill(memoryview(content), start - to_address):
+            address = missing.start + to_address
+            if not missing.hole or self._is_handled(mapping, address):
+                self._hole(address, missing.end + to_address, GapReason.NOT_RESIDENT)
+        self.findings.content.append((start, content))
+
+    def _size(self, mapping: Mapping) -> int | None:
+        """The size of a file that cannot be opened for reading; None if it may not be touched."""
+        status = files.look_at(self._proc, mapping)
+        return None if status is None else status.st_size
+
+    def _file(self, mapping: Mapping) -> CachedFile | None:
+        key = mapping.device, mapping.inode
+        if key not in self._files:
+            descriptor = files.open_behind(self._proc, mapping)
+            in_memory = files.filesystem(self._proc, mapping.device) == "tmpfs"
+            self._files[key] = (
+                None if descriptor is None else CachedFile(descriptor, in_memory=in_memory)
+            )
+        return self._files[key]
+
+    def _hole(self, start: int, end: int, reason: GapReason) -> None:
+        self.findings.holes.append(Hole(start, end, reason))

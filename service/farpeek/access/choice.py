@@ -1,0 +1,96 @@
+"""The one place that asks what the kernel can do, once, at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from farpeek import maps, uapi
+from farpeek.access.listing import Lister
+from farpeek.access.naming import ByNumber, ByPidfd
+from farpeek.access.nowait import CheckAll, CheckNothing, CheckRemote, NowaitAccess
+from farpeek.access.prefetch import Prefetcher
+from farpeek.access.wait import WaitAccess
+from farpeek.model import Backend, GapReason, NowaitCheck
+from farpeek.residency import PagemapResidency, ScanResidency
+
+if TYPE_CHECKING:
+    from farpeek.access.nowait import Checker, OpenMap
+    from farpeek.access.seam import Access
+    from farpeek.probe import Capabilities
+    from farpeek.residency import Residency
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What this kernel and these privileges allow; None where they do not."""
+
+    wait: Access
+    nowait: Access | None
+    lister: Lister
+    prefetcher: Prefetcher | None
+
+
+def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) -> Ways:
+    """The best ways that are to be had here."""
+    open_map = maps.queried_map if capabilities.procmap_query else maps.listed_map
+    residency = _residency(capabilities)
+    wait = _wait(capabilities, open_map)
+    nowait = _nowait(capabilities, check, open_map, residency)
+    can_prefetch = capabilities.prefetch and residency is not None
+    return Ways(
+        wait=wait,
+        nowait=nowait,
+        lister=Lister(residency, nowait, kernel_tells=capabilities.procmap_query),
+        prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
+    )
+
+
+def _residency(capabilities: Capabilities) -> Residency | None:
+    if capabilities.pagemap_scan:
+        return ScanResidency(sees_guards=capabilities.guards)
+    return PagemapResidency() if capabilities.pagemap else None
+
+
+def _wait(capabilities: Capabilities, open_map: OpenMap) -> Access:
+    explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+    pidfd = capabilities.as_mapping()["pidfd"]
+    if capabilities.flag_pidfd:
+        return WaitAccess(ByPidfd, explainer, Backend("native", pidfd.technique))
+    return WaitAccess(ByNumber, explainer, Backend("emulated", pidfd.technique))
+
+
+def _nowait(
+    capabilities: Capabilities,
+    check: NowaitCheck,
+    open_map: OpenMap,
+    residency: Residency | None,
+) -> Access | None:
+    name = ByPidfd if capabilities.flag_pidfd else ByNumber
+    named: Literal["native", "emulated"] = "native" if capabilities.flag_pidfd else "emulated"
+    if not capabilities.flag_nowait:
+        if residency is None:
+            return None
+        explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+        checker: Checker = CheckAll(residency, open_map)
+        backend = Backend(named, capabilities.nowait_rung(), "emulated")
+        return NowaitAccess(name, checker, explainer, backend)
+    # With the flag, EFAULT at a place that could be read means that it would have had to wait.
+    explainer = maps.Explainer(
+        open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
+    )
+    return NowaitAccess(
+        partial(name, flags=uapi.PROCESS_VM_NOWAIT),
+        _checker(check, residency, open_map),
+        explainer,
+        Backend(named, f"PROCESS_VM_NOWAIT, residency checked: {check}", "native"),
+    )
+
+
+def _checker(check: NowaitCheck, residency: Residency | None, open_map: OpenMap) -> Checker:
+    if check is NowaitCheck.NEVER:
+        return CheckNothing()
+    if check is NowaitCheck.ALWAYS and residency is not None:
+        return CheckAll(residency, open_map)
+    return CheckRemote(residency, open_map)

@@ -1,0 +1,160 @@
+"""The mappings of a process as a list, with what is resident of them and their build ids."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from farpeek import elf, files, gates, maps, uapi
+from farpeek.access.naming import ByNumber
+from farpeek.access.seam import ProcessGone
+from farpeek.errors import DeadlineExceeded, FarpeekError, Unsupported
+from farpeek.model import MappingView, Mode, ReadSpec, Regions
+from farpeek.pidfd import has_exited
+from farpeek.residency import NoPagemap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farpeek.access.seam import Access
+    from farpeek.maps import Mapping
+    from farpeek.model import Process
+    from farpeek.residency import Residency
+
+MOST_MAPPINGS = 1 << 18
+"""Of one target: four times what the kernel allows by default (vm.max_map_count)."""
+
+
+class Lister:
+    """Lists mappings; in a thread, for the map is read under a lock that a stuck fault can hold."""
+
+    def __init__(
+        self, residency: Residency | None, nowait: Access | None, *, kernel_tells: bool
+    ) -> None:
+        """``kernel_tells``: PROCMAP_QUERY is there, and knows build ids (6.11)."""
+        self._residency = residency
+        self._nowait = nowait
+        self._kernel_tells = kernel_tells
+
+    def mappings(
+        self, process: Process, address: int | None, *, residency: bool, deadline: float
+    ) -> list[MappingView]:
+        """All mappings, or the one that holds ``address`` (none if it is unmapped).
+
+        Raises ProcessGone, AccessDenied, Unsupported (residency cannot be seen), DeadlineExceeded.
+        """
+        proc = ByNumber(process).proc
+        denied: FarpeekError | None = None
+        views: list[MappingView] = []
+        try:
+            build_ids = _BuildIds(process, self._nowait if not self._kernel_tells else None, proc)
+            for mapping in _chosen(proc, address):
+                if time.monotonic() > deadline:
+                    raise DeadlineExceeded("the time was over before all mappings were listed")
+                counts = self._counts(proc, mapping) if residency else (None, None)
+                views.append(_view(mapping, build_ids.of(mapping, deadline), counts))
+        except PermissionError:
+            denied = gates.find(process.pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has exited; the pidfd says so in a moment
+        if has_exited(process.pidfd):
+            raise ProcessGone
+        if denied:
+            raise denied
+        return views
+
+    def _counts(self, proc: str, mapping: Mapping) -> tuple[int, int]:
+        """Bytes that are resident, and bytes that are swapped out."""
+        if self._residency is None:
+            raise Unsupported("residency cannot be seen: there is no /proc/PID/pagemap here")
+        if mapping.start >= maps.KERNEL_HALF:
+            return 0, 0
+        try:
+            pages = self._residency.look(proc, [(mapping.start, mapping.end)])
+        except NoPagemap:
+            raise Unsupported(
+                "residency cannot be seen: the target's pagemap belongs to another user; give the "
+                "service CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            ) from None
+        sizes = [
+            sum(page.end - page.start for page in pages if page.categories & bit)
+            for bit in (uapi.PAGE_IS_PRESENT, uapi.PAGE_IS_SWAPPED)
+        ]
+        return sizes[0], sizes[1]
+
+
+def _chosen(proc: str, address: int | None) -> Iterator[Mapping]:
+    """The mappings in order, or the one at ``address``."""
+    with open(f"{proc}/maps", "rb") as file:  # noqa: PTH123 - pathlib is slow
+        for line in islice(file, MOST_MAPPINGS):
+            mapping = maps.parse_line(line)
+            if address is None or mapping.start <= address < mapping.end:
+                yield mapping
+
+
+def _view(
+    mapping: Mapping, build_id: str | None, counts: tuple[int, int] | tuple[None, None]
+) -> MappingView:
+    return MappingView(
+        start=mapping.start,
+        end=mapping.end,
+        perms=mapping.perms,
+        offset=mapping.offset,
+        device=mapping.device,
+        inode=mapping.inode,
+        path=mapping.path.decode("utf-8", "replace"),
+        build_id=build_id,
+        resident=counts[0],
+        swapped=counts[1],
+    )
+
+
+class _BuildIds:
+    """Build ids of the files of one process, each looked for once."""
+
+    def __init__(self, process: Process, nowait: Access | None, proc: str) -> None:
+        """``nowait``: read the notes from memory by it; None: the kernel tells."""
+        self._process = process
+        self._nowait = nowait
+        self._proc = proc
+        self._found: dict[tuple[tuple[int, int], int], str | None] = {}
+
+    def of(self, mapping: Mapping, deadline: float) -> str | None:
+        """The build id of the file of ``mapping``, if it is an ELF file on a local filesystem.
+
+        The kernel reads it from the file, and would wait for a server.
+        """
+        key = mapping.device, mapping.inode
+        if not mapping.inode or not mapping.path.startswith(b"/"):
+            return None
+        if key not in self._found:
+            local = files.is_local(self._proc, mapping.device)
+            self._found[key] = self._look(mapping, deadline) if local else None
+        return self._found[key]
+
+    def _look(self, mapping: Mapping, deadline: float) -> str | None:
+        if self._nowait is not None:
+            return self._from_memory(self._nowait, mapping, deadline)
+        with suppress(OSError):
+            opened = os.open(f"{self._proc}/maps", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return uapi.procmap_build_id(opened, mapping.start).hex() or None
+            finally:
+                os.close(opened)
+        return None
+
+    def _from_memory(self, nowait: Access, mapping: Mapping, deadline: float) -> str | None:
+        def read(address: int, length: int) -> bytes | None:
+            spec = ReadSpec(Regions([address], [length]), Mode.NOWAIT)
+            result = nowait.read(self._process, spec, deadline)
+            return bytes(result.data) if result.complete else None
+
+        if mapping.offset:
+            return None
+        try:
+            return elf.build_id(mapping.start, read)
+        except FarpeekError:
+            return None

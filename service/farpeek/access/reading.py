@@ -1,0 +1,80 @@
+"""What reading in either mode has in common."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from farpeek.access.naming import NoMemory, live_thread
+from farpeek.access.seam import ProcessGone
+from farpeek.errors import DeadlineExceeded
+from farpeek.model import Gap, ReadResult, ReadSpec
+from farpeek.pidfd import has_exited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farpeek.access.naming import Naming
+    from farpeek.model import Process
+
+_EXIT_PATIENCE_MS = 50
+"""How long an exit may take from the loss of the memory to the pidfd. Up to 3.7 ms were seen; what
+takes longer is a large address space that is being given up."""
+
+
+def read_settled(
+    naming: Naming,
+    attempt: Callable[[Naming, ReadSpec, float], ReadResult],
+    spec: ReadSpec,
+    deadline: float,
+) -> ReadResult:
+    """Read until the naming vouches for what was read.
+
+    Tries again by a live thread where the first one has ended. Raises ProcessGone, and what
+    ``attempt`` does.
+    """
+    while True:
+        try:
+            result = attempt(naming, spec, deadline)
+            naming.vouch()
+        except NoMemory:
+            naming = _elsewhere(naming, deadline)
+        else:
+            return result
+
+
+def _elsewhere(naming: Naming, deadline: float) -> Naming:
+    """Find out what became of a process without memory; a live thread of it to read by, if any.
+
+    Raises ProcessGone if it has exited, DeadlineExceeded if it takes too long over it.
+    """
+    process: Process = naming.process
+    patience_ms = 0  # a process that lives on by another thread is found at once
+    while time.monotonic() < deadline:
+        if has_exited(process.pidfd, patience_ms):
+            raise ProcessGone
+        thread = live_thread(process, naming.flags)
+        if thread is not None:
+            return thread
+        patience_ms = _EXIT_PATIENCE_MS
+    raise DeadlineExceeded("the process is about to exit, and its memory is gone already")
+
+
+def place_in_request(spec: ReadSpec, done: int) -> tuple[int, int]:
+    """The region, and the offset in it, of the byte at ``done`` of the answer."""
+    offsets = list(accumulate(spec.regions.lengths, initial=0))
+    number = bisect_right(offsets, done) - 1
+    return number, done - offsets[number]
+
+
+def cut_at_first_gap(spec: ReadSpec, result: ReadResult) -> ReadResult:
+    """Make of a read that went on behind gaps one that stopped at the first."""
+    if not result.gaps:
+        return result
+    first = result.gaps[0]
+    done = sum(spec.regions.lengths[: first.region]) + first.offset
+    left = spec.regions.lengths[first.region] - first.offset
+    gap = Gap(first.region, first.offset, first.address, left, first.reason)
+    return ReadResult(result.data[:done], result.requested, done, (gap,), result.backend)

@@ -1,0 +1,128 @@
+"""One vectored read, driven from hole to hole.
+
+A call takes at most 1024 elements and ends at the first page that it cannot read, in the middle of
+an element if need be; what comes behind is never tried. So the next call begins behind that page.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from array import array
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from farpeek import uapi
+from farpeek.access.naming import fail
+from farpeek.errors import DeadlineExceeded, KernelFailure, Unsupported
+from farpeek.model import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farpeek.access.naming import Naming
+    from farpeek.regions import Runs
+
+_AFTER_A_HOLE = 32
+"""Elements of the call that follows a hole. Each call copies all its elements in before it looks at
+the first, which counts where holes are dense; it doubles with each call that meets none."""
+
+
+def read_all(
+    naming: Naming, runs: Runs, deadline: float
+) -> tuple[bytearray, list[tuple[int, int]]]:
+    """Read ``runs`` one behind the other; answers the bytes, and the places that are missing.
+
+    Raises as ``VectorRead.until_hole`` does.
+    """
+    if len(runs.starts) == 1:  # the most frequent read, in half the time
+        whole = _read_whole(naming, runs.starts[0], runs.lengths[0])
+        if whole is not None:
+            return whole, []
+    vector = VectorRead(naming, runs)
+    places: list[tuple[int, int]] = []
+    while (place := vector.until_hole(deadline)) is not None:
+        places.append(place)
+    return vector.content, places
+
+
+def _read_whole(naming: Naming, address: int, length: int) -> bytearray | None:
+    """Read one run by one call; None if that does not give all of it, for whatever reason."""
+    content = bytearray(length)
+    iovecs = array("Q", (uapi.address_of(content), length, address, length))
+    local = iovecs.buffer_info()[0]
+    return content if naming.readv(local, local + 16, 1) == length else None
+
+
+class VectorRead:
+    """Reads ``runs`` into ``content``, one behind the other; holes are left as zeros."""
+
+    def __init__(self, naming: Naming, runs: Runs) -> None:
+        self._naming = naming
+        self._offsets = _offsets(runs.lengths)
+        self._remote = array("Q", bytes(16 * len(runs.starts)))
+        self._remote[0::2] = array("Q", runs.starts)
+        self._remote[1::2] = array("Q", runs.lengths)
+        self._element = 0
+        self._elements = uapi.IOV_MAX
+        self.done = 0  # bytes of `content` behind which nothing is decided
+        self.content = bytearray(self._offsets[-1])
+
+    def until_hole(self, deadline: float) -> tuple[int, int] | None:
+        """Read on to the next page that cannot be read, and step over it.
+
+        Answers the addresses stepped over: to the end of the page or of its run, whichever comes
+        first. None once everything is read. Raises as ``Access.read`` does, and NoMemory.
+        """
+        while self._element < len(self._offsets) - 1:
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded("the time was over before everything was read")
+            count = min(self._elements, len(self._offsets) - 1 - self._element)
+            wanted = self._offsets[self._element + count] - self.done
+            got = self._call(count, wanted)
+            if not got:
+                self._elements = _AFTER_A_HOLE
+                return self._step_over()
+            self._advance(self.done + got)
+            if got == wanted:
+                self._elements = min(2 * self._elements, uapi.IOV_MAX)
+        return None
+
+    def _call(self, count: int, wanted: int) -> int:
+        """One system call; the bytes read, 0 where the first page cannot be."""
+        local = array("Q", (uapi.address_of(self.content) + self.done, wanted))
+        remote = self._remote.buffer_info()[0] + 16 * self._element
+        got = self._naming.readv(local.buffer_info()[0], remote, count)
+        if got >= 0:
+            return got
+        fail(got, self._naming.process)
+        if got == -errno.ENOSYS:
+            raise Unsupported("this kernel has no process_vm_readv (CROSS_MEMORY_ATTACH is off)")
+        if got in (-errno.EFAULT, -uapi.EHWPOISON):
+            return 0
+        raise KernelFailure("process_vm_readv", -got)
+
+    def _advance(self, done: int) -> None:
+        """Take ``content`` up to ``done`` as decided, and begin the next call there."""
+        self.done = done
+        element = bisect_right(self._offsets, done) - 1
+        self._element = element
+        if element < len(self._offsets) - 1:
+            end = self._remote[2 * element] + self._remote[2 * element + 1]
+            left = self._offsets[element + 1] - done
+            self._remote[2 * element] = end - left
+            self._remote[2 * element + 1] = left
+
+    def _step_over(self) -> tuple[int, int]:
+        start = self._remote[2 * self._element]
+        length = min(self._remote[2 * self._element + 1], PAGE_SIZE - start % PAGE_SIZE)
+        self._advance(self.done + length)
+        return start, start + length
+
+
+def _offsets(lengths: Sequence[int]) -> Sequence[int]:
+    """Where each of them begins if they lie one behind the other, and where the last one ends."""
+    if lengths and lengths.count(lengths[0]) == len(lengths):
+        return range(0, (len(lengths) + 1) * lengths[0], lengths[0])
+    return list(accumulate(lengths, initial=0))

@@ -1,0 +1,135 @@
+"""Everything that can go wrong, as one tree.
+
+    FarpeekError
+    ├── InvalidRequest       the request makes no sense, whoever asks
+    ├── TooLarge             it asks for more than one request may carry
+    ├── NoSuchTarget         no target has that id
+    ├── NoSuchProcess        no process has that number, or fits that match
+    ├── AmbiguousMatch       several processes fit the match
+    ├── TargetExited         the target's memory is gone
+    ├── AccessDenied         the kernel refuses, and we know which gate it was
+    ├── Unsupported          this kernel, or these privileges, cannot do it
+    ├── KernelFailure        a system call failed in a way that nobody foresaw
+    └── Unavailable          it could work, but not now
+        ├── TooBusy          a budget is used up
+        ├── TargetStuck      all threads that this target may have hang in the kernel
+        ├── DeadlineExceeded the request's time is over
+        └── ShuttingDown     the service is stopping
+
+A short read is none of these: it is a result (see ``model.ReadResult``).
+"""
+
+from __future__ import annotations
+
+import errno as errno_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farpeek.model import Gate, ListedProcess, TargetSnapshot
+
+
+class FarpeekError(Exception):
+    """Root of the tree. ``str(error)`` is one sentence for the person who asked."""
+
+    retryable = False
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidRequest(FarpeekError):
+    """The request makes no sense. ``place`` names the member at fault, if one is."""
+
+    def __init__(self, detail: str, place: Sequence[str | int] = ()) -> None:
+        super().__init__(detail)
+        self.place = tuple(place)
+
+
+class TooLarge(FarpeekError):
+    """More regions or bytes than one request may carry."""
+
+
+class NoSuchTarget(FarpeekError):
+    """No target has that id: never registered, released, or forgotten after its exit."""
+
+    def __init__(self, target_id: str) -> None:
+        super().__init__(
+            f"there is no target {target_id!r}; it may have been released, or have exited long ago"
+        )
+
+
+class NoSuchProcess(FarpeekError):
+    """No process has that number, or fits that match."""
+
+
+class AmbiguousMatch(FarpeekError):
+    """Several processes fit a match that must name one."""
+
+    def __init__(self, candidates: Sequence[ListedProcess]) -> None:
+        super().__init__(
+            f"{len(candidates)} processes fit; say more in `match`, or register by `pid`"
+        )
+        self.candidates = tuple(candidates)
+
+
+class TargetExited(FarpeekError):
+    """The target has exited, and its memory is gone."""
+
+    def __init__(self, target: TargetSnapshot) -> None:
+        super().__init__(f"process {target.identity.pid} has exited; its memory is gone")
+        self.target = target
+
+
+class AccessDenied(FarpeekError):
+    """The kernel refuses access to the target (ptrace(2), "Ptrace access mode checking")."""
+
+    def __init__(self, gate: Gate, detail: str, hint: str, errno: int) -> None:
+        super().__init__(detail)
+        self.gate = gate
+        self.hint = hint
+        self.errno = errno
+
+
+class Unsupported(FarpeekError):
+    """What was asked for cannot be done with this kernel, or these privileges."""
+
+
+class KernelFailure(FarpeekError):
+    """A system call failed in a way that is neither a gap, an exit nor a refusal."""
+
+    def __init__(self, call: str, errno: int) -> None:
+        name = errno_module.errorcode.get(errno, str(errno))
+        super().__init__(f"{call} failed with {name}")
+        self.errno = errno
+
+
+class Unavailable(FarpeekError):
+    """It could work, but not now."""
+
+    retryable = True
+
+
+class TooBusy(Unavailable):
+    """A budget is used up; try again after ``retry_after_s`` seconds."""
+
+    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class TargetStuck(Unavailable):
+    """All threads that may work for this target in this mode hang past their deadline."""
+
+
+class DeadlineExceeded(Unavailable):
+    """The request's time is over; a thread may still hang in the kernel for it."""
+
+
+class ShuttingDown(Unavailable):
+    """The service is stopping and takes no new requests."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is shutting down")

@@ -1,0 +1,63 @@
+"""What happened to targets, kept in a bounded ring.
+
+There is one ring for all readers; each has a place in it, not a queue. A slow reader costs nothing,
+and is told when the ring has gone past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from farpeek.model import Event
+
+if TYPE_CHECKING:
+    from farpeek.model import EventKind, TargetSnapshot
+
+RING_SIZE = 32_768
+"""Twice the most targets that are held: all of them may exit, and be reaped, at once."""
+
+
+class EventRing:
+    """The last events. Lives on the event loop."""
+
+    def __init__(self, size: int = RING_SIZE) -> None:
+        self._ring: deque[Event] = deque(maxlen=size)
+        # From the time in microseconds on, so that numbers rise across restarts too.
+        self.newest = time.time_ns() // 1000
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def add(self, kind: EventKind, target: TargetSnapshot) -> None:
+        """Append an event, and wake all who wait for one."""
+        self.newest += 1
+        self._ring.append(Event(self.newest, kind, time.time(), target))
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def after(self, number: int, most: int = 256) -> tuple[bool, list[Event]]:
+        """Answer whether events that follow ``number`` are lost, and the first ones that are not.
+
+        A number from the future, or from before this ring began, counts as lost: nobody can tell
+        what happened since.
+        """
+        oldest = self.newest - len(self._ring)  # the number before the first one kept
+        lost = not oldest <= number <= self.newest
+        first = 0 if lost else number - oldest
+        last = min(first + most, len(self._ring))
+        return lost, [self._ring[index] for index in range(first, last)]
+
+    async def wait_beyond(self, number: int) -> None:
+        """Return once there is an event that follows ``number``."""
+        while self.newest <= number:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future in self._waiting:
+                    self._waiting.remove(future)
+                raise

@@ -1,0 +1,397 @@
+"""MemoryService: where the event loop and the threads meet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from farpeek import processes, regions, uapi
+from farpeek.access import ProcessGone, choose
+from farpeek.budget import Budget
+from farpeek.errors import (
+    AmbiguousMatch,
+    FarpeekError,
+    NoSuchProcess,
+    ShuttingDown,
+    TargetExited,
+    TooLarge,
+    Unsupported,
+)
+from farpeek.lanes import Lane
+from farpeek.model import (
+    GapReason,
+    ListedProcess,
+    Mode,
+    NowaitCheck,
+    Prefetch,
+    ServiceState,
+    StuckThreads,
+    TargetState,
+)
+from farpeek.pool import Pool, StuckLimit
+from farpeek.probe import probe
+from farpeek.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from farpeek.access import Access
+    from farpeek.budget import Lease
+    from farpeek.events import EventRing
+    from farpeek.model import (
+        Identity,
+        Limits,
+        MappingView,
+        Match,
+        Process,
+        ReadResult,
+        ReadSpec,
+        TargetSnapshot,
+    )
+    from farpeek.probe import Capabilities
+    from farpeek.target import Target
+
+T = TypeVar("T")
+_MAPS = "maps"
+_PREFETCH = "prefetch"
+_NOWAIT_THREADS = 8
+_LOOKING_AT_PROC = 4
+"""Threads that may list and identify processes at once, so that targets' reads have the others."""
+
+
+class MemoryService:
+    """Holds targets, and reads their memory. Every method is for the event loop's thread."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        found: Capabilities,
+        nowait_check: NowaitCheck = NowaitCheck.AUTO,
+    ) -> None:
+        """Use `open`; this is for tests that bring capabilities of their own."""
+        loop = asyncio.get_running_loop()
+        self.capabilities = found.as_mapping(nowait_check)
+        self._registry = Registry(limits, loop)
+        self.limits = self._registry.limits
+        self._loop = loop
+        self._ways = choose(found, nowait_check)
+        stuck_limit = StuckLimit(limits.max_stuck_threads)
+        self._pool = Pool(loop, limits.access_threads, stuck_limit)
+        self._nowait_pool = Pool(loop, _NOWAIT_THREADS, stuck_limit)
+        self._proc_lane = Lane(self._pool, _LOOKING_AT_PROC, loop)
+        self._budget = Budget(limits.max_inflight_bytes)
+        self._stopping = False
+        self._closed = False
+        self._prefetching: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def open(
+        cls, limits: Limits, nowait_check: NowaitCheck = NowaitCheck.AUTO
+    ) -> MemoryService:
+        """Find out what can be done here, and start. Unsupported if it is too little."""
+        return cls(limits, probe(), nowait_check)
+
+    @property
+    def events(self) -> EventRing:
+        """What happens to targets."""
+        return self._registry.events
+
+    def state(self) -> ServiceState:
+        """A look at the service from outside."""
+        exited = self._registry.exited
+        return ServiceState(
+            threads=self._pool.counts + self._nowait_pool.counts,
+            running=len(self._registry) - exited,
+            exited=exited,
+            stuck=self._stuck(),
+        )
+
+    async def processes(self, match: Match) -> list[ListedProcess]:
+        """The processes that fit ``match``, without kernel threads and zombies."""
+        return self._listed(await self._look(partial(processes.find, match)))
+
+    async def register(
+        self, pid: int, labels: Mapping[str, str] | None = None
+    ) -> tuple[TargetSnapshot, bool]:
+        """Hold process ``pid``; False if it was held already (then ``labels`` replace its own).
+
+        Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number), TargetExited
+        (a zombie), TooBusy.
+        """
+        process, identity = await self._hold(pid)
+        return self._add(process, identity, labels)
+
+    async def register_match(
+        self, match: Match, labels: Mapping[str, str] | None = None
+    ) -> tuple[TargetSnapshot, bool]:
+        """Hold the one process that fits ``match``; AmbiguousMatch if several do."""
+        found = await self._look(partial(processes.find, match))
+        if not found:
+            raise NoSuchProcess("no process that the service can see fits the match")
+        if len(found) > 1:
+            raise AmbiguousMatch(self._listed(found))
+        process, identity = await self._hold(found[0].pid)
+        # Between the finding and the holding the number may have gone to another process.
+        same = identity.start_ticks == found[0].start_ticks and processes.fits(identity, match)
+        if not same:
+            os.close(process.pidfd)
+            raise NoSuchProcess("the process that fitted ended while it was being registered")
+        return self._add(process, identity, labels)
+
+    def targets(self, state: TargetState | None = None) -> list[TargetSnapshot]:
+        """All targets, or those in one state."""
+        return [target.snapshot() for target in self._registry if state in (None, target.state)]
+
+    async def target(self, target_id: str) -> TargetSnapshot:
+        """One target as it is now: execve may have changed who it is."""
+        target = self._registry.get(target_id)
+        if target.state is TargetState.RUNNING:
+            work = partial(processes.refresh, target.process, target.identity)
+            with suppress(TargetExited):
+                target.identity = await self._with_pidfd(
+                    target, self._proc_lane, work, self._default_deadline(), _nothing
+                )
+        return target.snapshot()
+
+    async def wait_exit(self, target_id: str, timeout_s: float) -> TargetSnapshot:
+        """The target when it has exited; the running one after ``timeout_s`` seconds."""
+        self._check_open()
+        return await self._registry.wait_exit(target_id, timeout_s)
+
+    def release(self, target_id: str) -> None:
+        """Let go of a target, for all clients; reads under way finish."""
+        self._registry.release(target_id)
+
+    def lease(self, spec: ReadSpec) -> Lease:
+        """Check ``spec``, and take its bytes from the budget of bytes in flight.
+
+        A context manager: leave it when the answer is out. Raises InvalidRequest, TooLarge,
+        TooBusy.
+        """
+        count = len(spec.regions.addresses)
+        if count > self.limits.max_regions:
+            raise TooLarge(f"{count} regions; one request may have {self.limits.max_regions}")
+        size = regions.check(spec.regions)
+        most = min(self.limits.max_request_bytes, uapi.MAX_RW_COUNT)
+        if size > most:
+            raise TooLarge(f"{size} bytes; one answer may carry {most} (--max-request-bytes)")
+        return self._budget.lease(size)
+
+    async def read(
+        self, target_id: str, spec: ReadSpec, lease: Lease, timeout_s: float | None = None
+    ) -> ReadResult:
+        """Read the regions of ``spec``, for at most ``timeout_s`` (capped at the deadline).
+
+        Raises NoSuchTarget, TargetExited, AccessDenied, Unsupported, TooBusy, TargetStuck,
+        DeadlineExceeded, KernelFailure, ShuttingDown.
+        """
+        self._check_open()
+        target = self._registry.get_running(target_id)
+        access = self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access()
+        time_left = min(timeout_s or self.limits.deadline_s, self.limits.deadline_s)
+        deadline = time.monotonic() + time_left
+        work = partial(access.read, target.process, spec, deadline)
+        lease.hold()
+        result = await self._with_pidfd(
+            target, self._lane(target, spec.mode), work, deadline, lease.let_go
+        )
+        if not spec.prefetch:
+            return result
+        return replace(result, prefetch=self._prefetch(target, result))
+
+    async def maps(
+        self, target_id: str, address: int | None = None, *, residency: bool = False
+    ) -> list[MappingView]:
+        """The mappings of a target, or the one that holds ``address`` (none if it is unmapped).
+
+        Raises NoSuchTarget, TargetExited, AccessDenied, Unsupported, and what is Unavailable.
+        """
+        self._check_open()
+        target = self._registry.get_running(target_id)
+        deadline = self._default_deadline()
+        work = partial(
+            self._ways.lister.mappings,
+            target.process,
+            address,
+            residency=residency,
+            deadline=deadline,
+        )
+        return await self._with_pidfd(target, self._lane(target, _MAPS), work, deadline, _nothing)
+
+    def begin_shutdown(self) -> None:
+        """Take no new work; what waits for an exit need not wait any more."""
+        self._stopping = True
+        self._registry.stop_waiting()
+
+    async def close(self, grace_s: float) -> bool:
+        """Wait at most ``grace_s`` for what runs; then let go of everything.
+
+        True if no thread is left in the kernel.
+        """
+        self.begin_shutdown()
+        await asyncio.gather(self._pool.drain(grace_s), self._nowait_pool.drain(grace_s))
+        if self._closed:
+            return self._is_drained
+        self._closed = True
+        for target in self._registry:
+            for lane in target.lanes.values():
+                lane.fail(ShuttingDown())
+        self._proc_lane.fail(ShuttingDown())
+        self._registry.close()
+        for task in self._prefetching:
+            task.cancel()
+        self._pool.close()
+        self._nowait_pool.close()
+        return self._is_drained
+
+    @property
+    def _is_drained(self) -> bool:
+        return not self._pool.unfinished and not self._nowait_pool.unfinished
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise ShuttingDown
+
+    def _default_deadline(self) -> float:
+        return time.monotonic() + self.limits.deadline_s
+
+    async def _look(self, work: Callable[[], T]) -> T:
+        """Have something looked up in /proc."""
+        self._check_open()
+        return await self._proc_lane.run(work, self._default_deadline(), _nothing)
+
+    async def _with_pidfd(
+        self,
+        target: Target,
+        lane: Lane,
+        work: Callable[[], T],
+        deadline: float,
+        returned: Callable[[], None],
+    ) -> T:
+        """Have ``work`` done, which uses the target's pidfd.
+
+        The pidfd stays open until thread *and* request are done with it.
+        """
+
+        def thread_returned() -> None:
+            returned()
+            target.let_go()
+
+        target.hold()
+        target.hold()
+        try:
+            return await lane.run(work, deadline, thread_returned)
+        except ProcessGone:
+            self._registry.look_at(target)
+            raise TargetExited(target.snapshot()) from None
+        finally:
+            target.let_go()
+
+    async def _hold(self, pid: int) -> tuple[Process, Identity]:
+        """Open a pidfd in a thread.
+
+        Nobody else knows of it until this returns, so if nobody waits any more when it comes, it is
+        closed here.
+        """
+        self._check_open()
+        held: list[tuple[Process, Identity]] = []
+        delivered = abandoned = False
+
+        def discard() -> None:
+            for process, _ in held:
+                os.close(process.pidfd)
+
+        def thread_returned() -> None:
+            nonlocal delivered
+            delivered = True
+            if abandoned:
+                discard()
+
+        try:
+            await self._proc_lane.run(
+                lambda: held.append(processes.hold(pid)), self._default_deadline(), thread_returned
+            )
+        except BaseException:
+            abandoned = True
+            if delivered:
+                discard()
+            raise
+        return held[0]
+
+    def _add(
+        self, process: Process, identity: Identity, labels: Mapping[str, str] | None
+    ) -> tuple[TargetSnapshot, bool]:
+        target, created = self._registry.add(process, identity, labels)
+        return target.snapshot(), created
+
+    def _listed(self, found: list[Identity]) -> list[ListedProcess]:
+        return [ListedProcess(identity, self._registry.id_of(identity)) for identity in found]
+
+    def _nowait_access(self) -> Access:
+        if self._ways.nowait is None:
+            raise Unsupported(self.capabilities["nowait"].detail)
+        return self._ways.nowait
+
+    def _lane(self, target: Target, purpose: str) -> Lane:
+        """The lane of a target for a Mode, for its maps, or for prefetches."""
+        lane = target.lanes.get(purpose)
+        if lane is None:
+            pool = self._nowait_pool if purpose == Mode.NOWAIT else self._pool
+            slots = 1 if purpose == _PREFETCH else self.limits.target_threads
+            lane = target.lanes[purpose] = Lane(pool, slots, self._loop)
+        return lane
+
+    def _prefetch(self, target: Target, result: ReadResult) -> Prefetch:
+        """Begin to have what ``result`` missed read in; goes on after the answer."""
+        missed = [gap for gap in result.gaps if gap.reason is GapReason.NOT_RESIDENT]
+        length = sum(gap.length for gap in missed)
+        if not missed:
+            return Prefetch(started=False, length=0, detail="nothing was missing")
+        prefetcher = self._ways.prefetcher
+        if prefetcher is None:
+            return Prefetch(
+                started=False, length=length, detail=self.capabilities["prefetch"].detail
+            )
+        lane = self._lane(target, _PREFETCH)
+        if not lane.is_idle:
+            return Prefetch(
+                started=False,
+                length=length,
+                detail="an earlier prefetch of this target is under way",
+            )
+        deadline = self._default_deadline()
+        places = [(gap.address, gap.address + gap.length) for gap in missed]
+        work = partial(prefetcher.read_in, target.process, places, deadline)
+        task = self._loop.create_task(self._quietly(target, lane, work, deadline))
+        self._prefetching.add(task)
+        task.add_done_callback(self._prefetching.discard)
+        return Prefetch(
+            started=True, length=length, detail="pages of local files, and what was swapped out"
+        )
+
+    async def _quietly(
+        self, target: Target, lane: Lane, work: Callable[[], None], deadline: float
+    ) -> None:
+        """For work that nobody waits for: it fails without a word."""
+        with suppress(FarpeekError, OSError):
+            await self._with_pidfd(target, lane, work, deadline, _nothing)
+
+    def _stuck(self) -> list[StuckThreads]:
+        """Threads that hang, by target and mode."""
+        found: list[StuckThreads] = []
+        to_wall_clock = time.time() - time.monotonic()
+        for target in self._registry:
+            for purpose, lane in target.lanes.items():
+                if times := lane.stuck():
+                    since = min(times) + to_wall_clock
+                    found.append(StuckThreads(target.id, purpose, len(times), since))
+        return found
+
+
+def _nothing() -> None:
+    """For work that holds nothing."""

@@ -1,0 +1,316 @@
+"""Values: what goes in and out of the rooms of this package. Nothing here acts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ADDRESS_LIMIT = 1 << 64
+"""One more than the highest address that a request can name."""
+
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+"""Bytes of a page; all processes of a kernel have the same."""
+
+
+class Mode(StrEnum):
+    """How a read treats a page that is not in memory."""
+
+    WAIT = "wait"  # the fault is resolved, however long it takes
+    NOWAIT = "nowait"  # the page is a gap
+
+
+class NowaitCheck(StrEnum):
+    """What is looked at before a `nowait` read on a kernel with PROCESS_VM_NOWAIT."""
+
+    AUTO = "auto"  # file mappings that are not on a local filesystem, where the flag can wait
+    ALWAYS = "always"  # everything, as where the kernel has no such flag
+    NEVER = "never"  # nothing
+
+
+class OnGap(StrEnum):
+    """What a read does at a place that cannot be read."""
+
+    CONTINUE = "continue"  # goes on behind it
+    STOP = "stop"  # ends there, as the system call does
+
+
+class GapReason(StrEnum):
+    """Why bytes are missing from a read."""
+
+    UNMAPPED = "unmapped"
+    NO_ACCESS = "no_access"
+    BEYOND_FILE = "beyond_file"
+    NOT_RESIDENT = "not_resident"
+    UNREADABLE = "unreadable"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same read may succeed a moment later."""
+        return self in (GapReason.NOT_RESIDENT, GapReason.UNREADABLE)
+
+
+class Gate(StrEnum):
+    """The check in the kernel that refused access."""
+
+    UID = "uid"
+    GID = "gid"
+    CAPABILITY = "capability"
+    DUMPABLE = "dumpable"
+    YAMA = "yama"
+    SECCOMP = "seccomp"
+    USER_NAMESPACE = "user-namespace"
+
+
+class TargetState(StrEnum):
+    """Where a target is in its life; it only moves downwards."""
+
+    RUNNING = "running"
+    EXITED = "exited"  # the pidfd is readable: the memory is gone
+    REAPED = "reaped"  # the pidfd has hung up: the number is free for others
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a thread needs to reach one process: a number, and the pidfd that vouches for it."""
+
+    pid: int
+    pidfd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """The remote iovec of a read as two columns of equal length, in the order of the request."""
+
+    addresses: Sequence[int]
+    lengths: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSpec:
+    """One vectored read."""
+
+    regions: Regions
+    mode: Mode = Mode.WAIT
+    on_gap: OnGap = OnGap.CONTINUE
+    prefetch: bool = False  # of `nowait`: ask for what was missing to be read in
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes ``address .. address + length`` of region number ``region`` that were not read.
+
+    ``offset`` counts from the beginning of that region.
+    """
+
+    region: int
+    offset: int
+    address: int
+    length: int
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """How a read was done: ``native`` or ``emulated`` for each flag in use."""
+
+    pidfd: Literal["native", "emulated"]
+    rung: str  # the technique, as `/v1/info` names it
+    nowait: Literal["native", "emulated"] | None = None  # None in `wait` mode
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """What came of the wish to have missing bytes read in; it goes on after the answer."""
+
+    started: bool
+    length: int  # bytes asked for
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What a read gave; a short one is a result like any other.
+
+    ``data`` holds the regions one behind the other in the order of the request. With
+    ``OnGap.CONTINUE`` it has ``requested`` bytes and the gaps are zeros; with ``OnGap.STOP`` it
+    has the first ``read`` bytes.
+    """
+
+    data: bytes | bytearray
+    requested: int
+    read: int
+    gaps: Sequence[Gap]
+    backend: Backend
+    prefetch: Prefetch | None = None  # None unless asked for
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte was read."""
+        return self.read == self.requested
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a process is. ``None`` where the service may not look.
+
+    ``start_ticks`` is field 22 of proc_pid_stat(5); ``ns_pids`` is ``NSpid`` of proc_pid_status(5),
+    from the service's pid namespace inwards; ``uid`` and ``gid`` are the effective ones, which
+    the kernel's access checks look at first.
+    """
+
+    pid: int
+    ns_pids: tuple[int, ...]
+    start_ticks: int
+    start_time: float  # seconds since the epoch
+    comm: str
+    exe: str | None
+    uid: int
+    gid: int
+    cgroup: str | None
+    container: str | None
+    pointer_size: int | None
+    byte_order: Literal["little", "big"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedProcess:
+    """A process that the service can see, and the id of its target where it is one."""
+
+    identity: Identity
+    target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Names a process by what it is. Shell globs fit whole values, and case counts."""
+
+    comm: str | None = None
+    exe: str | None = None
+    uid: int | None = None
+    cgroup: str | None = None
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended: by ``code`` or by ``signal`` (its name), never both."""
+
+    code: int | None
+    signal: str | None
+    core_dumped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSnapshot:
+    """A target as it was at one moment; times are seconds since the epoch."""
+
+    id: str
+    identity: Identity
+    page_size: int
+    state: TargetState
+    registered_at: float
+    exited_at: float | None
+    exit: ExitStatus | None
+    labels: Mapping[str, str]
+
+
+class EventKind(StrEnum):
+    """What can happen to a target."""
+
+    REGISTERED = "registered"
+    EXITED = "exited"
+    REAPED = "reaped"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a target. Numbers rise by one, across restarts too."""
+
+    number: int
+    kind: EventKind
+    at: float
+    target: TargetSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class MappingView:
+    """One mapping of a target, as proc_pid_maps(5) has it.
+
+    ``resident`` and ``swapped`` count bytes, ``None`` unless asked for; ``build_id`` is that of the
+    ELF file, None where there is none or it may not be looked at.
+    """
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: tuple[int, int]
+    inode: int
+    path: str
+    build_id: str | None
+    resident: int | None
+    swapped: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One thing the service can do here, how, and why not if it cannot."""
+
+    provided: Literal["native", "emulated", "unavailable"]
+    technique: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound of the service; each has a command line flag of the same name."""
+
+    access_threads: int = 32
+    target_threads: int = 4
+    max_stuck_threads: int = 256
+    max_targets: int = 16_384
+    deadline_s: float = 10.0
+    max_request_bytes: int = 16 << 20
+    max_inflight_bytes: int = 256 << 20
+    max_regions: int = 65_536
+    exited_ttl_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class StuckThreads:
+    """Threads that hang in the kernel for one target; ``since`` is seconds since the epoch."""
+
+    target: str
+    mode: str  # a Mode, or "maps" or "prefetch"
+    threads: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCounts:
+    """What the access threads are doing at this moment."""
+
+    busy: int = 0
+    idle: int = 0
+    stuck: int = 0
+
+    def __add__(self, other: ThreadCounts) -> ThreadCounts:
+        return ThreadCounts(
+            self.busy + other.busy, self.idle + other.idle, self.stuck + other.stuck
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """A look at the service from outside."""
+
+    threads: ThreadCounts
+    running: int
+    exited: int
+    stuck: Sequence[StuckThreads] = field(default_factory=tuple)

@@ -1,0 +1,160 @@
+"""Arithmetic on regions: what to read in which order, and where the missing bytes belong.
+
+Pure functions on numbers; no kernel, no memory.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from operator import add, le, lt
+from typing import TYPE_CHECKING
+
+from farpeek.errors import InvalidRequest
+from farpeek.model import ADDRESS_LIMIT, Gap, GapReason, Regions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Addresses ``start .. end`` that could not be read."""
+
+    start: int
+    end: int
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Disjoint, non-empty stretches of addresses, in the order in which they are read.
+
+    ``in_order``: their bytes, one behind the other, are those of the regions they were made of.
+    """
+
+    starts: Sequence[int]
+    lengths: Sequence[int]
+    in_order: bool
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Start and end of each."""
+        return zip(self.starts, map(add, self.starts, self.lengths), strict=True)
+
+
+def check(regions: Regions) -> int:
+    """Answer the bytes that ``regions`` ask for; InvalidRequest if they make no sense."""
+    if len(regions.addresses) != len(regions.lengths):
+        raise InvalidRequest(
+            f"{len(regions.addresses)} addresses, but {len(regions.lengths)} lengths: "
+            "give one length for each address",
+            ("lengths",),
+        )
+    if not regions.addresses:
+        raise InvalidRequest("name at least one region", ("addresses",))
+    if min(regions.addresses) < 0 or min(regions.lengths) < 0:
+        raise InvalidRequest("addresses and lengths are not negative", ("addresses",))
+    if max(regions.addresses) + max(regions.lengths) > ADDRESS_LIMIT:
+        _check_each_end(regions)
+    return sum(regions.lengths)
+
+
+def _check_each_end(regions: Regions) -> None:
+    """Find the region that reaches over the end of the address space; there may be none."""
+    for number, end in enumerate(map(add, regions.addresses, regions.lengths)):
+        if end > ADDRESS_LIMIT:
+            raise InvalidRequest(
+                f"region {number} reaches over the end of the address space (2^64)",
+                ("lengths", number),
+            )
+
+
+def merge(regions: Regions) -> Runs:
+    """Sort ``regions`` by address, and join those that touch or overlap.
+
+    One read of 8 KiB takes 7 us, the same bytes as 1024 regions 444 us.
+    """
+    regions = without_empty(regions)
+    ends = list(map(add, regions.addresses, regions.lengths))
+    if all(map(lt, ends, islice(regions.addresses, 1, None))):
+        return Runs(regions.addresses, regions.lengths, in_order=True)
+    in_order = all(map(le, ends, islice(regions.addresses, 1, None)))
+    starts: list[int] = []
+    lengths: list[int] = []
+    reached = -1
+    for start, end in sorted(zip(regions.addresses, ends, strict=True)):
+        if start > reached:
+            starts.append(start)
+            lengths.append(end - start)
+            reached = end
+        elif end > reached:
+            lengths[-1] += end - reached
+            reached = end
+    return Runs(starts, lengths, in_order)
+
+
+def without_empty(regions: Regions) -> Regions:
+    """The regions that have a length; the others read nothing and are no gap."""
+    if all(regions.lengths):
+        return regions
+    kept = [pair for pair in zip(regions.addresses, regions.lengths, strict=True) if pair[1]]
+    return Regions([address for address, _ in kept], [length for _, length in kept])
+
+
+def lay_out(regions: Regions, runs: Runs, content: bytearray) -> bytes | bytearray:
+    """Turn the bytes of ``runs``, one behind the other, into those of ``regions``."""
+    if runs.in_order:
+        return content
+    offsets = list(accumulate(runs.lengths, initial=0))
+    view = memoryview(content)
+    pieces: list[memoryview] = []
+    for address, length in zip(regions.addresses, regions.lengths, strict=True):
+        run = bisect_right(runs.starts, address) - 1
+        if length:
+            at = offsets[run] + address - runs.starts[run]
+            pieces.append(view[at : at + length])
+    return b"".join(pieces)
+
+
+def place(runs: Runs, content: bytearray, pieces: Iterable[tuple[int, memoryview]]) -> None:
+    """Copy ``pieces`` (address, bytes; each within one run) to where they belong in ``content``."""
+    offsets = list(accumulate(runs.lengths, initial=0))
+    for address, piece in pieces:
+        run = bisect_right(runs.starts, address) - 1
+        at = offsets[run] + address - runs.starts[run]
+        content[at : at + len(piece)] = piece
+
+
+def join(holes: Iterable[Hole]) -> list[Hole]:
+    """Merge neighbours that have the same reason; ``holes`` are disjoint and in order."""
+    joined: list[Hole] = []
+    for hole in holes:
+        last = joined[-1] if joined else None
+        if last and last.end == hole.start and last.reason is hole.reason:
+            joined[-1] = Hole(last.start, hole.end, hole.reason)
+        else:
+            joined.append(hole)
+    return joined
+
+
+def gaps(regions: Regions, holes: Sequence[Hole]) -> list[Gap]:
+    """Say of every region which of its bytes lie in ``holes`` (disjoint, in order, joined)."""
+    if not holes:
+        return []
+    ends = [hole.end for hole in holes]
+    found: list[Gap] = []
+    for number, (address, length) in enumerate(
+        zip(regions.addresses, regions.lengths, strict=True)
+    ):
+        if not length:
+            continue
+        end = address + length
+        at = bisect_right(ends, address)
+        while at < len(holes) and holes[at].start < end:
+            hole = holes[at]
+            start = max(hole.start, address)
+            missing = min(hole.end, end) - start
+            found.append(Gap(number, start - address, start, missing, hole.reason))
+            at += 1
+    return found

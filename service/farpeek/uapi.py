@@ -1,0 +1,321 @@
+"""Every system call and ioctl that Python has no name for; nothing else uses ctypes.
+
+Functions answer as the kernel does: a count, or a negative errno. Nothing here retries, decides or
+keeps state, and nothing here blocks except where the call itself does.
+
+Sources: process_vm_readv(2), the PROCESS_VM_* patch series (linux/process_vm_access.h), linux/fs.h
+(PAGEMAP_SCAN, PROCMAP_QUERY), linux/pidfd.h (PIDFD_GET_INFO).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import Final
+
+PROCESS_VM_PIDFD: Final = 1 << 0
+PROCESS_VM_NOWAIT: Final = 1 << 1
+IOV_MAX: Final = 1024
+EHWPOISON: Final = 133  # a broken page; `errno` has no name for it
+MAX_RW_COUNT: Final = 0x7FFFF000
+"""The most bytes that one call moves (linux/fs.h); a longer one is cut without a word."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_process_vm_readv = _libc.process_vm_readv
+_process_vm_readv.restype = ctypes.c_ssize_t
+_process_vm_readv.argtypes = [
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+]
+
+
+def process_vm_readv(
+    who: int, local: int, local_count: int, remote: int, remote_count: int, flags: int = 0
+) -> int:
+    """Call process_vm_readv(2); ``local`` and ``remote`` are addresses of iovec arrays.
+
+    ``who`` is a pid, or a pidfd with PROCESS_VM_PIDFD. The GIL is released meanwhile. Answers the
+    bytes read, or a negative errno.
+    """
+    count: int = _process_vm_readv(who, local, local_count, remote, remote_count, flags)
+    return count if count >= 0 else -ctypes.get_errno()
+
+
+def address_of(buffer: bytearray) -> int:
+    """Where the bytes of ``buffer`` are; true for as long as it lives and is not resized."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if buffer else 0
+
+
+# A one-byte iovec at address 0 and somewhere to put it. Nobody looks at the byte, so that all
+# threads may share the place.
+_probe_byte = bytearray(1)
+_probe_iovecs = array("Q", [address_of(_probe_byte), 1, 0, 1])
+_PROBE_LOCAL = _probe_iovecs.buffer_info()[0]
+_PROBE_REMOTE = _PROBE_LOCAL + 16
+
+
+def probe_memory(who: int, flags: int = 0) -> int:
+    """Read one byte at address 0: -ESRCH where the address space is gone, about 1 us.
+
+    -EFAULT is what a living process gives; 1 where it has mapped address 0.
+    """
+    return process_vm_readv(who, _PROBE_LOCAL, 1, _PROBE_REMOTE, 1, flags)
+
+
+def knows_flag(pid: int, flag: int) -> bool:
+    """Whether the kernel knows a process_vm_readv flag: EFAULT where it does, EINVAL where not.
+
+    NULL iovecs make the call fail after the flags were looked at, whatever else happens.
+    """
+    return process_vm_readv(pid, 0, 1, 0, 1, flag) == -errno.EFAULT
+
+
+_PIDFD_GET_INFO: Final = 0xC040FF0B  # 64 bytes: up to and with exit_code
+_PIDFD_INFO_EXIT: Final = 1 << 3
+
+
+def pidfd_exit_status(pidfd: int) -> int | None:
+    """Wait status of the exited process behind ``pidfd``; of a non-child after it was reaped.
+
+    ``None`` where the kernel does not tell (before 6.15), or not yet.
+    """
+    info = bytearray(64)
+    struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    (mask,) = struct.unpack_from("=Q", info, 0)
+    (status,) = struct.unpack_from("=i", info, 60)
+    return int(status) if mask & _PIDFD_INFO_EXIT else None
+
+
+_PAGEMAP_SCAN: Final = 0xC0606610
+PAGE_IS_WPALLOWED: Final = 1 << 0
+PAGE_IS_FILE: Final = 1 << 2
+PAGE_IS_PRESENT: Final = 1 << 3
+PAGE_IS_SWAPPED: Final = 1 << 4
+PAGE_IS_PFNZERO: Final = 1 << 5
+PAGE_IS_HUGE: Final = 1 << 6
+PAGE_IS_GUARD: Final = 1 << 8
+
+
+@dataclass(frozen=True, slots=True)
+class PageRun:
+    """Pages ``start .. end`` that have the same ``categories`` (PAGE_IS_* bits)."""
+
+    start: int
+    end: int
+    categories: int
+
+
+def pagemap_scan(
+    pagemap: int, start: int, end: int, any_of: int, returned: int, most: int = 512
+) -> tuple[list[PageRun], int]:
+    """Ask an open /proc/PID/pagemap which pages of ``start .. end`` have a category of ``any_of``.
+
+    Answers at most ``most`` runs with their ``returned`` categories, and the address where the walk
+    ended (``end`` if it got through). Raises OSError: ENOTTY before 6.7, EINVAL for a category that
+    the kernel does not know.
+    """
+    vector = array("Q", bytes(24 * most))
+    argument = bytearray(
+        struct.pack(
+            "=12Q",
+            *(96, 0, start, end, 0),
+            *(vector.buffer_info()[0], most, 0),
+            *(0, 0, any_of, returned),
+        )
+    )
+    found = fcntl.ioctl(pagemap, _PAGEMAP_SCAN, argument)
+    (walk_end,) = struct.unpack_from("=Q", argument, 32)
+    runs = [PageRun(*vector[3 * i : 3 * i + 3]) for i in range(found)]
+    return runs, walk_end
+
+
+_PROCMAP_QUERY: Final = 0xC0686611
+_PROCMAP_COVERING_OR_NEXT: Final = 0x10
+_PROCMAP_STRUCT = struct.Struct("=QQQQQQQQQIIIIQQ")
+_NAME_SIZE: Final = 4096  # PATH_MAX; a longer name is ENAMETOOLONG
+_VMA_BITS = ((1, "r"), (2, "w"), (4, "x"))
+
+
+@dataclass(frozen=True, slots=True)
+class MappingInfo:
+    """One mapping, as PROCMAP_QUERY tells it; ``name`` as in the maps file, unescaped."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: tuple[int, int]
+    inode: int
+    name: bytes
+
+
+def procmap_build_id(maps: int, address: int) -> bytes:
+    """Build id of the ELF file mapped at ``address``; empty if it has none.
+
+    The kernel reads it from the file, which may need I/O. Raises OSError as `procmap_query` does,
+    and ENOENT where nothing is mapped.
+    """
+    build_id = bytearray(20)
+    query = bytearray(_PROCMAP_STRUCT.size)
+    _PROCMAP_STRUCT.pack_into(
+        *(query, 0, _PROCMAP_STRUCT.size, 0, address),
+        *(0, 0, 0, 0, 0, 0, 0, 0, 0, len(build_id), 0, address_of(build_id)),
+    )
+    fcntl.ioctl(maps, _PROCMAP_QUERY, query)
+    size: int = _PROCMAP_STRUCT.unpack(query)[12]
+    return bytes(build_id[:size])
+
+
+def procmap_query(maps: int, address: int) -> MappingInfo | None:
+    """Ask an open /proc/PID/maps for the mapping at ``address``, or the next one above it.
+
+    ``None`` if there is none. Raises OSError: ENOTTY before 6.11, ESRCH once the process is gone.
+    """
+    name = bytearray(_NAME_SIZE)
+    query = bytearray(_PROCMAP_STRUCT.size)
+    _PROCMAP_STRUCT.pack_into(
+        *(query, 0, _PROCMAP_STRUCT.size, _PROCMAP_COVERING_OR_NEXT, address),
+        *(0, 0, 0, 0, 0, 0, 0, 0, len(name), 0, address_of(name), 0),
+    )
+    try:
+        fcntl.ioctl(maps, _PROCMAP_QUERY, query)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    fields = _PROCMAP_STRUCT.unpack(query)
+    start, end, flags, _page_size, offset, inode, major, minor, name_size = fields[3:12]
+    perms = "".join(letter if flags & bit else "-" for bit, letter in _VMA_BITS)
+    return MappingInfo(
+        start=start,
+        end=end,
+        perms=perms + ("s" if flags & 8 else "p"),
+        offset=offset,
+        device=(major, minor),
+        inode=inode,
+        name=bytes(name[: max(name_size - 1, 0)]),
+    )
+
+
+_SYS_OPENAT2: Final = 437  # the same on every architecture
+_RESOLVE_NO_SYMLINKS: Final = 0x04
+_RESOLVE_IN_ROOT: Final = 0x10
+_RESOLVE_CACHED: Final = 0x20
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+def open_cached(root: int, path: bytes) -> int:
+    """Open ``path`` below the folder ``root`` with O_PATH, without waiting for any filesystem.
+
+    Only names that are cached are followed, and no symbolic links (openat2(2), RESOLVE_CACHED).
+    Answers the descriptor; raises OSError: EAGAIN where it would have to wait, ELOOP, ENOENT, and
+    ENOSYS or EINVAL before 5.12.
+    """
+    how = struct.pack(
+        "=QQQ",
+        os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW,
+        0,
+        _RESOLVE_NO_SYMLINKS | _RESOLVE_IN_ROOT | _RESOLVE_CACHED,
+    )
+    descriptor: int = _syscall(
+        ctypes.c_long(_SYS_OPENAT2),
+        ctypes.c_int(root),
+        ctypes.c_char_p(path),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(len(how)),
+    )
+    if descriptor < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return descriptor
+
+
+_SYS_PROCESS_MADVISE: Final = 440  # this and the next: the same on every architecture
+_SYS_CACHESTAT: Final = 451
+_MADV_WILLNEED: Final = 3
+_PROT_READ: Final = 1
+_MAP_SHARED: Final = 1
+_MAP_FAILED: Final = ctypes.c_void_p(-1).value
+
+_mmap = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+]
+
+
+def process_madvise_willneed(pidfd: int, iovecs: array[int], count: int) -> int:
+    """Ask for ``count`` ranges of a process to be read in; bytes advised, or a negative errno.
+
+    ``iovecs`` holds address and length of each, interleaved. EPERM without CAP_SYS_NICE
+    (process_madvise(2)); it may wait for I/O itself where ranges are many.
+    """
+    advised: int = _syscall(
+        ctypes.c_long(_SYS_PROCESS_MADVISE),
+        ctypes.c_int(pidfd),
+        ctypes.c_void_p(iovecs.buffer_info()[0]),
+        ctypes.c_size_t(count),
+        ctypes.c_int(_MADV_WILLNEED),
+        ctypes.c_uint(0),
+    )
+    return advised if advised >= 0 else -ctypes.get_errno()
+
+
+def may_ask_the_cache(descriptor: int) -> bool:
+    """Whether mincore(2) tells the truth about this file to this caller.
+
+    To one who neither owns the file nor may write it, mincore says that all of it is resident.
+    cachestat(2) has the same check, but says EPERM.
+    """
+    length_and_offset = struct.pack("=QQ", 0, 1)
+    answer = bytearray(40)
+    failed: int = _syscall(
+        ctypes.c_long(_SYS_CACHESTAT),
+        ctypes.c_int(descriptor),
+        ctypes.c_char_p(length_and_offset),
+        ctypes.c_void_p(address_of(answer)),
+        ctypes.c_uint(0),
+    )
+    return not failed
+
+
+def cached_pages(descriptor: int, offset: int, length: int) -> bytes:
+    """Which pages of a file are in the page cache: a byte a page, 1 or 0. Reads nothing in.
+
+    ``offset`` is that of a page. Raises OSError where the file cannot be mapped.
+    """
+    where = _mmap(None, length, _PROT_READ, _MAP_SHARED, descriptor, offset)
+    if where == _MAP_FAILED:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    pages = bytearray(-(-length // mmap.PAGESIZE))
+    try:
+        failed: int = _libc.mincore(
+            ctypes.c_void_p(where), ctypes.c_size_t(length), ctypes.c_void_p(address_of(pages))
+        )
+        if failed:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    finally:
+        _libc.munmap(ctypes.c_void_p(where), ctypes.c_size_t(length))
+    return bytes(page & 1 for page in pages)
