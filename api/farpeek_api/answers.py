@@ -1,0 +1,186 @@
+"""Bodies in, answers out: what a client may send, and how it gets its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from farpeek_api import refusals, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from farpeek.model import ReadResult
+
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+
+LARGEST_WHOLE: Final = 256 << 10
+"""Bytes of memory that are encoded and written at once; more goes out in pieces."""
+
+PIECE: Final = 192 << 10
+"""Bytes of memory in one piece: a multiple of 3, so that base64 has no padding inside."""
+
+COMMON_HEADERS: Final = {
+    # Memory must not stay in anybody's cache.
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+_JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
+
+
+def check_accept(request: web.Request, offered: str) -> None:
+    """Raise ``NotAcceptable`` if the client does not take ``offered``."""
+    accept = request.headers.get("Accept")
+    if not accept or accept == "*/*":
+        return
+    if not _takes(", ".join(request.headers.getall("Accept")), offered):
+        raise refusals.NotAcceptable(f"the answer is {offered}: let `Accept` have that")
+
+
+@lru_cache(maxsize=256)
+def _takes(accept: str, offered: str) -> bool:
+    group = offered.partition("/")[0]
+    best: tuple[int, float] = (-1, 0.0)
+    for item in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in item.split(";"))
+        ranks = {"*/*": 0, f"{group}/*": 1, offered: 2}
+        if kind in ranks:
+            # The most exact range decides, whatever a wider one says; RFC 9110, 12.5.1.
+            best = max(best, (ranks[kind], _quality(parameters)))
+    return best[1] > 0
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+async def read_json(request: web.Request, largest: int, deadline_s: float) -> bytes:
+    """Read a JSON body of at most ``largest`` bytes that arrives within ``deadline_s``."""
+    kind = request.headers.get("Content-Type", "")
+    if kind != JSON and kind.partition(";")[0].strip().lower() != JSON:
+        raise refusals.UnsupportedMediaType(f"send the body as `Content-Type: {JSON}`")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise refusals.UnsupportedMediaType("send the body as it is, without Content-Encoding")
+    if (request.content_length or 0) > largest:
+        raise _too_large(largest)
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait()
+    else:
+        body = await _read_slowly(request, largest, deadline_s)
+    if len(body) > largest:
+        raise _too_large(largest)
+    if not body:
+        raise refusals.Malformed("the body is empty: send a JSON object")
+    return body
+
+
+async def _read_slowly(request: web.Request, largest: int, deadline_s: float) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(deadline_s):
+            while len(body) <= largest and (piece := await request.content.readany()):
+                body += piece
+    except TimeoutError:
+        raise refusals.SlowRequest(
+            f"the body did not arrive within {deadline_s:g} s: send it at once"
+        ) from None
+    except web.RequestPayloadError:
+        raise refusals.Malformed("the body is not framed as its headers say") from None
+    return bytes(body)
+
+
+def _too_large(largest: int) -> refusals.BodyTooLarge:
+    return refusals.BodyTooLarge(
+        f"the body is over {largest} bytes: split the request, or raise --max-body-bytes"
+    )
+
+
+def send_object(value: object, status: int = 200) -> web.Response:
+    """Give a small JSON answer."""
+    return web.Response(body=to_json(value), status=status, headers=_JSON_HEADERS)
+
+
+async def send_body(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Send JSON text of any size."""
+    if len(body) <= LARGEST_WHOLE or request.method == "HEAD":
+        return web.Response(body=body, headers=_JSON_HEADERS)
+    pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
+    return await _stream(request, len(body), pieces)
+
+
+async def send_read(
+    request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
+) -> web.StreamResponse:
+    """Send what was read: small answers whole, big ones in pieces that the client has to take."""
+    head = to_json(
+        {
+            "target": target_id,
+            "requested": result.requested,
+            "read": result.read,
+            "complete": result.complete,
+        }
+    )
+    end: dict[str, object] = {
+        "backend": render.backend(result.backend),
+        "elapsed_us": elapsed_us,
+    }
+    if result.prefetch is not None:
+        end["prefetch"] = render.prefetch(result.prefetch)
+    tail = to_json(end)
+    gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    if encoding == "none":
+        return await send_body(request, b'%b,"gaps":%b,%b' % (head[:-1], gaps, tail[1:]))
+    head = head[:-1] + b',"data":"'
+    tail = b'","gaps":%b,%b' % (gaps, tail[1:])
+    encode = _to_hex if encoding == "hex" else _to_base64
+    if len(result.data) + len(gaps) <= LARGEST_WHOLE:
+        return web.Response(body=head + encode(result.data) + tail, headers=_JSON_HEADERS)
+    size = 2 * len(result.data) if encoding == "hex" else (len(result.data) + 2) // 3 * 4
+    pieces = _pieces(head, result.data, encode, tail)
+    return await _stream(request, len(head) + size + len(tail), pieces)
+
+
+def _to_hex(data: bytes | bytearray | memoryview) -> bytes:
+    return binascii.hexlify(data)
+
+
+def _to_base64(data: bytes | bytearray | memoryview) -> bytes:
+    return binascii.b2a_base64(data, newline=False)
+
+
+def _pieces(
+    head: bytes, data: bytes | bytearray, encode: Callable[[memoryview], bytes], tail: bytes
+) -> Iterator[bytes]:
+    yield head
+    view = memoryview(data)
+    for start in range(0, len(view), PIECE):
+        yield encode(view[start : start + PIECE])
+    for start in range(0, len(tail), PIECE):
+        yield tail[start : start + PIECE]
+
+
+async def _stream(request: web.Request, length: int, pieces: Iterator[bytes]) -> web.StreamResponse:
+    """Write fresh bytes piece by piece; the connection's clock cuts off who does not take one."""
+    response = web.StreamResponse(headers={**_JSON_HEADERS, "Content-Length": str(length)})
+    await response.prepare(request)
+    for piece in pieces:
+        await response.write(piece)
+        # Also without a wait in write(): the next piece is encoded in its own turn of the loop.
+        await request.writer.drain()
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response

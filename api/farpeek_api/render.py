@@ -1,0 +1,167 @@
+"""Values of the service -> plain objects, as the wire shows them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic_core import to_json
+
+from farpeek.model import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from farpeek.model import (
+        Backend,
+        Capability,
+        Event,
+        ExitStatus,
+        Gap,
+        Identity,
+        ListedProcess,
+        MappingView,
+        Prefetch,
+        ServiceState,
+        StuckThreads,
+        TargetSnapshot,
+    )
+
+T = TypeVar("T")
+
+SLICE = 512
+"""Items that are rendered before other requests get their turn (about 2 ms)."""
+
+
+def time(seconds: float) -> str:
+    """Write seconds since the epoch as RFC 3339, UTC, in milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _identity(identity: Identity) -> dict[str, Any]:
+    return {
+        "pid": identity.pid,
+        "ns_pids": identity.ns_pids,
+        "start_time": time(identity.start_time),
+        "comm": identity.comm,
+        "exe": identity.exe,
+        "uid": identity.uid,
+        "gid": identity.gid,
+        "cgroup": identity.cgroup,
+        "container": identity.container,
+    }
+
+
+def process(listed: ListedProcess) -> dict[str, Any]:
+    """Show a process, and its target's id where it is one."""
+    return {**_identity(listed.identity), "target": listed.target}
+
+
+def _exit(status: ExitStatus) -> dict[str, Any]:
+    return {"code": status.code, "signal": status.signal, "core_dumped": status.core_dumped}
+
+
+def target(snapshot: TargetSnapshot) -> dict[str, Any]:
+    """Show a target."""
+    return {
+        "id": snapshot.id,
+        **_identity(snapshot.identity),
+        "pointer_size": snapshot.identity.pointer_size,
+        "byte_order": snapshot.identity.byte_order,
+        "page_size": snapshot.page_size,
+        "state": snapshot.state,
+        "registered_at": time(snapshot.registered_at),
+        "exited_at": None if snapshot.exited_at is None else time(snapshot.exited_at),
+        "exit": None if snapshot.exit is None else _exit(snapshot.exit),
+        "labels": dict(snapshot.labels),
+    }
+
+
+def event(happened: Event) -> dict[str, Any]:
+    """Show what an event's ``data`` holds."""
+    return {"at": time(happened.at), "target": target(happened.target)}
+
+
+def gap(missing: Gap) -> dict[str, Any]:
+    """Show bytes that were not read."""
+    return {
+        "region": missing.region,
+        "offset": missing.offset,
+        "address": hex(missing.address),
+        "length": missing.length,
+        "reason": missing.reason,
+        "retryable": missing.reason.retryable,
+    }
+
+
+def mapping(found: MappingView) -> dict[str, Any]:
+    """Show a mapping; what was not asked for is left out."""
+    shown: dict[str, Any] = {
+        "start": hex(found.start),
+        "end": hex(found.end),
+        "perms": found.perms,
+        "offset": found.offset,
+        "device": f"{found.device[0]:x}:{found.device[1]:x}",
+        "inode": found.inode,
+        "path": found.path,
+        "build_id": found.build_id,
+    }
+    if found.resident is not None:
+        shown["resident_pages"] = found.resident // PAGE_SIZE
+        shown["swapped_pages"] = (found.swapped or 0) // PAGE_SIZE
+    return shown
+
+
+def backend(used: Backend) -> dict[str, str]:
+    """Show how a read was done."""
+    shown: dict[str, str] = {"pidfd": used.pidfd}
+    if used.nowait is not None:
+        shown["nowait"] = used.nowait
+    shown["rung"] = used.rung
+    return shown
+
+
+def prefetch(begun: Prefetch) -> dict[str, Any]:
+    """Show what came of the wish to have missing bytes read in."""
+    return {"started": begun.started, "bytes": begun.length, "detail": begun.detail}
+
+
+def capability(found: Capability) -> dict[str, Any]:
+    """Show what the service can do here, and how."""
+    return {
+        "provided": found.provided,
+        "technique": found.technique,
+        "detail": found.detail,
+    }
+
+
+def _stuck(threads: StuckThreads) -> dict[str, Any]:
+    return {
+        "target": threads.target,
+        "mode": threads.mode,
+        "threads": threads.threads,
+        "since": time(threads.since),
+    }
+
+
+def state(now: ServiceState) -> dict[str, Any]:
+    """Show the moving parts of ``/v1/info``."""
+    threads = now.threads
+    return {
+        "threads": {"busy": threads.busy, "idle": threads.idle, "stuck": threads.stuck},
+        "targets": {"running": now.running, "exited": now.exited},
+        "stuck": [_stuck(each) for each in now.stuck],
+    }
+
+
+async def array(items: Sequence[T], show: Callable[[T], dict[str, Any]]) -> bytes:
+    """Render a JSON array; a long one slice by slice, so that nobody else waits for it."""
+    if len(items) <= SLICE:
+        return to_json([show(each) for each in items])
+    pieces: list[bytes] = []
+    for start in range(0, len(items), SLICE):
+        pieces.append(to_json([show(each) for each in items[start : start + SLICE]])[1:-1])
+        await asyncio.sleep(0)
+    return b"[" + b",".join(pieces) + b"]"

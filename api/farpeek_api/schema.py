@@ -1,0 +1,256 @@
+"""Wire models: what requests may say. The one crossing between JSON and the service's values."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from farpeek.errors import InvalidRequest, TooLarge
+from farpeek.model import ADDRESS_LIMIT, Match, Mode, OnGap, ReadSpec, Regions, TargetState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+LONGEST_WAIT_S: Final = 300.0
+HIGHEST_ID: Final = 2**32 - 2
+"""The highest user id: the one above means "none" to the kernel."""
+
+_SHOWN_OF_A_NAME = 64
+_LARGEST_UNCOUNTED = 64 << 10  # bytes of a body that is parsed without a look
+_BRANCH = "~"  # begins the names of union branches, which are no part of a place
+
+
+class _AddressSchema:
+    """A "0x" string or an integer; made by hand for one error instead of one per branch."""
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        return core_schema.union_schema(
+            [
+                core_schema.int_schema(strict=True, ge=0, lt=ADDRESS_LIMIT),
+                core_schema.str_schema(strict=True, pattern=r"^0[xX][0-9a-fA-F]{1,16}$"),
+            ],
+            mode="left_to_right",
+            custom_error_type="address",
+            custom_error_message='an address is a string like "0x7f00deadb000" (1 to 16 digits) '
+            "or an integer from 0 to 18446744073709551615",
+        )
+
+
+class _AddressesSchema:
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        address = _AddressSchema().__get_pydantic_core_schema__(None, None)
+        return core_schema.list_schema(address, min_length=1, strict=True, fail_fast=True)
+
+
+class _LengthsSchema:
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        length = core_schema.int_schema(strict=True, ge=0, lt=ADDRESS_LIMIT)
+        column = core_schema.list_schema(length, strict=True, fail_fast=True)
+        return core_schema.union_schema(
+            [(column, f"{_BRANCH}column"), (length, f"{_BRANCH}one")], mode="left_to_right"
+        )
+
+
+class Wire(BaseModel):
+    """Exactly these members, of exactly these types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ReadRequest(Wire):
+    """Body of readv: the remote iovec as two columns, and how to read it."""
+
+    addresses: Annotated[list[int | str], _AddressesSchema()]
+    lengths: Annotated[list[int] | int, _LengthsSchema()]
+    mode: Mode = Mode.WAIT
+    on_gap: OnGap = OnGap.CONTINUE
+    encoding: Literal["base64", "hex", "none"] = "base64"
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    prefetch: bool = False
+
+    @model_validator(mode="after")
+    def _check_prefetch(self) -> ReadRequest:
+        if self.prefetch and self.mode is Mode.WAIT:
+            raise ValueError('`prefetch` needs `"mode": "nowait"`: in `wait` all is read in anyway')
+        return self
+
+    def spec(self) -> ReadSpec:
+        """Cross over to the service's value; the service checks that the columns fit."""
+        lengths = self.lengths
+        if isinstance(lengths, int):
+            lengths = [lengths] * len(self.addresses)
+        regions = Regions(_integers(self.addresses), lengths)
+        return ReadSpec(regions, self.mode, self.on_gap, self.prefetch)
+
+
+def _integers(addresses: list[int | str]) -> list[int]:
+    if str not in set(map(type, addresses)):
+        return addresses  # type: ignore[return-value]  # pyright: ignore[reportReturnType] - all are integers
+    return [int(each, 16) if isinstance(each, str) else each for each in addresses]
+
+
+def check_columns(body: bytes, max_regions: int) -> None:
+    """Refuse a read of far too many regions before millions of numbers are parsed."""
+    if len(body) > _LARGEST_UNCOUNTED and body.count(b",") > 2 * max_regions + len(
+        ReadRequest.model_fields
+    ):
+        raise TooLarge(f"one request may have {max_regions} regions: split it")
+
+
+_Glob = Annotated[str, Field(min_length=1, max_length=4096)]
+_LabelName = Annotated[str, Field(min_length=1, max_length=63)]
+_LabelValue = Annotated[str, Field(max_length=256)]
+
+
+class MatchRequest(Wire):
+    """What a process is; members that are given must all fit. Globs fit whole values."""
+
+    comm: _Glob | None = None
+    exe: _Glob | None = None
+    uid: Annotated[int, Field(ge=0, le=HIGHEST_ID)] | None = None
+    cgroup: _Glob | None = None
+    container: _Glob | None = None
+
+    def match(self) -> Match:
+        """Cross over to the service's value."""
+        return Match(self.comm, self.exe, self.uid, self.cgroup, self.container)
+
+
+class RegisterRequest(Wire):
+    """Body of a registration: a process by its number, or by what it is."""
+
+    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    match: MatchRequest | None = None
+    labels: Annotated[dict[_LabelName, _LabelValue], Field(max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> RegisterRequest:
+        if (self.pid is None) == (self.match is None):
+            raise ValueError("give either `pid` or `match`, and not both")
+        if self.match is not None and self.match == MatchRequest():
+            raise ValueError("`match` is empty: name at least one of comm, exe, uid, cgroup, ...")
+        return self
+
+
+class NoQuery(Wire):
+    """For routes that take no parameters."""
+
+
+class ProcessesQuery(MatchRequest):
+    """Parameters of the list of processes; none fits all."""
+
+
+class TargetsQuery(Wire):
+    """Parameters of the list of targets."""
+
+    state: TargetState | None = None
+
+
+class TargetQuery(Wire):
+    """Parameters of one target."""
+
+    wait: Literal["exit"] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _check_timeout(self) -> TargetQuery:
+        if self.timeout_s is not None and self.wait is None:
+            raise ValueError("`timeout_s` goes with `wait=exit`: add that")
+        return self
+
+
+class MapsQuery(Wire):
+    """Parameters of the list of mappings."""
+
+    address: Annotated[int | str, _AddressSchema()] | None = None
+    residency: bool = False
+
+    def parsed_address(self) -> int | None:
+        """The address as a number."""
+        return None if self.address is None else _integers([self.address])[0]
+
+
+class EventsQuery(Wire):
+    """Parameters of the stream of events."""
+
+    target: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+
+
+Q = TypeVar("Q", bound=Wire)
+
+
+def parse_query(model: type[Q], text: str, pairs: Callable[[], Iterable[tuple[str, str]]]) -> Q:
+    """Read a query string; a parameter that is given twice is ``InvalidRequest``.
+
+    ``pairs`` gives ``text`` in parts, and is only called if there are any.
+    """
+    if not text:
+        return cast("Q", _without_parameters(model))
+    values: dict[str, str] = {}
+    for name, value in pairs():
+        if name in values:
+            raise InvalidRequest("the parameter is given twice: give it once", (name,))
+        values[name] = value
+    return model.model_validate_strings(values)
+
+
+@cache
+def _without_parameters(model: type[Wire]) -> Wire:
+    return model()
+
+
+def parse_event_number(text: str | None) -> int | None:
+    """Read ``Last-Event-ID``; ``None`` or an empty one says nothing."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(ADDRESS_LIMIT)):
+        raise InvalidRequest("it is a number from an `id:` line of this stream", ("Last-Event-ID",))
+    return int(text)
+
+
+# How a mistake in a request is told.
+
+_CURES: Final = {
+    "missing": "it is needed: add it",
+    "extra_forbidden": "nothing of that name is known here: remove it",
+}
+_HINTS: Final = {
+    "lengths": "a length is an integer from 0 on: one for all, or one for each address",
+    "pid": "a process's number is an integer from 1 to 2147483647",
+    "timeout_s": "write seconds, like 2.0",
+    "labels": "up to 32 names of at most 63 characters, with texts of at most 256",
+    "uid": "a user's number is an integer from 0 to 4294967294",
+}
+
+
+def cause(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    """Say what is wrong at ``place`` and what would be right, from pydantic's error."""
+    if kind in _CURES:
+        return _CURES[kind]
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    hint = _HINTS.get(str(place[0])) if place else None
+    return f"{message}; {hint}" if hint else message
+
+
+def without_branches(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Give the place of a mistake in the request, without pydantic's names of branches."""
+    return tuple(
+        part
+        for part in path
+        if not (isinstance(part, str) and (part.startswith(_BRANCH) or part == "[key]"))
+    )
+
+
+def place_name(place: Sequence[int | str]) -> str:
+    """Write a place in a request: ``addresses[3]``, ``match.uid``."""
+    name = ""
+    for part in place:
+        if isinstance(part, int):
+            name += f"[{part}]"
+        else:
+            name += ("." if name else "") + part[:_SHOWN_OF_A_NAME]
+    return name

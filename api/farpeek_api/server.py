@@ -1,0 +1,179 @@
+"""The running service: started in order, stopped in time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import uvloop
+from aiohttp import web
+
+from farpeek.memory import MemoryService
+from farpeek_api import app
+from farpeek_api.auth import Gatekeeper
+from farpeek_api.connection import connection_factory
+from farpeek_api.handlers import Handlers
+from farpeek_api.lifecycle import Lifecycle
+from farpeek_api.listeners import UnixAddress, listen_tcp, listen_unix
+from farpeek_api.logs import log
+from farpeek_api.notify import notify
+from farpeek_api.sse import EventStreams
+from farpeek_api.tokens import OwnTokenFile, Tokens, read_tokens
+
+if TYPE_CHECKING:
+    from farpeek_api.listeners import Listener
+    from farpeek_api.settings import Settings
+
+GRACE_S: Final = 5.0
+"""From the signal to the exit, at most."""
+
+_ANSWERING_S: Final = 0.3
+"""Of that, for the last answers to go out; aiohttp takes its timeout twice."""
+
+GC_THRESHOLD: Final = 50_000
+"""Allocations between collections; with frozen start-up objects this halves the worst latencies."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal says stop. Raises ListenError, TokenError, Unsupported at start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        threads_are_gone = runner.run(_serve(settings))
+        if not threads_are_gone:
+            # Python would wait for nothing here, but its end must not meet a thread that wakes up.
+            _exit_now(0)
+
+
+def _exit_now(status: int) -> NoReturn:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+async def _serve(settings: Settings) -> bool:
+    with ExitStack() as cleanup:
+        stop = _stop_on_signals(cleanup)
+        listeners = _listen(settings, cleanup)
+        gatekeeper = _gatekeeper(settings, listeners, cleanup)
+        service = await MemoryService.open(settings.limits, settings.nowait_check)
+        server = Server(settings, service, gatekeeper, listeners)
+        await server.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 100)
+        _announce(settings, listeners)
+        notify("READY=1")
+        await stop.wait()
+        notify("STOPPING=1")
+        return await server.stop()
+
+
+def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
+    """Give an event that the first signal sets; the second one ends the process at once."""
+    stop = asyncio.Event()
+
+    def stop_or_exit(number: int) -> None:
+        if stop.is_set():
+            cleanup.close()
+            _exit_now(128 + number)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, partial(stop_or_exit, number))
+    return stop
+
+
+def _listen(settings: Settings, cleanup: ExitStack) -> list[Listener]:
+    listeners: list[Listener] = []
+    for address in settings.addresses:
+        if isinstance(address, UnixAddress):
+            new = [listen_unix(address, settings.unix_mode, settings.unix_group)]
+        else:
+            new = listen_tcp(address)
+        for listener in new:
+            cleanup.callback(listener.close)
+        listeners += new
+    return listeners
+
+
+def _gatekeeper(settings: Settings, listeners: list[Listener], cleanup: ExitStack) -> Gatekeeper:
+    addresses = [listener.address for listener in listeners]
+    asks_for_token = not all(isinstance(address, UnixAddress) for address in addresses)
+    tokens: Tokens | None = None
+    if settings.token_file is not None:
+        tokens = read_tokens(settings.token_file)
+    elif asks_for_token and not settings.no_auth:
+        own = OwnTokenFile(settings.token_folder / "token")
+        cleanup.callback(own.close)
+        tokens = own.tokens
+        log.info("the token for TCP is in %s", own.path)
+    return Gatekeeper(addresses, settings.allow_host, tokens, everybody=settings.no_auth)
+
+
+def _announce(settings: Settings, listeners: list[Listener]) -> None:
+    if settings.no_auth:
+        log.warning("--no-auth: whoever reaches a listener can read the memory of processes")
+    start_log = logging.getLogger("farpeek.start")
+    start_log.setLevel(logging.INFO)  # whoever starts it waits for this line
+    for url in dict.fromkeys(map(str, listeners)):
+        start_log.info("farpeek is listening on %s", url)
+
+
+class Server:
+    """aiohttp on the listeners, with the service behind it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: MemoryService,
+        gatekeeper: Gatekeeper,
+        listeners: list[Listener],
+    ) -> None:
+        self._service = service
+        self._gatekeeper = gatekeeper
+        self._listeners = listeners
+        self._deadline_s = settings.deadline
+        self._lifecycle = Lifecycle()
+        urls = list(dict.fromkeys(map(str, listeners)))
+        handlers = Handlers(service, self._lifecycle, settings, urls)
+        application = web.Application()
+        application.add_routes(app.routes(handlers, EventStreams(service.events, self._lifecycle)))
+        self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
+        self._servers: list[asyncio.AbstractServer] = []
+
+    async def start(self) -> None:
+        """Take connections."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - setup() has made it
+        app.install(server, self._gatekeeper, self._lifecycle)
+        connect = connection_factory(server, self._deadline_s)
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            if isinstance(listener.address, UnixAddress):
+                started = await loop.create_unix_server(connect, sock=listener.socket)
+            else:
+                started = await loop.create_server(connect, sock=listener.socket)
+            self._servers.append(started)
+
+    async def stop(self) -> bool:
+        """Finish what runs, within `GRACE_S`. True if no thread is left in the kernel."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + GRACE_S - 2 * _ANSWERING_S
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            listener.close()
+        self._lifecycle.begin_shutdown()
+        self._service.begin_shutdown()
+        await self._lifecycle.wait_idle(end - loop.time())
+        threads_are_gone = await self._service.close(max(0.0, end - loop.time()))
+        await self._runner.cleanup()
+        return threads_are_gone
