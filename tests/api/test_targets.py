@@ -1,0 +1,165 @@
+"""Targets over HTTP: registered, listed, waited for, released."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.sample import Sample
+from support.waiting import until
+from support.wire import Served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.wire import Reply
+
+
+def register(served: Served, pid: int, **members: object) -> Reply:
+    return served.request("POST", "/v1/targets", {"pid": pid, **members})
+
+
+def test_registering_is_created_once_and_ok_afterwards(served: Served) -> None:
+    with Sample() as process:
+        first = register(served, process.pid, labels={"app": "one"})
+        assert first.status == 201
+        assert first.headers["location"] == f"/v1/targets/{first.json['id']}"
+        again = register(served, process.pid)
+        assert (again.status, again.json["id"]) == (200, first.json["id"])
+        assert again.json["labels"] == {"app": "one"}
+        assert register(served, process.pid, labels={}).json["labels"] == {}
+
+
+def test_a_target_has_the_members_of_the_contract(served: Served) -> None:
+    with Sample() as process:
+        body = register(served, process.pid).json
+    assert list(body) == [
+        *("id", "pid", "ns_pids", "start_time", "comm", "exe", "uid", "gid", "cgroup", "container"),
+        *("pointer_size", "byte_order", "page_size", "state", "registered_at", "exited_at"),
+        *("exit", "labels"),
+    ]
+    assert (body["pid"], body["uid"], body["state"]) == (process.pid, os.geteuid(), "running")
+    assert (body["exited_at"], body["exit"]) == (None, None)
+    for name in ("start_time", "registered_at"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body[name])
+        age = datetime.now(UTC) - datetime.fromisoformat(body[name])
+        assert abs(age) < timedelta(seconds=60)
+
+
+def test_targets_are_listed_by_state(served: Served) -> None:
+    with Sample() as process:
+        target = served.register(process.pid)
+        assert target in ids(served, "?state=running")
+        assert target in ids(served)
+        assert target not in ids(served, "?state=exited")
+
+
+def ids(served: Served, query: str = "") -> list[str]:
+    reply = served.request("GET", f"/v1/targets{query}")
+    assert reply.status == 200
+    return [each["id"] for each in reply.json["targets"]]
+
+
+def test_processes_are_listed_by_what_they_are(served: Served, sample: Sample, target: str) -> None:
+    reply = served.request("GET", f"/v1/processes?comm=pytho*&uid={os.geteuid()}")
+    found = {each["pid"]: each for each in reply.json["processes"]}
+    assert found[sample.pid]["target"] == target
+    assert list(found[sample.pid]) == [
+        *("pid", "ns_pids", "start_time", "comm", "exe", "uid", "gid", "cgroup", "container"),
+        "target",
+    ]
+    nobody = served.request("GET", "/v1/processes?comm=no-such-name").json
+    assert nobody == {"processes": []}
+    assert served.request("GET", "/v1/processes?comm=PYTHO*").json == {"processes": []}
+
+
+def test_a_match_with_several_processes_shows_the_candidates(served: Served) -> None:
+    with Sample() as one, Sample() as two:
+        reply = served.request("POST", "/v1/targets", {"match": {"comm": "python*"}})
+        assert (reply.status, reply.slug) == (409, "ambiguous")
+        assert {one.pid, two.pid} <= {each["pid"] for each in reply.json["candidates"]}
+
+
+def test_a_match_with_no_process_is_no_such_process(served: Served) -> None:
+    reply = served.request("POST", "/v1/targets", {"match": {"comm": "no-such-name"}})
+    assert (reply.status, reply.slug) == (404, "no-such-process")
+
+
+def test_waiting_ends_with_the_exit(served: Served) -> None:
+    with Sample() as process:
+        target = served.register(process.pid)
+        answers: list[Reply] = []
+        path = f"/v1/targets/{target}?wait=exit&timeout_s=60"
+        waiting = threading.Thread(target=lambda: answers.append(served.request("GET", path)))
+        waiting.start()
+        process.exit(7)
+        waiting.join(20)
+        (reply,) = answers
+        assert reply.status == 200
+        assert reply.json["state"] in ("exited", "reaped")
+
+
+def test_waiting_ends_with_the_running_target_at_the_timeout(served: Served, target: str) -> None:
+    reply = served.request("GET", f"/v1/targets/{target}?wait=exit&timeout_s=0.05")
+    assert (reply.status, reply.json["state"]) == (200, "running")
+
+
+def test_an_exited_target_is_shown_but_not_read(served: Served) -> None:
+    with Sample() as process:
+        target = served.register(process.pid)
+        address = process.address
+        process.exit(0)
+        served.request("GET", f"/v1/targets/{target}?wait=exit")
+        reply = served.readv(target, addresses=[address], lengths=8)
+        assert (reply.status, reply.slug) == (410, "target-exited")
+        assert reply.json["target"]["id"] == target
+        assert served.request("GET", f"/v1/targets/{target}").status == 200
+
+
+def test_a_released_target_is_gone_for_all(served: Served) -> None:
+    with Sample() as process:
+        target = served.register(process.pid)
+        reply = served.request("DELETE", f"/v1/targets/{target}")
+        assert (reply.status, reply.body) == (204, b"")
+        for _ in range(2):
+            gone = served.request("DELETE", f"/v1/targets/{target}")
+            assert (gone.status, gone.slug) == (404, "no-such-target")
+            assert gone.json["target"] == target
+        assert register(served, process.pid).json["id"] == target
+
+
+def test_exited_targets_leave_the_list_after_their_time(folder: Path) -> None:
+    with Served(folder, "--exited-ttl", "0.2") as service, Sample() as process:
+        target = service.register(process.pid)
+        process.exit(0)
+        path = f"/v1/targets/{target}"
+        until(lambda: service.request("GET", path).status == 404, "the target is forgotten")
+
+
+def test_info_shows_what_the_service_can_do(served: Served) -> None:
+    info = served.request("GET", "/v1/info").json
+    assert (info["api"], info["kernel"]) == ("v1", os.uname().release)
+    assert list(info["capabilities"]) == [
+        *("process_vm", "pidfd", "nowait", "write", "exit_status", "residency", "build_id"),
+        "prefetch",
+    ]
+    for capability in info["capabilities"].values():
+        assert set(capability) == {"provided", "technique", "detail"}
+        assert capability["provided"] in ("native", "emulated", "unavailable")
+    assert info["limits"]["max_regions"] == 2000
+    assert info["limits"]["max_body_bytes"] == 200_000
+    assert info["listeners"][0] == f"unix:{served.path}"
+    assert set(info["threads"]) == {"busy", "idle", "stuck"}
+    assert set(info["targets"]) == {"running", "exited"}
+    assert info["stuck"] == []
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_the_probes_answer(served: Served, path: str) -> None:
+    assert served.request("GET", path).status == 200
+    assert served.request("HEAD", path).status == 200

@@ -1,0 +1,47 @@
+"""Fixtures for all tests, and the check that a run leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+from hypothesis import settings
+
+from support import leftovers
+from support.folders import open_folders
+from support.waiting import until
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator, Mapping
+
+# It is for `make test-kernel` alone, and farpeek refuses variables of its own name that it does not
+# know, in services that tests start as in settings that they read here.
+os.environ.pop("FARPEEK_TEST_KERNEL", None)
+
+# No timing decides about pass or fail, on a slow kernel least of all.
+settings.register_profile("farpeek", deadline=None)
+settings.load_profile("farpeek")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every test on the loop that the service runs on."""
+    del config, item
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fail the run if it leaves a process, a mount or a folder behind."""
+    mounts = leftovers.mounts()
+    children = leftovers.children()
+    folders = open_folders()
+    yield
+    until(lambda: leftovers.children() <= children, "no child process is left behind")
+    assert leftovers.mounts() <= mounts, "a mount is left behind"
+    assert open_folders() <= folders, "a folder is left behind"

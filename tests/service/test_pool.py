@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
+from farpeek.lanes import MOST_WAITING, Lane
+from farpeek.pool import STUCK_AFTER_S, Job, Pool, StuckLimit
+from support.waiting import aio_until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    opened = Pool(asyncio.get_running_loop(), working=4, stuck_limit=StuckLimit(8))
+    yield opened
+    await opened.drain(5)
+    opened.close()
+
+
+def nothing() -> None:
+    pass
+
+
+def soon(seconds: float = 10) -> float:
+    return time.monotonic() + seconds
+
+
+async def until_stuck(pool: Pool, threads: int) -> None:
+    await aio_until(lambda: pool.counts.stuck == threads, f"{threads} threads are stuck")
+
+
+async def test_work_is_done_in_another_thread(pool: Pool) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    assert await lane.run(threading.get_ident, soon(), nothing) != threading.get_ident()
+
+
+async def test_what_the_work_raises_reaches_the_one_who_waits(pool: Pool) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+
+    def fail() -> None:
+        raise LookupError("from the thread")
+
+    with pytest.raises(LookupError, match="from the thread"):
+        await lane.run(fail, soon(), nothing)
+
+
+async def test_a_burst_of_results_comes_back_whole(pool: Pool) -> None:
+    lanes = [Lane(pool, 4, asyncio.get_running_loop()) for _ in range(50)]
+    numbers = range(40 * len(lanes))
+    jobs = (lanes[n % 50].run(lambda n=n: n, soon(), nothing) for n in numbers)
+    assert await asyncio.gather(*jobs) == list(numbers)
+
+
+async def test_threads_that_hang_are_replaced_at_once(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    release = threading.Event()
+    stuck = [
+        asyncio.create_task(Lane(pool, 1, loop).run(release.wait, soon(), nothing))
+        for _ in range(6)  # two more than may work
+    ]
+    await until_stuck(pool, 6)
+    assert await Lane(pool, 1, loop).run(lambda: 7, soon(), nothing) == 7
+    release.set()
+    await asyncio.gather(*stuck)
+
+
+async def test_threads_that_come_back_are_not_kept_beyond_the_limit(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    before = threading.active_count()
+    release = threading.Event()
+    stuck = [
+        asyncio.create_task(Lane(pool, 1, loop).run(release.wait, soon(), nothing))
+        for _ in range(8)
+    ]
+    await until_stuck(pool, 8)
+    release.set()
+    await asyncio.gather(*stuck)
+    async with asyncio.timeout(10):
+        while threading.active_count() - before > 4:
+            await Lane(pool, 1, loop).run(nothing, soon(), nothing)
+            await asyncio.sleep(STUCK_AFTER_S / 4)
+
+
+async def test_a_slot_is_given_back_by_the_thread_alone(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    returned: list[str] = []
+    with pytest.raises(DeadlineExceeded):
+        await lane.run(release.wait, soon(0.05), lambda: returned.append("stuck"))
+    with pytest.raises(TargetStuck):
+        await lane.run(nothing, soon(), lambda: returned.append("refused"))
+    assert returned == ["refused"]
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the thread has returned")
+    assert returned == ["refused", "stuck"]
+    assert await lane.run(lambda: 1, soon(), nothing) == 1
+
+
+async def test_those_in_line_get_the_slot_in_their_order(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    order: list[int] = []
+    first = asyncio.create_task(lane.run(release.wait, soon(), nothing))
+    rest = [
+        asyncio.create_task(lane.run(lambda n=n: order.append(n), soon(), nothing))
+        for n in range(20)
+    ]
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(first, *rest)
+    assert order == list(range(20))
+
+
+async def test_those_in_line_are_told_when_every_slot_hangs(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    first = asyncio.create_task(lane.run(release.wait, soon(0.1), nothing))
+    second = asyncio.create_task(lane.run(nothing, soon(30), nothing))
+    results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
+    assert isinstance(results[0], DeadlineExceeded)
+    assert isinstance(results[1], TargetStuck)
+    release.set()
+
+
+async def test_the_line_has_an_end(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    tasks = [
+        asyncio.create_task(lane.run(release.wait, soon(), nothing))
+        for _ in range(1 + MOST_WAITING)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(TooBusy):
+        await lane.run(nothing, soon(), nothing)
+    release.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_one_who_gives_up_in_line_does_not_take_the_slot_along(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    first = asyncio.create_task(lane.run(release.wait, soon(), nothing))
+    second = asyncio.create_task(lane.run(nothing, soon(), nothing))
+    await asyncio.sleep(0)
+    release.set()
+    await first
+    second.cancel()  # in the very moment when the slot is handed on
+    await asyncio.gather(second, return_exceptions=True)
+    assert await lane.run(lambda: 3, soon(), nothing) == 3
+
+
+async def test_a_job_that_nobody_waits_for_is_not_begun() -> None:
+    job = Job(lambda: pytest.fail("begun all the same"), lambda _value, _error: None)
+    job.abandoned = True
+    assert job.execute() == (None, None)
+
+
+async def test_a_clogged_pool_refuses_only_those_whose_threads_hang(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    release = threading.Event()
+    lanes = [Lane(pool, 2, loop) for _ in range(8)]
+    stuck = [asyncio.create_task(lane.run(release.wait, soon(), nothing)) for lane in lanes]
+    await until_stuck(pool, 8)
+    with pytest.raises(TooBusy):
+        await lanes[0].run(nothing, soon(), nothing)
+    assert await Lane(pool, 2, loop).run(lambda: 5, soon(), nothing) == 5
+    release.set()
+    await asyncio.gather(*stuck)

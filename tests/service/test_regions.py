@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+
+from farpeek import regions as arithmetic
+from farpeek.errors import InvalidRequest
+from farpeek.model import ADDRESS_LIMIT, Regions
+from strategies import holes, regions
+
+if TYPE_CHECKING:
+    from farpeek.regions import Hole
+
+
+def covered(asked: Regions) -> set[int]:
+    return {
+        byte
+        for address, length in zip(asked.addresses, asked.lengths, strict=True)
+        for byte in range(address, address + length)
+    }
+
+
+@given(regions())
+def test_merged_runs_cover_exactly_what_was_asked_for(asked: Regions) -> None:
+    runs = arithmetic.merge(asked)
+    assert covered(Regions(runs.starts, runs.lengths)) == covered(asked)
+
+
+@given(regions())
+def test_merged_runs_are_in_order_and_never_touch(asked: Regions) -> None:
+    runs = arithmetic.merge(asked)
+    ends = [start + length for start, length in zip(runs.starts, runs.lengths, strict=True)]
+    assert all(runs.lengths)
+    assert all(end < start for end, start in zip(ends, runs.starts[1:], strict=False))
+
+
+@given(regions())
+def test_the_answer_lies_in_the_order_of_the_request(asked: Regions) -> None:
+    runs = arithmetic.merge(asked)
+    content = bytearray()
+    for start, length in zip(runs.starts, runs.lengths, strict=True):
+        content += bytes(address * 31 % 256 for address in range(start, start + length))
+    expected = b"".join(
+        bytes(byte * 31 % 256 for byte in range(address, address + length))
+        for address, length in zip(asked.addresses, asked.lengths, strict=True)
+    )
+    assert arithmetic.lay_out(asked, runs, content) == expected
+
+
+@given(regions(), holes())
+def test_gaps_are_the_bytes_that_lie_in_holes(asked: Regions, missing: list[Hole]) -> None:
+    found = arithmetic.gaps(asked, arithmetic.join(missing))
+    lost = {byte for hole in missing for byte in range(hole.start, hole.end)}
+    for number, (address, length) in enumerate(zip(asked.addresses, asked.lengths, strict=True)):
+        own = [gap for gap in found if gap.region == number]
+        assert {
+            byte for gap in own for byte in range(gap.address, gap.address + gap.length)
+        } == lost & set(range(address, address + length))
+        assert all(gap.address == address + gap.offset and gap.length for gap in own)
+
+
+@given(regions(), holes())
+def test_gaps_of_one_region_are_merged_where_the_reason_is_the_same(
+    asked: Regions, missing: list[Hole]
+) -> None:
+    found = arithmetic.gaps(asked, arithmetic.join(missing))
+    for left, right in pairwise(found):
+        if left.region == right.region and left.address + left.length == right.address:
+            assert left.reason is not right.reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        (Regions([], []), ("addresses",)),
+        (Regions([1, 2], [3]), ("lengths",)),
+        (Regions([0, ADDRESS_LIMIT - 1], [1, 2]), ("lengths", 1)),
+        (Regions([-1], [1]), ("addresses",)),
+    ],
+)
+def test_regions_that_make_no_sense_are_refused_by_name(
+    asked: Regions, place: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        arithmetic.check(asked)
+    assert refusal.value.place == place
+
+
+def test_the_last_byte_of_the_address_space_can_be_asked_for() -> None:
+    assert arithmetic.check(Regions([ADDRESS_LIMIT - 1], [1])) == 1

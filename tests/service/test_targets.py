@@ -1,0 +1,352 @@
+"""Targets are processes: what they are, how they change, how they end, and what stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import resource
+import shutil
+import signal
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek.errors import InvalidRequest, NoSuchProcess, NoSuchTarget, TargetExited
+from farpeek.memory import MemoryService
+from farpeek.model import EventKind, ExitStatus, Limits, ReadSpec, Regions, TargetState
+from support import leftovers
+from support.asking import ask, close
+from support.targets import CannotBuild, Target, build, start, state_of
+from support.waiting import aio_until
+
+if TYPE_CHECKING:
+    from farpeek.model import TargetSnapshot
+
+MARKER = 0x5EC000000000
+PF_KTHREAD = 0x00200000
+FOUR_MILLION = 1 << 22  # no number is that high: PID_MAX_LIMIT
+
+
+async def _marker(service: MemoryService, target_id: str) -> int:
+    result = await ask(service, target_id, ReadSpec(Regions([MARKER], [8])))
+    assert result.complete
+    (value,) = struct.unpack("=Q", result.data)
+    return int(value)
+
+
+def _state(service: MemoryService, target_id: str) -> TargetState | None:
+    return next((t.state for t in service.targets() if t.id == target_id), None)
+
+
+async def _until(service: MemoryService, target_id: str, state: TargetState) -> TargetSnapshot:
+    await aio_until(lambda: _state(service, target_id) is state, f"{target_id} is {state}")
+    return next(t for t in service.targets() if t.id == target_id)
+
+
+async def test_exec_keeps_the_target_and_reads_the_new_image(service: MemoryService) -> None:
+    with start("plain", "--marker", 1, "--name", "first") as target:
+        before, created = await service.register(target.pid, {"tier": "db"})
+        assert created
+        assert before.identity.comm == "first"
+        assert await _marker(service, before.id) == 1
+        target.send("exec 9")
+        target.await_ready()
+        assert await _marker(service, before.id) == 9
+        after = await service.target(before.id)
+        assert after.state is TargetState.RUNNING
+        assert after.identity.comm == "second"
+        again, created = await service.register(target.pid, None)
+        assert (again.id, created, again.labels) == (before.id, False, {"tier": "db"})
+        assert len(service.targets()) == 1
+
+
+async def test_a_zombie_is_no_target_but_an_exited_process(service: MemoryService) -> None:
+    with start("plain") as target:
+        target.send("exit 3")
+        target.await_zombie()
+        with pytest.raises(TargetExited) as caught:
+            await service.register(target.pid, None)
+        assert caught.value.target.identity.pid == target.pid
+        assert target.reap() == 3
+    with start("family") as parent:
+        parent.command("end 3")
+        with pytest.raises(TargetExited):
+            await service.register(parent["child"], None)
+        assert state_of(parent["child"]) == "Z"
+
+
+async def test_a_process_whose_first_thread_has_ended_is_running_and_readable(
+    service: MemoryService,
+) -> None:
+    with start("threads") as target:
+        early, _ = await service.register(target.pid, None)
+        assert await _marker(service, early.id) == 1
+        target.command("leader-exit")
+        assert state_of(target.pid) == "Z"
+        assert await _marker(service, early.id) == 1
+        assert (await service.target(early.id)).state is TargetState.RUNNING
+        again, created = await service.register(target.pid, None)
+        assert (again.id, created) == (early.id, False)
+        target.kill()
+        ended = await service.wait_exit(early.id, 20)
+        assert ended.state is not TargetState.RUNNING
+        with pytest.raises(TargetExited):
+            await _marker(service, early.id)
+    with start("threads") as target:
+        target.command("leader-exit")
+        late, created = await service.register(target.pid, None)
+        assert created
+        assert late.state is TargetState.RUNNING
+        assert await _marker(service, late.id) == 1
+
+
+async def test_reads_go_on_while_the_first_thread_ends(service: MemoryService) -> None:
+    for _ in range(20):
+        with start("threads") as target:
+            snapshot, _ = await service.register(target.pid, None)
+            ending = asyncio.ensure_future(asyncio.to_thread(target.command, "leader-exit"))
+            while not ending.done():
+                assert await _marker(service, snapshot.id) == 1
+            assert await _marker(service, snapshot.id) == 1
+
+
+def _a_kernel_thread() -> int:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[6]) & PF_KTHREAD:
+                return int(entry.name)
+    pytest.skip("no kernel thread is to be seen from here")
+
+
+async def test_a_kernel_thread_is_refused(service: MemoryService) -> None:
+    with pytest.raises(InvalidRequest, match="kernel thread"):
+        await service.register(_a_kernel_thread(), None)
+
+
+async def test_the_number_of_a_thread_is_refused(service: MemoryService) -> None:
+    with start("threads") as target:
+        for name in ("thread", "sleeper"):
+            with pytest.raises(InvalidRequest, match="thread"):
+                await service.register(target[name], None)
+        target.command("leader-exit")
+        with pytest.raises(InvalidRequest, match="thread"):
+            await service.register(target["sleeper"], None)
+
+
+async def test_a_number_that_is_no_process_is_refused(service: MemoryService) -> None:
+    with start("plain") as target:
+        pid = target.pid
+    for number in (pid, FOUR_MILLION, (1 << 31) - 1):
+        with pytest.raises(NoSuchProcess):
+            await service.register(number, None)
+    assert service.targets() == []
+
+
+async def test_the_service_itself_can_be_a_target(service: MemoryService) -> None:
+    snapshot, _ = await service.register(os.getpid(), None)
+    content = ctypes.create_string_buffer(b"its own bytes")
+    regions = Regions([ctypes.addressof(content)], [len(content)])
+    result = await ask(service, snapshot.id, ReadSpec(regions))
+    assert bytes(result.data) == content.raw
+
+
+async def test_pointer_size_and_byte_order_come_from_the_program(
+    service: MemoryService, tmp_path: Path
+) -> None:
+    # Copies, for the tests' own folder may be on a filesystem whose files are never opened.
+    with Target("plain", program=Path(shutil.copy(build("plain"), tmp_path))) as target:
+        snapshot, _ = await service.register(target.pid, None)
+        assert (snapshot.identity.pointer_size, snapshot.identity.byte_order) == (8, "little")
+    try:
+        build("compat")
+    except CannotBuild as reason:
+        pytest.skip(f"no 32-bit program can be built here: {reason}")
+    try:
+        compat = Target("compat", program=Path(shutil.copy(build("compat"), tmp_path)))
+    except OSError as reason:
+        pytest.skip(f"no 32-bit program can be run here: {reason}")
+    with compat:
+        snapshot, _ = await service.register(compat.pid, None)
+        assert (snapshot.identity.pointer_size, snapshot.identity.byte_order) == (4, "little")
+        result = await ask(service, snapshot.id, ReadSpec(Regions([compat["marker"]], [8])))
+        assert bytes(result.data) == struct.pack("=II", 1, 5)
+
+
+ENDS = {
+    "exit 0": ExitStatus(0, None, core_dumped=False),
+    "exit 7": ExitStatus(7, None, core_dumped=False),
+    "exit 255": ExitStatus(255, None, core_dumped=False),
+    "kill 9": ExitStatus(None, "SIGKILL", core_dumped=False),
+    "kill 15": ExitStatus(None, "SIGTERM", core_dumped=False),
+    "kill 11": ExitStatus(None, "SIGSEGV", core_dumped=False),
+    "kill 64": ExitStatus(None, "SIGRTMAX", core_dumped=False),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_childs_exit_status_is_told_and_left_for_its_parent(
+    service: MemoryService, end: str
+) -> None:
+    with start("plain") as target:
+        resource.prlimit(target.pid, resource.RLIMIT_CORE, (0, 0))
+        snapshot, _ = await service.register(target.pid, None)
+        word, number = end.split()
+        if word == "kill":
+            target.kill(int(number))
+        else:
+            target.send(end)
+        exited = await service.wait_exit(snapshot.id, 20)
+        assert exited.state is TargetState.EXITED
+        assert exited.exited_at is not None
+        assert exited.exit == ENDS[end]
+        # Nobody has reaped it: the status is still there for whom it is meant.
+        assert state_of(target.pid) == "Z"
+        assert target.reap() == (int(number) if word == "exit" else -int(number))
+        reaped = await _until(service, snapshot.id, TargetState.REAPED)
+        assert reaped.exit == ENDS[end]
+        assert reaped.exited_at == exited.exited_at
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_strangers_exit_status_is_told_once_it_is_reaped(
+    service: MemoryService, end: str
+) -> None:
+    if service.capabilities["exit_status"].provided != "native":
+        pytest.skip("this kernel does not tell it of processes that are no children (before 6.15)")
+    with start("family") as parent:
+        resource.prlimit(parent["child"], resource.RLIMIT_CORE, (0, 0))
+        snapshot, _ = await service.register(parent["child"], None)
+        assert await _marker(service, snapshot.id) == 2
+        await asyncio.to_thread(parent.command, end.replace("exit", "end"))
+        exited = await _until(service, snapshot.id, TargetState.EXITED)
+        assert exited.exit is None
+        status = int(parent.command("reap").partition("=")[2], 16)
+        reaped = await _until(service, snapshot.id, TargetState.REAPED)
+        assert reaped.exit == ENDS[end]
+        code = os.waitstatus_to_exitcode(status)
+        assert code == (-int(end.split()[1]) if end.startswith("kill") else int(end.split()[1]))
+
+
+@pytest.mark.skipif(
+    Path("/proc/sys/kernel/core_pattern").read_text().startswith(("|", "/")),
+    reason="cores go to another place here",
+)
+async def test_a_core_dump_is_told(service: MemoryService, tmp_path: Path) -> None:
+    with start("plain", cwd=tmp_path) as target:
+        unlimited = resource.RLIM_INFINITY
+        try:
+            resource.prlimit(target.pid, resource.RLIMIT_CORE, (unlimited, unlimited))
+        except PermissionError:
+            pytest.skip("cores are forbidden here")
+        snapshot, _ = await service.register(target.pid, None)
+        target.send("abort")
+        exited = await service.wait_exit(snapshot.id, 20)
+        assert exited.exit == ExitStatus(None, "SIGABRT", core_dumped=True)
+
+
+async def test_waiting_for_an_exit_ends_with_the_exit_or_with_the_time(
+    service: MemoryService,
+) -> None:
+    with start("plain") as target:
+        snapshot, _ = await service.register(target.pid, None)
+        assert (await service.wait_exit(snapshot.id, 0.05)).state is TargetState.RUNNING
+        waiting = [asyncio.ensure_future(service.wait_exit(snapshot.id, 20)) for _ in range(5)]
+        await asyncio.sleep(0)
+        target.kill(signal.SIGKILL)
+        for future in waiting:
+            assert (await asyncio.wait_for(future, 20)).state is TargetState.EXITED
+        assert (await service.wait_exit(snapshot.id, 20)).state is TargetState.EXITED
+
+
+async def test_a_released_target_is_unknown_and_its_process_untouched(
+    service: MemoryService,
+) -> None:
+    with start("plain") as target:
+        snapshot, _ = await service.register(target.pid, None)
+        service.release(snapshot.id)
+        with pytest.raises(NoSuchTarget):
+            await _marker(service, snapshot.id)
+        with pytest.raises(NoSuchTarget):
+            service.release(snapshot.id)
+        assert state_of(target.pid) in ("S", "R")
+        again, created = await service.register(target.pid, None)
+        assert (again.id, created) == (snapshot.id, True)
+
+
+async def test_events_tell_a_targets_life_in_order(service: MemoryService) -> None:
+    begin = service.events.newest
+    with start("plain") as target:
+        snapshot, _ = await service.register(target.pid, None)
+        target.kill()
+        await _until(service, snapshot.id, TargetState.EXITED)
+        target.reap()
+        await _until(service, snapshot.id, TargetState.REAPED)
+    service.release(snapshot.id)
+    lost, events = service.events.after(begin)
+    assert not lost
+    assert [event.kind for event in events] == [
+        EventKind.REGISTERED,
+        EventKind.EXITED,
+        EventKind.REAPED,
+        EventKind.RELEASED,
+    ]
+    assert [event.number for event in events] == [begin + 1, begin + 2, begin + 3, begin + 4]
+    assert {event.target.id for event in events} == {snapshot.id}
+
+
+async def _a_life(service: MemoryService, count: int) -> None:
+    """Register ``count`` processes, read each, kill all, and wait until they are forgotten."""
+    targets: list[Target] = []
+    try:
+        for number in range(count):
+            target = start("plain", "--marker", number)
+            targets.append(target)
+            snapshot, created = await service.register(target.pid, None)
+            assert created
+            assert await _marker(service, snapshot.id) == number
+        for target in targets:
+            target.kill()
+    finally:
+        for target in targets:
+            target.end()
+    await aio_until(lambda: not service.targets(), "all are forgotten", 30)
+
+
+@pytest.mark.slow
+async def test_a_thousand_targets_leave_no_descriptor_thread_or_task_behind() -> None:
+    service = await MemoryService.open(Limits(exited_ttl_s=0.2))
+    try:
+        await _a_life(service, 10)
+        gc.collect()
+        before, tasks = leftovers.descriptors(), len(asyncio.all_tasks())
+        threads = len(leftovers.access_threads())
+        for _ in range(4):
+            await _a_life(service, 250)
+        assert leftovers.descriptors() == before
+        # A thread more may have been started for reads that met; one for each target may not.
+        assert len(leftovers.access_threads()) <= threads + service.limits.target_threads
+        assert len(asyncio.all_tasks()) == tasks
+    finally:
+        await close(service)
+
+
+async def test_a_closed_service_leaves_no_descriptor_thread_or_task_behind() -> None:
+    await aio_until(lambda: not leftovers.access_threads(), "threads of earlier tests have ended")
+    gc.collect()
+    before, tasks = leftovers.descriptors(), len(asyncio.all_tasks())
+    for _ in range(5):
+        service = await MemoryService.open(Limits())
+        with start("plain") as target, start("plain") as other:
+            snapshot, _ = await service.register(target.pid, None)
+            await service.register(other.pid, None)
+            assert await _marker(service, snapshot.id) == 1
+            other.kill()
+            assert await service.close(5.0)
+    await aio_until(lambda: not leftovers.access_threads(), "its threads have ended")
+    assert leftovers.descriptors() == before
+    assert len(asyncio.all_tasks()) == tasks

@@ -1,0 +1,1 @@
+"""What the tests need from the world: target processes, namespaces, other users, a real service."""

@@ -1,0 +1,38 @@
+"""What a test run must not leave behind: processes, mounts, descriptors, threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+
+def children() -> set[int]:
+    """Return the numbers of this process's children, zombies included."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended
+            found.update(int(number) for number in (task / "children").read_text().split())
+    return found
+
+
+def mounts() -> set[str]:
+    """Return the mounts of this mount namespace, a line of mountinfo each."""
+    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def descriptors() -> dict[int, str]:
+    """Return the open descriptors of this process, and what they lead to."""
+    found: dict[int, str] = {}
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found[int(link.name)] = str(link.readlink())
+        except FileNotFoundError:  # the one that lists them
+            continue
+    return found
+
+
+def access_threads() -> list[str]:
+    """Return the names of the threads that services of this process have not let go."""
+    names = (thread.name for thread in threading.enumerate())
+    return [name for name in names if name.startswith("access-")]

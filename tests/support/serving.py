@@ -1,0 +1,176 @@
+"""A real `farpeek serve` process, and the requests that tests put to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.ending import Ending, end_process
+from support.waiting import PATIENCE_S, until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_AS_USER = Path(__file__).resolve().parent / "as_user.py"
+
+
+def environment_for_a_service() -> dict[str, str]:
+    """Return our own, without what is the tests' alone: unknown variables are refused."""
+    return {name: value for name, value in os.environ.items() if name != "FARPEEK_TEST_KERNEL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, headers (names in lower case) and body of one answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever the service says
+        return json.loads(self.body)
+
+    @property
+    def slug(self) -> str:
+        """The problem's name; fails for what is no problem."""
+        assert self.headers["content-type"] == "application/problem+json", self
+        assert self.json["status"] == self.status
+        return str(self.json["type"]).removeprefix("urn:farpeek:problem:")
+
+    @property
+    def places(self) -> list[str]:
+        """Where in the request the mistakes are."""
+        return [each["place"] for each in self.json["errors"]]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """http.client over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float = PATIENCE_S) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Service(Ending):
+    """`farpeek serve` on a unix socket in a folder that it makes below ``folder``.
+
+    ``environment`` adds to this process's own. ``uid`` runs it as that user and group, and
+    ``no_process_vm`` under a seccomp filter; the folder becomes the user's own then, and everybody
+    must be able to get there. ``without`` takes capabilities (setpriv(1)'s names) from a service of
+    root's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        environment: Mapping[str, str] | None = None,
+        uid: int | None = None,
+        no_process_vm: bool = False,
+        without: Sequence[str] = (),
+    ) -> None:
+        self.path = folder / "run" / "farpeek.sock"
+        self._log_path = folder / "log"
+        self._listeners = 1 + flags.count("--listen")
+        if uid is None:
+            # It is to end with us, whatever ends us; as_user.py sees to that by itself.
+            command = ["setpriv", "--pdeathsig", "KILL"]
+            if without:
+                command += ["--bounding-set", ",".join(f"-{name}" for name in without)]
+            command += [sys.executable, "-m", "farpeek_api"]
+        else:
+            os.chown(folder, uid, uid)
+            filters = ["--no-process-vm"] if no_process_vm else []
+            command = [sys.executable, str(_AS_USER), str(uid), str(uid), *filters, "--"]
+        with self._log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "serve", "--listen", f"unix:{self.path}", *flags],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                cwd="/",
+                env={**environment_for_a_service(), **(environment or {})},
+            )
+        try:
+            until(self._listens_or_ended, "the service listens")
+            assert self.process.poll() is None, self.log
+        except BaseException:
+            self.end()
+            raise
+
+    def _listens_or_ended(self) -> bool:
+        return (
+            self.log.count("farpeek is listening on ") >= self._listeners
+            or self.process.poll() is not None
+        )
+
+    @property
+    def log(self) -> str:
+        """All that it has logged so far."""
+        return self._log_path.read_text()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Put one request on a connection of its own; a body that is no bytes goes as JSON."""
+        return ask(UnixConnection(self.path), method, path, body, headers)
+
+    def register(self, pid: int) -> str:
+        """Register a process; its target's id."""
+        reply = self.request("POST", "/v1/targets", {"pid": pid})
+        assert reply.status in (200, 201), reply
+        return str(reply.json["id"])
+
+    def readv(self, target: str, **members: object) -> Reply:
+        """Read; ``members`` are those of the request."""
+        return self.request("POST", f"/v1/targets/{target}/readv", members)
+
+    def read(self, target: str, address: int, length: int, **members: object) -> Reply:
+        """Read one region."""
+        return self.readv(target, addresses=[hex(address)], lengths=[length], **members)
+
+    def stop(self, number: int = signal.SIGTERM, patience_s: float = PATIENCE_S) -> int:
+        """Send a signal; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(patience_s)
+
+    def end(self) -> None:
+        """Kill and reap, whatever state it is in."""
+        end_process(self.process)
+
+
+def ask(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Put one request, and close the connection."""
+    sent = dict(headers or {})
+    payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    if payload is not None:
+        sent.setdefault("Content-Type", "application/json")
+    with contextlib.closing(connection):
+        connection.request(method, path, payload, sent)
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, found, response.read())
