@@ -1,0 +1,23 @@
+"""All cases, in the order in which they are run and shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.cases import idle, isolation, nowait, one_read, scattered, tick
+
+if TYPE_CHECKING:
+    from bench.framework import Case
+
+CASES: tuple[Case, ...] = (
+    one_read.ANYWHERE,
+    one_read.TOGETHER,
+    one_read.APART,
+    scattered.CASE,
+    idle.CASE,
+    nowait.OVER_HTTP,
+    nowait.IN_PROCESS,
+    isolation.CASE,
+    tick.WAIT,
+    tick.NOWAIT,
+)

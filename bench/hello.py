@@ -1,0 +1,61 @@
+"""`python -m bench.hello PATH [--bare]`: the least that a handler can do.
+
+On farpeek's own connections and behind its gate, so that all which a read costs more is farpeek's
+reading; `--bare` is aiohttp as it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from farpeek_api import app
+from farpeek_api.auth import Gatekeeper
+from farpeek_api.connection import connection_factory
+from farpeek_api.lifecycle import Lifecycle
+from farpeek_api.listeners import UnixAddress
+from farpeek_api.server import GC_THRESHOLD
+
+_DEADLINE_S = 10.0
+
+
+async def _hello(_request: web.Request) -> web.Response:
+    return web.Response(body=b'{"hello":"world"}', content_type="application/json")
+
+
+async def _listen(path: Path, *, bare: bool) -> object:
+    application = web.Application()
+    application.router.add_get("/hello", _hello)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    if bare:
+        site = web.UnixSite(runner, path)
+        await site.start()
+        return site
+    server = runner.server
+    assert server is not None  # noqa: S101 - setup() has made it
+    app.install(server, Gatekeeper([UnixAddress(path)], [], None), Lifecycle())
+    connect = connection_factory(server, _DEADLINE_S)
+    return await asyncio.get_running_loop().create_unix_server(connect, path)
+
+
+async def _serve(path: Path, *, bare: bool) -> None:
+    # Held on to: uvloop stops listening once nobody knows of the server.
+    listening = await _listen(path, bare=bare)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    sys.stderr.write(f"hello is listening on unix:{path}\n")
+    sys.stderr.flush()
+    await asyncio.Event().wait()
+    del listening
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as main:
+        main.run(_serve(Path(sys.argv[1]), bare="--bare" in sys.argv))

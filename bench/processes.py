@@ -1,0 +1,180 @@
+"""Processes that the bench starts, and ends in every case: servers, targets, C programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from bench.framework import Skipped
+from bench.wire import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+HERE = Path(__file__).resolve().parent
+NATIVE = HERE / "native"
+TEST_TARGETS = HERE.parent / "tests" / "targets"
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+_PATIENCE_S = 30.0
+_CPUCLOCK_SCHED = 2
+
+
+class Process:
+    """A process that is ready once it has said ``ready`` on one of its pipes."""
+
+    def __init__(self, command: Sequence[object], ready: str, *, on_stderr: bool = False) -> None:
+        began = time.perf_counter()
+        self._process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=None if on_stderr else subprocess.PIPE,
+            stderr=subprocess.PIPE if on_stderr else None,
+            bufsize=0,
+        )
+        self._pipe = self._process.stderr if on_stderr else self._process.stdout
+        self._received = b""
+        self.said: list[str] = []
+        try:
+            while not self.said or ready not in self.said[-1]:
+                self.said.append(self.line())
+        except BaseException:
+            self.end()
+            raise
+        self.start_s = time.perf_counter() - began
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def cpu_ns(self) -> int:
+        """CPU time of all its threads, those that have ended included.
+
+        This is the clock that clock_getcpuclockid(3) names. /proc/PID/stat counts in 10 ms.
+        """
+        return time.clock_gettime_ns(~self.pid << 3 | _CPUCLOCK_SCHED)
+
+    def memory_mib(self) -> dict[str, float]:
+        """Rss and Pss: what is shared with other processes counts in full, or in parts."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]
+        fields = {name: value for name, value, *_ in map(str.split, lines)}
+        return {name: int(fields[f"{name}:"]) / 1024 for name in ("Rss", "Pss")}
+
+    def command(self, line: str) -> str:
+        """Send a line and wait for the one that answers it."""
+        assert self._process.stdin is not None  # noqa: S101 - tells the type checker
+        self._process.stdin.write(line.encode() + b"\n")
+        return self.line()
+
+    def line(self) -> str:
+        """Wait for the next line it says."""
+        assert self._pipe is not None  # noqa: S101 - tells the type checker
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        while b"\n" not in self._received:
+            if not poll.poll(_PATIENCE_S * 1000):
+                raise TimeoutError(f"{self._process.args!r} says nothing")
+            received = os.read(self._pipe.fileno(), 65536)
+            if not received:
+                raise EOFError(f"{self._process.args!r} ended; it said {self.said}")
+            self._received += received
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
+
+    def end(self) -> None:
+        """Kill and reap."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait(_PATIENCE_S)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+class Server(Process):
+    """A server on a unix socket."""
+
+    def __init__(self, command: Sequence[object], path: Path) -> None:
+        super().__init__([sys.executable, *command], "is listening on", on_stderr=True)
+        self.path = path
+
+    def connect(self) -> Connection:
+        """Open a connection."""
+        return Connection(self.path)
+
+
+class Native(Process):
+    """A C program that prints `name=0xnumber` lines, then `ready`, and then obeys commands."""
+
+    def __init__(self, source: Path, *arguments: object) -> None:
+        super().__init__([build(source), *arguments], "ready")
+        pairs = (line.split("=") for line in self.said[:-1])
+        self.numbers = {name: int(value, 16) for name, value in pairs}
+
+
+def target(pages: int) -> Native:
+    """Start a process with so many filled pages; `numbers["block"]` is the address of the first."""
+    return Native(NATIVE / "target.c", pages)
+
+
+@contextlib.contextmanager
+def service(*flags: object) -> Iterator[Server]:
+    """Start a `farpeek serve` of the bench's own."""
+    with _folder() as folder:
+        path = folder / "farpeek.sock"
+        command = ["-m", "farpeek_api", "serve", "--listen", f"unix:{path}", *flags]
+        with Server(command, path) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def hello(*flags: object) -> Iterator[Server]:
+    """Start a server that says hello."""
+    with _folder() as folder:
+        path = folder / "hello.sock"
+        with Server(["-m", "bench.hello", path, *flags], path) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="farpeek-bench-") as name:
+        yield Path(name)
+
+
+@cache
+def build(source: Path) -> Path:
+    """Compile a C program, once a run."""
+    program = Path(_programs().name) / source.stem
+    command = ["gcc", "-O2", "-pthread", "-o", str(program), str(source)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Skipped("there is no gcc here") from None
+    return program
+
+
+@cache
+def _programs() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="farpeek-bench-bin-")  # removed at exit
