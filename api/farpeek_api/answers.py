@@ -15,7 +15,7 @@ from farpeek_api import refusals, render
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from farpeek.model import ReadResult
+    from farpeek.model import ReadResult, Rehearsal, WriteResult
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
@@ -146,11 +146,51 @@ async def send_read(
         return await send_body(request, b'%b,"gaps":%b,%b' % (head[:-1], gaps, tail[1:]))
     head = head[:-1] + b',"data":"'
     tail = b'","gaps":%b,%b' % (gaps, tail[1:])
-    encode = _to_hex if encoding == "hex" else _to_base64
-    if len(result.data) + len(gaps) <= LARGEST_WHOLE:
-        return web.Response(body=head + encode(result.data) + tail, headers=_JSON_HEADERS)
-    size = 2 * len(result.data) if encoding == "hex" else (len(result.data) + 2) // 3 * 4
-    pieces = _pieces(head, result.data, encode, tail)
+    if encoding == "hex":
+        return await _send_bytes(request, head, result.data, _to_hex, tail)
+    return await _send_bytes(request, head, result.data, _to_base64, tail)
+
+
+async def send_write(
+    request: web.Request,
+    target_id: str,
+    result: WriteResult,
+    elapsed_us: int,
+    rehearsal: Rehearsal | None = None,
+) -> web.StreamResponse:
+    """Send what was written, or what would be, with the bytes that were there before."""
+    begin: dict[str, object] = {
+        "target": target_id,
+        "requested": result.requested,
+        "written": result.written,
+        "complete": result.complete,
+        "verified": result.verified,
+    }
+    if rehearsal is not None:
+        begin["would_write"] = rehearsal.would_write
+    head = to_json(begin)[:-1] + b',"before":"'
+    gaps = await render.array(result.gaps, render.gap)
+    tail = b'","gaps":%b' % gaps
+    if rehearsal is not None:
+        tail += b',"mappings":%b' % await render.array(rehearsal.mappings, render.written_mapping)
+    end = to_json({"backend": render.backend(result.backend), "elapsed_us": elapsed_us})
+    tail += b"," + end[1:]
+    return await _send_bytes(request, head, result.before, _to_base64, tail)
+
+
+async def _send_bytes(
+    request: web.Request,
+    head: bytes,
+    data: bytes | bytearray,
+    encode: Callable[[bytes | bytearray | memoryview], bytes],
+    tail: bytes,
+) -> web.StreamResponse:
+    """Send an object with encoded bytes in the middle: small ones whole, others in pieces."""
+    if len(data) + len(tail) <= LARGEST_WHOLE:
+        return web.Response(body=head + encode(data) + tail, headers=_JSON_HEADERS)
+    # A piece is a multiple of 3, so the pieces encode to as much as the whole.
+    size = len(encode(bytes(3))) * (len(data) // 3) + len(encode(bytes(len(data) % 3)))
+    pieces = _pieces(head, data, encode, tail)
     return await _stream(request, len(head) + size + len(tail), pieces)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farpeek_api.handlers import Handlers
     from farpeek_api.lifecycle import Lifecycle
     from farpeek_api.sse import EventStreams
+    from farpeek_api.writes import Writes
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -30,7 +31,7 @@ LIVE_PATH: Final = "/livez"
 _TARGET = re.compile(r"/v1/targets/([^/]+)")
 
 
-def routes(handlers: Handlers, events: EventStreams) -> list[web.RouteDef]:
+def routes(handlers: Handlers, events: EventStreams, writes: Writes) -> list[web.RouteDef]:
     """Give all routes. HEAD goes where a GET has an end."""
     return [
         web.post("/v1/targets/{id}/readv", handlers.readv),  # aiohttp looks in this order
@@ -43,6 +44,7 @@ def routes(handlers: Handlers, events: EventStreams) -> list[web.RouteDef]:
         web.get("/v1/targets/{id}", handlers.target),
         web.delete("/v1/targets/{id}", handlers.release),
         web.get("/v1/targets/{id}/maps", handlers.maps, allow_head=False),
+        web.post("/v1/targets/{id}/writev", writes.writev),
         web.get("/v1/events", events.stream, allow_head=False),
     ]
 

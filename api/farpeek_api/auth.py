@@ -65,6 +65,21 @@ class Gatekeeper:
             return
         self._check_token(headers.get("Authorization"))
 
+    def name_caller(self, request: web.BaseRequest) -> str:
+        """Say who puts a request that was let in, for an audit; never the token itself."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+        names: list[str] = []
+        if connection.peer_uid is not None:
+            names.append(f"uid {connection.peer_uid}")
+        authorization = request.headers.get("Authorization", "")
+        token = authorization.partition(" ")[2].strip()
+        if token and self._tokens is not None and (number := self._tokens.number_of(token)):
+            names.append(f"token {number}")
+        if connection.peer_uid is None:
+            names = [*(names or ["anybody"]), f"from {request.remote}"]
+        return " ".join(names)
+
     def _find_ours(self, host: str, local_host: str | None) -> bool:
         parts = _HOST.fullmatch(host)
         if parts is None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 import farpeek
 from farpeek.errors import ShuttingDown
+from farpeek.model import Capability
 from farpeek_api import answers, render, schema
 from farpeek_api.answers import JSON
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from farpeek_api.settings import Settings
 
 DEFAULT_WAIT_S = 30.0
+WRITES_OFF = Capability("unavailable", "none", "off: start the service with --allow-writes")
 
 M = TypeVar("M", bound=schema.Wire)
 
@@ -42,6 +44,11 @@ class Handlers:
         self._deadline_s = settings.deadline
         self._largest_body = settings.max_body_bytes
         self._listeners = list(listeners)
+        self._capabilities = {
+            name: render.capability(each) for name, each in service.capabilities.items()
+        }
+        if not settings.allow_writes:
+            self._capabilities["write"] = render.capability(WRITES_OFF)
 
     async def livez(self, _request: web.Request) -> web.StreamResponse:
         """Say that the event loop turns."""
@@ -55,17 +62,14 @@ class Handlers:
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         """Show what the service can do here, its bounds, and how it is doing."""
-        _prepare(request, schema.NoQuery)
-        capabilities = self._service.capabilities
+        prepare(request, schema.NoQuery)
         return answers.send_object(
             {
                 "version": farpeek.__version__,
                 "api": "v1",
                 "kernel": platform.release(),
                 "architecture": platform.machine(),
-                "capabilities": {
-                    name: render.capability(each) for name, each in capabilities.items()
-                },
+                "capabilities": self._capabilities,
                 "limits": {**asdict(self._service.limits), "max_body_bytes": self._largest_body},
                 "listeners": self._listeners,
                 **render.state(self._service.state()),
@@ -74,20 +78,20 @@ class Handlers:
 
     async def processes(self, request: web.Request) -> web.StreamResponse:
         """List the processes that the service can see."""
-        query = _prepare(request, schema.ProcessesQuery)
+        query = prepare(request, schema.ProcessesQuery)
         found = await self._service.processes(query.match())
         array = await render.array(found, render.process)
         return await answers.send_body(request, b'{"processes":%b}' % array)
 
     async def targets(self, request: web.Request) -> web.StreamResponse:
         """List the targets."""
-        query = _prepare(request, schema.TargetsQuery)
+        query = prepare(request, schema.TargetsQuery)
         array = await render.array(self._service.targets(query.state), render.target)
         return await answers.send_body(request, b'{"targets":%b}' % array)
 
     async def register(self, request: web.Request) -> web.StreamResponse:
         """Make a process a target, or find that it is one already."""
-        _prepare(request, schema.NoQuery)
+        prepare(request, schema.NoQuery)
         wanted = schema.RegisterRequest.model_validate_json(await self._body(request))
         if wanted.pid is not None:
             snapshot, created = await self._service.register(wanted.pid, wanted.labels)
@@ -102,7 +106,7 @@ class Handlers:
 
     async def target(self, request: web.Request) -> web.StreamResponse:
         """Show a target, at once or when it has exited."""
-        query = _prepare(request, schema.TargetQuery)
+        query = prepare(request, schema.TargetQuery)
         target_id = request.match_info["id"]
         if query.wait is None:
             snapshot = await self._service.target(target_id)
@@ -118,13 +122,13 @@ class Handlers:
 
     async def release(self, request: web.Request) -> web.StreamResponse:
         """Let a target go."""
-        _prepare(request, schema.NoQuery)
+        prepare(request, schema.NoQuery)
         self._service.release(request.match_info["id"])
         return web.Response(status=204, headers=answers.COMMON_HEADERS)
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read the target's memory."""
-        _prepare(request, schema.NoQuery)
+        prepare(request, schema.NoQuery)
         body = await self._body(request)
         schema.check_columns(body, self._service.limits.max_regions)
         wanted = schema.ReadRequest.model_validate_json(body)
@@ -139,7 +143,7 @@ class Handlers:
 
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
-        query = _prepare(request, schema.MapsQuery)
+        query = prepare(request, schema.MapsQuery)
         found = await self._service.maps(
             request.match_info["id"], query.parsed_address(), residency=query.residency
         )
@@ -150,7 +154,7 @@ class Handlers:
         return await answers.read_json(request, self._largest_body, self._deadline_s)
 
 
-def _prepare(request: web.Request, model: type[M]) -> M:
+def prepare(request: web.Request, model: type[M]) -> M:
     """Check what each request for JSON has: an Accept that can be met, and its parameters."""
     answers.check_accept(request, JSON)
     return schema.parse_query(model, request.query_string, request.query.items)

@@ -40,6 +40,8 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.NoSuchProcess: Row(404, "no-such-process", "There is no such process"),
     errors.AmbiguousMatch: Row(409, "ambiguous", "Several processes fit"),
     errors.TargetExited: Row(410, "target-exited", "The target has exited"),
+    errors.ExpectationFailed: Row(409, "expectation-failed", "Other bytes are there than expected"),
+    errors.AlreadyTraced: Row(409, "already-traced", "Another process traces the target"),
     errors.AccessDenied: Row(403, "access-denied", "The kernel refuses access to the target"),
     errors.Unsupported: Row(501, "unsupported", "It cannot be done here"),
     errors.KernelFailure: INTERNAL,
@@ -134,6 +136,10 @@ def _members(error: Exception, target: str | None) -> dict[str, Any]:
             members |= {"gate": error.gate, "hint": error.hint}
         case errors.TargetExited():
             members["target"] = render.target(error.target)
+        case errors.ExpectationFailed():
+            members["difference"] = render.difference(error.difference)
+        case errors.AlreadyTraced():
+            members["tracer_pid"] = error.tracer_pid
         case errors.AmbiguousMatch():
             members["candidates"] = [render.process(each) for each in error.candidates]
         case errors.InvalidRequest() if error.place:

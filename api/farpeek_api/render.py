@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from farpeek.model import (
         Backend,
         Capability,
+        Difference,
         Event,
         ExitStatus,
         Gap,
@@ -94,6 +95,24 @@ def gap(missing: Gap) -> dict[str, Any]:
         "reason": missing.reason,
         "retryable": missing.reason.retryable,
     }
+
+
+def difference(found: Difference) -> dict[str, Any]:
+    """Show a byte that is not as expected; ``found`` is null where it could not be read."""
+    return {
+        "region": found.region,
+        "offset": found.offset,
+        "address": hex(found.address),
+        "expected": f"{found.expected:02x}",
+        "found": None if found.found is None else f"{found.found:02x}",
+    }
+
+
+def written_mapping(found: MappingView) -> dict[str, Any]:
+    """Show a mapping that would be written to, and whether others would see it."""
+    shown = mapping(found)
+    del shown["build_id"]
+    return {**shown, "shared": found.perms.endswith("s")}
 
 
 def mapping(found: MappingView) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar, cast
 
@@ -9,7 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from farpeek.errors import InvalidRequest, TooLarge
-from farpeek.model import ADDRESS_LIMIT, Match, Mode, OnGap, ReadSpec, Regions, TargetState
+from farpeek.model import (
+    ADDRESS_LIMIT,
+    Match,
+    Mode,
+    OnGap,
+    ReadSpec,
+    Regions,
+    TargetState,
+    WriteSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -86,15 +96,50 @@ class ReadRequest(Wire):
         return ReadSpec(regions, self.mode, self.on_gap, self.prefetch)
 
 
+class WriteRequest(Wire):
+    """Body of writev: the remote iovec as two columns, and how to write it."""
+
+    addresses: Annotated[list[int | str], _AddressesSchema()]
+    data: list[str]
+    expect: list[str] | None = None
+    mode: Mode = Mode.WAIT
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    dry_run: bool = False
+    allow_shared: bool = False
+
+    def spec(self) -> WriteSpec:
+        """Cross over to the service's value; the service checks that the columns fit."""
+        return WriteSpec(
+            addresses=_integers(self.addresses),
+            data=_pieces("data", self.data),
+            expect=None if self.expect is None else _pieces("expect", self.expect),
+            mode=self.mode,
+            allow_shared=self.allow_shared,
+        )
+
+
+def _pieces(column: str, texts: list[str]) -> list[bytes]:
+    pieces: list[bytes] = []
+    for number, text in enumerate(texts):
+        try:
+            pieces.append(binascii.a2b_base64(text, strict_mode=True))
+        except ValueError:
+            raise InvalidRequest(
+                "bytes are base64 with + and /, padded with = (RFC 4648, section 4)",
+                (column, number),
+            ) from None
+    return pieces
+
+
 def _integers(addresses: list[int | str]) -> list[int]:
     if str not in set(map(type, addresses)):
         return addresses  # type: ignore[return-value]  # pyright: ignore[reportReturnType] - all are integers
     return [int(each, 16) if isinstance(each, str) else each for each in addresses]
 
 
-def check_columns(body: bytes, max_regions: int) -> None:
-    """Refuse a read of far too many regions before millions of numbers are parsed."""
-    if len(body) > _LARGEST_UNCOUNTED and body.count(b",") > 2 * max_regions + len(
+def check_columns(body: bytes, max_regions: int, columns: int = 2) -> None:
+    """Refuse far too many regions before millions of numbers are parsed."""
+    if len(body) > _LARGEST_UNCOUNTED and body.count(b",") > columns * max_regions + len(
         ReadRequest.model_fields
     ):
         raise TooLarge(f"one request may have {max_regions} regions: split it")

@@ -26,6 +26,7 @@ from farpeek_api.logs import log
 from farpeek_api.notify import notify
 from farpeek_api.sse import EventStreams
 from farpeek_api.tokens import OwnTokenFile, Tokens, read_tokens
+from farpeek_api.writes import Writes
 
 if TYPE_CHECKING:
     from farpeek_api.listeners import Listener
@@ -143,8 +144,10 @@ class Server:
         self._lifecycle = Lifecycle()
         urls = list(dict.fromkeys(map(str, listeners)))
         handlers = Handlers(service, self._lifecycle, settings, urls)
+        events = EventStreams(service.events, self._lifecycle)
+        writes = Writes(service, gatekeeper, settings)
         application = web.Application()
-        application.add_routes(app.routes(handlers, EventStreams(service.events, self._lifecycle)))
+        application.add_routes(app.routes(handlers, events, writes))
         self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []
 

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="a further name that a request's Host may have; may be repeated",
     )
+    allow_writes: bool = Field(
+        default=False, description="let clients write to targets' memory, too"
+    )
     no_auth: bool = Field(
         default=False, description="no authentication (loopback and unix listeners only)"
     )

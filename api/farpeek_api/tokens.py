@@ -34,12 +34,17 @@ class Tokens:
         self._digests = [_digest(token) for token in tokens]
 
     def __contains__(self, token: str) -> bool:
+        return self.number_of(token) is not None
+
+    def number_of(self, token: str) -> int | None:
+        """Which one it is, from 1 on, in the order of the file; None if it is none of them."""
         presented = _digest(token)
-        known = False
+        found: int | None = None
         # No early end: the time must tell neither which token it was nor how far it was right.
-        for digest in self._digests:
-            known |= hmac.compare_digest(digest, presented)
-        return known
+        for number, digest in enumerate(self._digests, 1):
+            if hmac.compare_digest(digest, presented):
+                found = number
+        return found
 
 
 def _digest(token: str) -> bytes:

@@ -7,6 +7,8 @@
     ├── NoSuchProcess        no process has that number, or fits that match
     ├── AmbiguousMatch       several processes fit the match
     ├── TargetExited         the target's memory is gone
+    ├── ExpectationFailed    other bytes are there than the write expects
+    ├── AlreadyTraced        the target belongs to a debugger, and is not written to meanwhile
     ├── AccessDenied         the kernel refuses, and we know which gate it was
     ├── Unsupported          this kernel, or these privileges, cannot do it
     ├── KernelFailure        a system call failed in a way that nobody foresaw
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek.model import Gate, ListedProcess, TargetSnapshot
+    from farpeek.model import Difference, Gate, ListedProcess, TargetSnapshot
 
 
 class FarpeekError(Exception):
@@ -81,6 +83,26 @@ class TargetExited(FarpeekError):
     def __init__(self, target: TargetSnapshot) -> None:
         super().__init__(f"process {target.identity.pid} has exited; its memory is gone")
         self.target = target
+
+
+class ExpectationFailed(FarpeekError):
+    """Other bytes are there than the write expects; nothing was written."""
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(
+            f"byte {difference.offset} of region {difference.region} is not as expected; "
+            "nothing was written"
+        )
+        self.difference = difference
+
+
+class AlreadyTraced(FarpeekError):
+    """Another process traces the target; ``tracer_pid`` is None if it cannot be seen from here."""
+
+    def __init__(self, tracer_pid: int | None) -> None:
+        who = f"process {tracer_pid}" if tracer_pid else "a process that cannot be seen from here"
+        super().__init__(f"{who} traces the target; write by that, or let it detach")
+        self.tracer_pid = tracer_pid
 
 
 class AccessDenied(FarpeekError):

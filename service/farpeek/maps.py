@@ -46,6 +46,16 @@ class Mapping:
             and not self.path.startswith(b"/secretmem")
         )
 
+    @property
+    def writable(self) -> bool:
+        """Whether another process may write it; process_vm_writev(2) keeps to the permissions."""
+        return self.perms[1] == "w" and not self.path.startswith(b"/secretmem")
+
+    @property
+    def shared(self) -> bool:
+        """Whether others see what is written to it: processes, or readers of its file."""
+        return self.perms[3] == "s"
+
     def end_of_file(self, size: int) -> int:
         """The address behind the last page that has bytes of the file, if that has ``size``."""
         pages = -(-size // PAGE_SIZE) * PAGE_SIZE

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from farpeek import processes, regions, uapi
-from farpeek.access import ProcessGone, choose
+from farpeek.access import ProcessGone, WriteAccess, choose
 from farpeek.budget import Budget
 from farpeek.errors import (
     AmbiguousMatch,
@@ -51,7 +51,10 @@ if TYPE_CHECKING:
         Process,
         ReadResult,
         ReadSpec,
+        Rehearsal,
         TargetSnapshot,
+        WriteResult,
+        WriteSpec,
     )
     from farpeek.probe import Capabilities
     from farpeek.target import Target
@@ -59,6 +62,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MAPS = "maps"
 _PREFETCH = "prefetch"
+_WRITES = {Mode.WAIT: "write", Mode.NOWAIT: "write-nowait"}
+_OF_NOWAIT = frozenset([Mode.NOWAIT, _WRITES[Mode.NOWAIT]])
+_ONE_BY_ONE = frozenset([_PREFETCH, *_WRITES.values()])
+_COPIES_OF_A_WRITE = 3
+"""What is written, what was there before, and what is there afterwards."""
 _NOWAIT_THREADS = 8
 _LOOKING_AT_PROC = 4
 """Threads that may list and identify processes at once, so that targets' reads have the others."""
@@ -204,6 +212,58 @@ class MemoryService:
             return result
         return replace(result, prefetch=self._prefetch(target, result))
 
+    def lease_write(self, spec: WriteSpec) -> Lease:
+        """Check ``spec``, and take its bytes from the budget; as `lease`."""
+        count = len(spec.addresses)
+        if count > self.limits.max_regions:
+            raise TooLarge(f"{count} regions; one request may have {self.limits.max_regions}")
+        size = regions.check_write(spec)
+        if size > self.limits.max_request_bytes:
+            most = self.limits.max_request_bytes
+            raise TooLarge(f"{size} bytes; one request may write {most} (--max-request-bytes)")
+        return self._budget.lease(_COPIES_OF_A_WRITE * size)
+
+    async def write(
+        self, target_id: str, spec: WriteSpec, lease: Lease, timeout_s: float | None = None
+    ) -> WriteResult:
+        """Write what ``spec`` says; one write after the other for each target and mode.
+
+        Raises what `read` does, and AlreadyTraced, ExpectationFailed. After a DeadlineExceeded it
+        may still be written.
+        """
+        return await self._write(target_id, spec, lease, timeout_s, WriteAccess.write)
+
+    async def rehearse_write(
+        self, target_id: str, spec: WriteSpec, lease: Lease, timeout_s: float | None = None
+    ) -> Rehearsal:
+        """Say what `write` would do, without doing it."""
+        return await self._write(target_id, spec, lease, timeout_s, WriteAccess.rehearse)
+
+    async def _write(
+        self,
+        target_id: str,
+        spec: WriteSpec,
+        lease: Lease,
+        timeout_s: float | None,
+        act: Callable[[WriteAccess, Process, WriteSpec, float], T],
+    ) -> T:
+        self._check_open()
+        target = self._registry.get_running(target_id)
+        writer = self._writer(spec.mode)
+        time_left = min(timeout_s or self.limits.deadline_s, self.limits.deadline_s)
+        deadline = time.monotonic() + time_left
+        work = partial(act, writer, target.process, spec, deadline)
+        lease.hold()
+        lane = self._lane(target, _WRITES[spec.mode])
+        return await self._with_pidfd(target, lane, work, deadline, lease.let_go)
+
+    def _writer(self, mode: Mode) -> WriteAccess:
+        writer = self._ways.write if mode is Mode.WAIT else self._ways.write_nowait
+        if writer is None:
+            lacking = "nowait" if self._ways.write is not None else "write"
+            raise Unsupported(self.capabilities[lacking].detail)
+        return writer
+
     async def maps(
         self, target_id: str, address: int | None = None, *, residency: bool = False
     ) -> list[MappingView]:
@@ -338,11 +398,11 @@ class MemoryService:
         return self._ways.nowait
 
     def _lane(self, target: Target, purpose: str) -> Lane:
-        """The lane of a target for a Mode, for its maps, or for prefetches."""
+        """The lane of a target for a Mode, for writes in it, for its maps, or for prefetches."""
         lane = target.lanes.get(purpose)
         if lane is None:
-            pool = self._nowait_pool if purpose == Mode.NOWAIT else self._pool
-            slots = 1 if purpose == _PREFETCH else self.limits.target_threads
+            pool = self._nowait_pool if purpose in _OF_NOWAIT else self._pool
+            slots = 1 if purpose in _ONE_BY_ONE else self.limits.target_threads
             lane = target.lanes[purpose] = Lane(pool, slots, self._loop)
         return lane
 

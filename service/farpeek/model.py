@@ -40,13 +40,14 @@ class OnGap(StrEnum):
 
 
 class GapReason(StrEnum):
-    """Why bytes are missing from a read."""
+    """Why bytes were not read, or not written."""
 
     UNMAPPED = "unmapped"
     NO_ACCESS = "no_access"
     BEYOND_FILE = "beyond_file"
     NOT_RESIDENT = "not_resident"
     UNREADABLE = "unreadable"
+    SHARED = "shared"  # of writes: others see the memory, and the request does not allow that
 
     @property
     def retryable(self) -> bool:
@@ -116,9 +117,12 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How a read was done: ``native`` or ``emulated`` for each flag in use."""
+    """How it was done: ``native`` or ``emulated`` for each flag in use.
 
-    pidfd: Literal["native", "emulated"]
+    ``pinned`` is the emulation of PROCESS_VM_PIDFD for writes: see ``access.pin``.
+    """
+
+    pidfd: Literal["native", "emulated", "pinned"]
     rung: str  # the technique, as `/v1/info` names it
     nowait: Literal["native", "emulated"] | None = None  # None in `wait` mode
 
@@ -152,6 +156,67 @@ class ReadResult:
     def complete(self) -> bool:
         """Whether every byte was read."""
         return self.read == self.requested
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSpec:
+    """One vectored write: as many pieces of ``data`` as addresses; regions do not overlap.
+
+    ``expect``: what has to be there for anything to be written, as long as ``data`` each.
+    ``allow_shared``: mappings that others see are written, too.
+    """
+
+    addresses: Sequence[int]
+    data: Sequence[bytes]
+    expect: Sequence[bytes] | None = None
+    mode: Mode = Mode.WAIT
+    allow_shared: bool = False
+
+    @property
+    def regions(self) -> Regions:
+        """Where it goes."""
+        return Regions(self.addresses, [len(piece) for piece in self.data])
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What a write did, or would do; a short one is a result like any other.
+
+    ``before`` holds what was there, the regions one behind the other, with zeros where it could
+    not be read. ``verified``: all that was written was there afterwards, too.
+    """
+
+    requested: int
+    written: int
+    verified: bool
+    before: bytes | bytearray
+    gaps: Sequence[Gap]
+    backend: Backend
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte was written."""
+        return self.written == self.requested
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a write would do: the bytes that it would write, and the mappings that they are in."""
+
+    result: WriteResult
+    would_write: int
+    mappings: Sequence[MappingView]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first byte that is not as a write expected it; ``found`` is None where none is read."""
+
+    region: int
+    offset: int
+    address: int
+    expected: int
+    found: int | None
 
 
 @dataclass(frozen=True, slots=True)

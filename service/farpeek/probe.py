@@ -34,6 +34,7 @@ class Capabilities:
     open_cached: bool  # openat2 with RESOLVE_CACHED
     madvise: bool
     sys_nice: bool
+    ptrace: bool
 
     @property
     def prefetch(self) -> bool:
@@ -53,7 +54,7 @@ class Capabilities:
             "process_vm": self._process_vm(),
             "pidfd": self._pidfd(),
             "nowait": self._nowait(check),
-            "write": Capability("unavailable", "none", "this version only reads"),
+            "write": self._write(),
             "exit_status": self._exit_status(),
             "residency": self._residency(),
             "build_id": self._build_id(),
@@ -90,6 +91,23 @@ class Capabilities:
             "the kernel has no PROCESS_VM_NOWAIT: only pages are read that were in the page table "
             "or in the page cache a moment before; other users' targets need CAP_SYS_PTRACE and "
             "CAP_DAC_READ_SEARCH",
+        )
+
+    def _write(self) -> Capability:
+        if self.flag_pidfd:
+            return Capability("native", "PROCESS_VM_PIDFD", _OWN_FLAG)
+        if not self.ptrace:
+            return Capability(
+                "unavailable",
+                "none",
+                "the kernel has no PROCESS_VM_PIDFD, and ptrace is refused (seccomp): a process "
+                "could not be kept from being replaced by another of its number",
+            )
+        return Capability(
+            "emulated",
+            "pinned by PTRACE_SEIZE",
+            "the kernel has no PROCESS_VM_PIDFD: the target is traced, never stopped, for as long "
+            "as a call takes to find it, so that its number stays its own",
         )
 
     def _exit_status(self) -> Capability:
@@ -148,6 +166,8 @@ def probe() -> Capabilities:
         open_cached=_opens_cached(),
         madvise=_advises(),
         sys_nice=_has_capability(_CAP_SYS_NICE),
+        # of no thread at all: ESRCH, unless a seccomp filter is in the way
+        ptrace=uapi.ptrace_seize(-1) == -errno.ESRCH,
     )
 
 

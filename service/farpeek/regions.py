@@ -12,7 +12,7 @@ from operator import add, le, lt
 from typing import TYPE_CHECKING
 
 from farpeek.errors import InvalidRequest
-from farpeek.model import ADDRESS_LIMIT, Gap, GapReason, Regions
+from farpeek.model import ADDRESS_LIMIT, Gap, GapReason, Regions, WriteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,6 +58,55 @@ def check(regions: Regions) -> int:
     if max(regions.addresses) + max(regions.lengths) > ADDRESS_LIMIT:
         _check_each_end(regions)
     return sum(regions.lengths)
+
+
+def check_write(spec: WriteSpec) -> int:
+    """Answer the bytes that ``spec`` writes; InvalidRequest if it makes no sense."""
+    if len(spec.addresses) != len(spec.data):
+        raise InvalidRequest(
+            f"{len(spec.addresses)} addresses, but {len(spec.data)} pieces of data: "
+            "give one for each address",
+            ("data",),
+        )
+    if spec.expect is not None:
+        _check_expectation(spec.data, spec.expect)
+    regions = spec.regions
+    size = check(regions)
+    _check_apart(regions)
+    return size
+
+
+def _check_expectation(data: Sequence[bytes], expect: Sequence[bytes]) -> None:
+    if len(expect) != len(data):
+        raise InvalidRequest(
+            f"{len(data)} pieces of data, but {len(expect)} that are expected: "
+            "give one for each address",
+            ("expect",),
+        )
+    for number, (mine, its) in enumerate(zip(data, expect, strict=True)):
+        if len(mine) != len(its):
+            raise InvalidRequest(
+                f"{len(its)} bytes are expected, where {len(mine)} are to be written: "
+                "expect as many",
+                ("expect", number),
+            )
+
+
+def _check_apart(regions: Regions) -> None:
+    reached, last = -1, -1
+    for start, length, number in sorted(
+        (address, length, number)
+        for number, (address, length) in enumerate(
+            zip(regions.addresses, regions.lengths, strict=True)
+        )
+        if length
+    ):
+        if start < reached:
+            raise InvalidRequest(
+                f"regions {last} and {number} overlap: which of them should be there afterwards?",
+                ("addresses", number),
+            )
+        reached, last = start + length, number
 
 
 def _check_each_end(regions: Regions) -> None:
@@ -124,6 +173,23 @@ def place(runs: Runs, content: bytearray, pieces: Iterable[tuple[int, memoryview
         run = bisect_right(runs.starts, address) - 1
         at = offsets[run] + address - runs.starts[run]
         content[at : at + len(piece)] = piece
+
+
+def without(places: Iterable[tuple[int, int]], holes: Sequence[Hole]) -> list[tuple[int, int]]:
+    """What is left of ``places`` without ``holes``; both disjoint and in order."""
+    left: list[tuple[int, int]] = []
+    ends = [hole.end for hole in holes]
+    for place_start, end in places:
+        start = place_start
+        for hole in islice(holes, bisect_right(ends, start), None):
+            if hole.start >= end:
+                break
+            if start < hole.start:
+                left.append((start, hole.start))
+            start = hole.end
+        if start < end:
+            left.append((start, end))
+    return left
 
 
 def join(holes: Iterable[Hole]) -> list[Hole]:

@@ -24,6 +24,9 @@ _MOST_RUNS = 512
 """Of one answer; for a page or two less is made ready, which takes a fifth off the call."""
 _PRESENT_BIT = 63  # of an entry of /proc/PID/pagemap
 _SWAPPED_BIT = 62
+_PROTECTED_BIT = 57  # by userfaultfd; Documentation/admin-guide/mm/pagemap.rst
+_ENTRY_GAP = 128 << 10
+"""Of entries that are read one by one: 32 of them cost less than another call."""
 _MOST_ENTRIES = 1 << 15  # of one pread: 256 KiB
 
 
@@ -129,12 +132,33 @@ def _entries(pagemap: int, start: int, end: int) -> Iterator[PageRun]:
         at = upto
 
 
-def clusters(runs: Runs) -> list[tuple[int, int]]:
-    """Spans of pages that cover ``runs``, near ones in one."""
+def write_protected(proc: str, runs: Runs) -> list[tuple[int, int]]:
+    """The pages around ``runs`` that a userfaultfd handler protects: who writes there waits for it.
+
+    In order, one by one. Raises NoPagemap; OSError once the process is gone.
+    """
+    with _Pagemap(proc) as pagemap:
+        return [
+            (page, page + PAGE_SIZE)
+            for start, end in clusters(runs, _ENTRY_GAP)
+            for first in range(start, end, _MOST_ENTRIES * PAGE_SIZE)
+            for page in _protected(pagemap, first, min(end, first + _MOST_ENTRIES * PAGE_SIZE))
+        ]
+
+
+def _protected(pagemap: int, start: int, end: int) -> Iterator[int]:
+    entries = array("Q", os.pread(pagemap, (end - start) // PAGE_SIZE * 8, start // PAGE_SIZE * 8))
+    for number, entry in enumerate(entries):
+        if entry >> _PROTECTED_BIT & 1:
+            yield start + number * PAGE_SIZE
+
+
+def clusters(runs: Runs, gap: int = _CLUSTER_GAP) -> list[tuple[int, int]]:
+    """Spans of pages that cover ``runs``; those that are closer than ``gap`` in one."""
     spans: list[tuple[int, int]] = []
     first = last = -1
     for start, end in runs.places():
-        if first >= 0 and start - last <= _CLUSTER_GAP:
+        if first >= 0 and start - last <= gap:
             last = end
             continue
         if first >= 0:

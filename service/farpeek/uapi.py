@@ -28,15 +28,17 @@ MAX_RW_COUNT: Final = 0x7FFFF000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _process_vm_readv = _libc.process_vm_readv
-_process_vm_readv.restype = ctypes.c_ssize_t
-_process_vm_readv.argtypes = [
-    ctypes.c_int,
-    ctypes.c_void_p,
-    ctypes.c_ulong,
-    ctypes.c_void_p,
-    ctypes.c_ulong,
-    ctypes.c_ulong,
-]
+_process_vm_writev = _libc.process_vm_writev
+for _call in (_process_vm_readv, _process_vm_writev):
+    _call.restype = ctypes.c_ssize_t
+    _call.argtypes = [
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_ulong,
+    ]
 
 
 def process_vm_readv(
@@ -51,9 +53,33 @@ def process_vm_readv(
     return count if count >= 0 else -ctypes.get_errno()
 
 
-def address_of(buffer: bytearray) -> int:
+def process_vm_writev(
+    who: int, local: int, local_count: int, remote: int, remote_count: int, flags: int = 0
+) -> int:
+    """Call process_vm_writev(2), as ``process_vm_readv``; answers the bytes written."""
+    count: int = _process_vm_writev(who, local, local_count, remote, remote_count, flags)
+    return count if count >= 0 else -ctypes.get_errno()
+
+
+WRITEV_NUMBER: Final = {
+    "x86_64": 311,
+    "aarch64": 271,
+    "riscv64": 271,
+    "loongarch64": 271,
+    "ppc64le": 352,
+    "s390x": 341,
+}.get(os.uname().machine)
+"""The number of process_vm_writev, as proc_pid_syscall(5) shows it; None where it is not known."""
+
+
+def address_of(buffer: bytearray | mmap.mmap) -> int:
     """Where the bytes of ``buffer`` are; true for as long as it lives and is not resized."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if buffer else 0
+
+
+def bytes_at(address: int, size: int) -> bytes:
+    """Copy bytes of our own memory; for iovecs."""
+    return ctypes.string_at(address, size)
 
 
 # A one-byte iovec at address 0 and somewhere to put it. Nobody looks at the byte, so that all
@@ -319,3 +345,38 @@ def cached_pages(descriptor: int, offset: int, length: int) -> bytes:
     finally:
         _libc.munmap(ctypes.c_void_p(where), ctypes.c_size_t(length))
     return bytes(page & 1 for page in pages)
+
+
+_PTRACE_CONT: Final = 7
+_PTRACE_SEIZE: Final = 0x4206
+_PTRACE_LISTEN: Final = 0x4208
+PTRACE_EVENT_STOP: Final = 128
+WALL: Final = 0x40000000
+"""__WALL of waitpid(2): threads, too."""
+
+_ptrace = _libc.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+def ptrace_seize(tid: int) -> int:
+    """Trace a thread without stopping it (ptrace(2), PTRACE_SEIZE); 0, or a negative errno.
+
+    It is traced by the calling thread, and let go silently when that ends.
+    """
+    return 0 if _ptrace(_PTRACE_SEIZE, tid, None, None) >= 0 else -ctypes.get_errno()
+
+
+def ptrace_cont(tid: int, number: int) -> int:
+    """Let a traced thread that has stopped go on, with signal ``number`` unless that is 0."""
+    return 0 if _ptrace(_PTRACE_CONT, tid, None, number or None) >= 0 else -ctypes.get_errno()
+
+
+def ptrace_listen(tid: int) -> int:
+    """Leave a traced thread stopped by its group-stop, until SIGCONT ends that."""
+    return 0 if _ptrace(_PTRACE_LISTEN, tid, None, None) >= 0 else -ctypes.get_errno()
+
+
+def lock_in_memory(buffer: mmap.mmap) -> bool:
+    """Keep ``buffer`` from ever being swapped out (mlock(2)); False if that is not allowed."""
+    return not _libc.mlock(ctypes.c_void_p(address_of(buffer)), ctypes.c_size_t(len(buffer)))

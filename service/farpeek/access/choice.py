@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -10,8 +10,10 @@ from farpeek import maps, uapi
 from farpeek.access.listing import Lister
 from farpeek.access.naming import ByNumber, ByPidfd
 from farpeek.access.nowait import CheckAll, CheckNothing, CheckRemote, NowaitAccess
+from farpeek.access.planning import PlanByMap, PlanByPages
 from farpeek.access.prefetch import Prefetcher
 from farpeek.access.wait import WaitAccess
+from farpeek.access.write import WriteAccess
 from farpeek.model import Backend, GapReason, NowaitCheck
 from farpeek.residency import PagemapResidency, ScanResidency
 
@@ -30,6 +32,8 @@ class Ways:
     nowait: Access | None
     lister: Lister
     prefetcher: Prefetcher | None
+    write: WriteAccess | None
+    write_nowait: WriteAccess | None
 
 
 def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) -> Ways:
@@ -39,11 +43,18 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     wait = _wait(capabilities, open_map)
     nowait = _nowait(capabilities, check, open_map, residency)
     can_prefetch = capabilities.prefetch and residency is not None
+    can_write = capabilities.flag_pidfd or capabilities.ptrace
     return Ways(
         wait=wait,
         nowait=nowait,
         lister=Lister(residency, nowait, kernel_tells=capabilities.procmap_query),
         prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
+        write=_write(capabilities, open_map, wait) if can_write else None,
+        write_nowait=(
+            _write_nowait(capabilities, open_map, residency, nowait)
+            if can_write and nowait is not None
+            else None
+        ),
     )
 
 
@@ -86,6 +97,36 @@ def _nowait(
         explainer,
         Backend(named, f"PROCESS_VM_NOWAIT, residency checked: {check}", "native"),
     )
+
+
+def _write(capabilities: Capabilities, open_map: OpenMap, reader: Access) -> WriteAccess:
+    name = ByPidfd if capabilities.flag_pidfd else ByNumber
+    explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+    backend = _write_backend(capabilities)
+    return WriteAccess(name, reader, PlanByMap(open_map), explainer, backend)
+
+
+def _write_nowait(
+    capabilities: Capabilities, open_map: OpenMap, residency: Residency | None, reader: Access
+) -> WriteAccess:
+    """Residency is always looked at: a write is rare, and the flag can wait."""
+    name = ByPidfd if capabilities.flag_pidfd else ByNumber
+    planner = PlanByMap(open_map) if residency is None else PlanByPages(open_map, residency)
+    if not capabilities.flag_nowait:
+        explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+        backend = replace(_write_backend(capabilities), nowait="emulated")
+        return WriteAccess(name, reader, planner, explainer, backend)
+    explainer = maps.Explainer(
+        open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
+    )
+    backend = replace(_write_backend(capabilities), nowait="native")
+    by_flag = partial(name, flags=uapi.PROCESS_VM_NOWAIT)
+    return WriteAccess(by_flag, reader, planner, explainer, backend)
+
+
+def _write_backend(capabilities: Capabilities) -> Backend:
+    technique = capabilities.as_mapping()["write"].technique
+    return Backend("native" if capabilities.flag_pidfd else "pinned", technique)
 
 
 def _checker(check: NowaitCheck, residency: Residency | None, open_map: OpenMap) -> Checker:

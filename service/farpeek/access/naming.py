@@ -41,6 +41,11 @@ class Naming(Protocol):
         """PROCESS_VM_NOWAIT, or 0: how a page that is not in memory is treated."""
         ...
 
+    @property
+    def number(self) -> int:
+        """The number of the process, or of a thread of it that has memory."""
+        ...
+
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         """Read into the one iovec at ``local``; bytes read or a negative errno."""
         ...
@@ -65,9 +70,18 @@ class ByPidfd:
     process: Process
     flags: int = 0
 
+    @property
+    def number(self) -> int:
+        return self.process.pid
+
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         flags = self.flags | uapi.PROCESS_VM_PIDFD
         return uapi.process_vm_readv(self.process.pidfd, local, 1, remote, remote_count, flags)
+
+    def writev(self, local: int, remote: int, remote_count: int) -> int:
+        """Write from the one iovec at ``local``; the other namings cannot do that safely."""
+        flags = self.flags | uapi.PROCESS_VM_PIDFD
+        return uapi.process_vm_writev(self.process.pidfd, local, 1, remote, remote_count, flags)
 
     def vouch(self) -> None:
         probed = uapi.probe_memory(self.process.pidfd, uapi.PROCESS_VM_PIDFD)
@@ -84,6 +98,10 @@ class ByNumber:
 
     process: Process
     flags: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.process.pid
 
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         return uapi.process_vm_readv(self.process.pid, local, 1, remote, remote_count, self.flags)
@@ -108,6 +126,10 @@ class ByThread:
     flags: int
     tid: int
     start_ticks: int
+
+    @property
+    def number(self) -> int:
+        return self.tid
 
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         return uapi.process_vm_readv(self.tid, local, 1, remote, remote_count, self.flags)

@@ -40,12 +40,12 @@ def read_settled(
             result = attempt(naming, spec, deadline)
             naming.vouch()
         except NoMemory:
-            naming = _elsewhere(naming, deadline)
+            naming = elsewhere(naming, deadline)
         else:
             return result
 
 
-def _elsewhere(naming: Naming, deadline: float) -> Naming:
+def elsewhere(naming: Naming, deadline: float) -> Naming:
     """Find out what became of a process without memory; a live thread of it to read by, if any.
 
     Raises ProcessGone if it has exited, DeadlineExceeded if it takes too long over it.

@@ -1,4 +1,4 @@
-"""One vectored read, driven from hole to hole.
+"""One vectored read or write, driven from hole to hole.
 
 A call takes at most 1024 elements and ends at the first page that it cannot read, in the middle of
 an element if need be; what comes behind is never tried. So the next call begins behind that page.
@@ -19,9 +19,10 @@ from farpeek.errors import DeadlineExceeded, KernelFailure, Unsupported
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from farpeek.access.naming import Naming
+    from farpeek.model import Process
     from farpeek.regions import Runs
 
 _AFTER_A_HOLE = 32
@@ -34,13 +35,13 @@ def read_all(
 ) -> tuple[bytearray, list[tuple[int, int]]]:
     """Read ``runs`` one behind the other; answers the bytes, and the places that are missing.
 
-    Raises as ``VectorRead.until_hole`` does.
+    Raises as ``Vector.until_hole`` does.
     """
     if len(runs.starts) == 1:  # the most frequent read, in half the time
         whole = _read_whole(naming, runs.starts[0], runs.lengths[0])
         if whole is not None:
             return whole, []
-    vector = VectorRead(naming, runs)
+    vector = read_vector(naming, runs)
     places: list[tuple[int, int]] = []
     while (place := vector.until_hole(deadline)) is not None:
         places.append(place)
@@ -55,53 +56,76 @@ def _read_whole(naming: Naming, address: int, length: int) -> bytearray | None:
     return content if naming.readv(local, local + 16, 1) == length else None
 
 
-class VectorRead:
-    """Reads ``runs`` into ``content``, one behind the other; holes are left as zeros."""
+def read_vector(naming: Naming, runs: Runs) -> Vector:
+    """Make ready to read ``runs``; holes are left as zeros."""
+    content = bytearray(sum(runs.lengths))
+    return Vector(naming.process, naming.readv, uapi.IOV_MAX, runs, content)
 
-    def __init__(self, naming: Naming, runs: Runs) -> None:
-        self._naming = naming
+
+class Vector:
+    """Moves ``content``, the bytes of ``runs`` one behind the other, by ``transfer``.
+
+    That gets the address of the local iovec, that of the remote ones and their count, of which at
+    most ``elements`` go with one call; it answers as the system call does.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        transfer: Callable[[int, int, int], int],
+        elements: int,
+        runs: Runs,
+        content: bytearray,
+    ) -> None:
+        self._process = process
+        self._transfer = transfer
         self._offsets = _offsets(runs.lengths)
         self._remote = array("Q", bytes(16 * len(runs.starts)))
         self._remote[0::2] = array("Q", runs.starts)
         self._remote[1::2] = array("Q", runs.lengths)
         self._element = 0
-        self._elements = uapi.IOV_MAX
+        self._most = self._elements = elements
         self.done = 0  # bytes of `content` behind which nothing is decided
-        self.content = bytearray(self._offsets[-1])
+        self.content = content
+
+    def go_by(self, transfer: Callable[[int, int, int], int], elements: int) -> None:
+        """Go on by another way."""
+        self._transfer = transfer
+        self._most = self._elements = elements
 
     def until_hole(self, deadline: float) -> tuple[int, int] | None:
-        """Read on to the next page that cannot be read, and step over it.
+        """Go on to the next page that cannot be reached, and step over it.
 
         Answers the addresses stepped over: to the end of the page or of its run, whichever comes
-        first. None once everything is read. Raises as ``Access.read`` does, and NoMemory.
+        first. None once everything is done. Raises as ``Access.read`` does, and NoMemory.
         """
         while self._element < len(self._offsets) - 1:
             if time.monotonic() > deadline:
-                raise DeadlineExceeded("the time was over before everything was read")
+                raise DeadlineExceeded("the time was over before everything was done")
             count = min(self._elements, len(self._offsets) - 1 - self._element)
             wanted = self._offsets[self._element + count] - self.done
             got = self._call(count, wanted)
             if not got:
-                self._elements = _AFTER_A_HOLE
+                self._elements = min(_AFTER_A_HOLE, self._most)
                 return self._step_over()
             self._advance(self.done + got)
             if got == wanted:
-                self._elements = min(2 * self._elements, uapi.IOV_MAX)
+                self._elements = min(2 * self._elements, self._most)
         return None
 
     def _call(self, count: int, wanted: int) -> int:
         """One system call; the bytes read, 0 where the first page cannot be."""
         local = array("Q", (uapi.address_of(self.content) + self.done, wanted))
         remote = self._remote.buffer_info()[0] + 16 * self._element
-        got = self._naming.readv(local.buffer_info()[0], remote, count)
+        got = self._transfer(local.buffer_info()[0], remote, count)
         if got >= 0:
             return got
-        fail(got, self._naming.process)
+        fail(got, self._process)
         if got == -errno.ENOSYS:
-            raise Unsupported("this kernel has no process_vm_readv (CROSS_MEMORY_ATTACH is off)")
+            raise Unsupported("this kernel has no process_vm_* calls (CROSS_MEMORY_ATTACH is off)")
         if got in (-errno.EFAULT, -uapi.EHWPOISON):
             return 0
-        raise KernelFailure("process_vm_readv", -got)
+        raise KernelFailure("process_vm_readv or process_vm_writev", -got)
 
     def _advance(self, done: int) -> None:
         """Take ``content`` up to ``done`` as decided, and begin the next call there."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from farpeek import regions
 from farpeek.access.reading import place_in_request, read_settled
-from farpeek.access.vector import VectorRead, read_all
+from farpeek.access.vector import read_all, read_vector
 from farpeek.model import Backend, Gap, OnGap, Process, ReadResult, ReadSpec
 from farpeek.regions import Runs
 
@@ -50,7 +50,7 @@ class WaitAccess:
     def _to_first_gap(self, naming: Naming, spec: ReadSpec, deadline: float) -> ReadResult:
         """End at the first hole, in the order of the request, as the system call does."""
         asked = regions.without_empty(spec.regions)
-        vector = VectorRead(naming, Runs(asked.addresses, asked.lengths, in_order=True))
+        vector = read_vector(naming, Runs(asked.addresses, asked.lengths, in_order=True))
         place = vector.until_hole(deadline)
         requested = len(vector.content)
         if place is None:
