@@ -42,7 +42,7 @@ NUMBER = 20_000
 READERS = 3
 
 
-class _Respawner:
+class Respawner:
     """The process that kills, reaps and gives the number to the next one."""
 
     def __init__(self, ours: socket.socket) -> None:
@@ -66,7 +66,7 @@ class _Respawner:
 
 
 @contextmanager
-def _respawner() -> Iterator[_Respawner]:
+def respawner() -> Iterator[Respawner]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.settimeout(PATIENCE_S)
@@ -75,7 +75,7 @@ def _respawner() -> Iterator[_Respawner]:
         )
         theirs.close()
         try:
-            yield _Respawner(ours)
+            yield Respawner(ours)
         finally:
             process.kill()
             process.wait(PATIENCE_S)
@@ -91,8 +91,8 @@ def _expected(generation: int) -> tuple[bytes, tuple[Gap, ...]]:
 
 
 @dataclass(slots=True)
-class _Reader:
-    """What one reader thread has seen."""
+class Racer:
+    """What one thread of a race has seen."""
 
     own: int = 0
     gone: int = 0
@@ -110,17 +110,17 @@ class _Reader:
         return self.reads_in_round if number == self.round else 0
 
 
-class _Race:
+class Race:
     """One round after the other: all readers hold a process, while its number changes hands."""
 
     def __init__(self, generation: int, pidfd: int) -> None:
         # One tuple, so that a reader never sees half of a change.
         self.current = (0, generation, Process(NUMBER, pidfd))
         self.running = True
-        self.readers = [_Reader() for _ in range(READERS)]
-        self.control = _Reader()
+        self.readers = [Racer() for _ in range(READERS)]
+        self.control = Racer()
 
-    def read_with_care(self, reader: _Reader, access: Access) -> None:
+    def read_with_care(self, reader: Racer, access: Access) -> None:
         """Read through the service's own access code, with each round's handle."""
         spec = ReadSpec(Regions([MARKER, MARKER + PAGE], [8, 8]))
         try:
@@ -142,7 +142,7 @@ class _Race:
         except Exception as error:  # noqa: BLE001 - any of them fails the test, by name
             reader.failure = repr(error)
 
-    def read_naively(self, reader: _Reader) -> None:
+    def read_naively(self, reader: Racer) -> None:
         """Read by number alone."""
         naive = NaiveReader(NUMBER, MARKER, 8)
         while self.running:
@@ -173,9 +173,13 @@ class _Race:
                 raise TimeoutError("the readers do not read")
             time.sleep(0)
 
-    def run(self, respawner: _Respawner, rounds: int) -> None:
+    def inspect(self) -> None:
+        """Look at the process before it ends."""
+
+    def run(self, respawner: Respawner, rounds: int) -> None:
         self.wait_for_reads(1)
         for number in range(1, rounds + 1):
+            self.inspect()
             generation, pidfd = respawner.swap()
             self.wait_for_reads(2)
             old = self.current[2]
@@ -192,8 +196,8 @@ def race_of_reads(rounds: int) -> dict[str, object]:
     # Five busy threads and one lock between them: with the usual 5 ms a turn it takes minutes.
     sys.setswitchinterval(0.0005)
     access = choose(probe()).wait
-    with _respawner() as respawner:
-        race = _Race(*respawner.swap())
+    with respawner() as swapping:
+        race = Race(*swapping.swap())
         threads = [
             *(threading.Thread(target=race.read_with_care, args=(r, access)) for r in race.readers),
             threading.Thread(target=race.read_naively, args=(race.control,)),
@@ -201,7 +205,7 @@ def race_of_reads(rounds: int) -> dict[str, object]:
         for thread in threads:
             thread.start()
         try:
-            race.run(respawner, rounds)
+            race.run(swapping, rounds)
         finally:
             race.running = False
             for thread in threads:
@@ -259,14 +263,14 @@ async def _register_all_along(generations: int) -> _Registrations:
     ids: set[str] = set()
     ended = asyncio.Event()
     service = await MemoryService.open(Limits())
-    with _respawner() as respawner:
-        respawner.begin_churn(generations)
+    with respawner() as swapping:
+        swapping.begin_churn(generations)
         tasks = [
             asyncio.ensure_future(_register_until(ended, service, ids, seen))
             for _ in range(READERS)
         ]
         await aio_until(
-            lambda: respawner.churn_has_ended() or any(task.done() for task in tasks),
+            lambda: swapping.churn_has_ended() or any(task.done() for task in tasks),
             "the number has changed hands often enough",
             patience_s=90,
         )

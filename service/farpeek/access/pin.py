@@ -19,7 +19,9 @@ import mmap
 import os
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from farpeek import gates, uapi
 from farpeek.access.naming import NoMemory
@@ -27,6 +29,8 @@ from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from farpeek.access.naming import Naming
 
 ELEMENTS: Final = 8
@@ -58,12 +62,11 @@ class PinnedWriter:
         size = 16 * (1 + count)
         self._iovecs[:size] = uapi.bytes_at(local, 16) + uapi.bytes_at(remote, size - 16)
         own_local = uapi.address_of(self._iovecs)
+        number, flags = self._naming.number, self._naming.flags
         pin = _Pin(self._naming, self._deadline, may_let_go=self._locked)
         pin.attach()
         try:
-            return uapi.process_vm_writev(
-                self._naming.number, own_local, 1, own_local + 16, count, self._naming.flags
-            )
+            return uapi.process_vm_writev(number, own_local, 1, own_local + 16, count, flags)
         finally:
             pin.detach()
 
@@ -99,15 +102,16 @@ class _Pin(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._seize()
-            # From here on the number cannot change hands; this tells whether it already had.
-            self._naming.vouch()
+            with _one_at_a_time(self._naming.number, self._deadline):
+                self._seize()
+                # From here on the number cannot change hands; this tells whether it already had.
+                self._naming.vouch()
+                self._decided.set()
+                self._hold()
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self._error = error
-            return
         finally:
             self._decided.set()
-        self._hold()
 
     def _seize(self) -> None:
         number = self._naming.number
@@ -118,8 +122,7 @@ class _Pin(threading.Thread):
                 raise gates.find(number)
             now = time.monotonic()
             if is_traced_by_us(self._naming.proc):
-                if now > self._deadline:
-                    raise DeadlineExceeded("other writes to this target take all the time")
+                give_up = now + _PATIENCE_S
             elif now > give_up:
                 self._naming.vouch()
                 raise AlreadyTraced(foreign_tracer(self._naming.proc))
@@ -139,15 +142,34 @@ class _Pin(threading.Thread):
         """Let the process go on if it has stopped for us, while a write lasts."""
         number = self._naming.number
         try:
-            stopped, status = os.waitpid(number, os.WNOHANG | uapi.WALL)
+            # Stops only: to be told of its end would release it, and with it the number.
+            stop = os.waitid(os.P_PID, number, os.WSTOPPED | os.WNOHANG | uapi.WALL)
         except ChildProcessError:
             return
-        if not stopped or not os.WIFSTOPPED(status):
+        if stop is None:
             return
-        if status >> 16 != uapi.PTRACE_EVENT_STOP:
-            uapi.ptrace_cont(number, os.WSTOPSIG(status))
+        event, signal = divmod(stop.si_status, 1 << 8)
+        if event != uapi.PTRACE_EVENT_STOP:
+            uapi.ptrace_cont(number, signal)
         else:  # stopped as a whole, by SIGSTOP and its like: it is to stay so
             uapi.ptrace_listen(number)
+
+
+_guard: Final = threading.Lock()
+_locks: Final[WeakValueDictionary[int, threading.Lock]] = WeakValueDictionary()
+
+
+@contextmanager
+def _one_at_a_time(number: int, deadline: float) -> Generator[None]:
+    """Let one pin of ours after the other have a process: only one thread can trace it."""
+    with _guard:
+        lock = _locks.setdefault(number, threading.Lock())
+    if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise DeadlineExceeded("other writes to this target took all the time")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _sleeps_in_the_call(tid: int) -> bool:
