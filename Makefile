@@ -3,16 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-kernel kind-table check serve bench clean
+.PHONY: demo test gdb test-kernel kind-table check serve bench clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
 
-test: $(VENV)/.dev  ## everything: style, types, all tests, and again under a kernel with the flags
+test: $(VENV)/.dev gdb  ## everything: style, types, all tests, and again under a kernel with the flags
 	.ci/check
 	@if [ -n "$$FARPEEK_TEST_KERNEL" ]; then $(MAKE) test-kernel; else \
 	  echo "Left out: the tests under a kernel with PROCESS_VM_PIDFD and PROCESS_VM_NOWAIT," \
 	    "for FARPEEK_TEST_KERNEL names none (docs/testing.md says how to get one)."; fi
+
+gdb:  ## a debugger, for the tests of targets that have one
+	@command -v gdb >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -q && apt-get install -qy --no-install-recommends gdb; } || \
+	  echo "gdb is not there, and cannot be installed here: its tests will be skipped"
 
 test-kernel: $(VENV)/.dev  ## tests of the service under the kernel that FARPEEK_TEST_KERNEL names
 	cd tests && ../$(BIN)/python -m support.build
@@ -24,7 +29,7 @@ kind-table: $(VENV)/.dev  ## measures the table of docs/nowait.md, here and unde
 	tests/kernel/run env PYTHONPATH=tests $(BIN)/python -m support.kind_table measure >build/there
 	cd tests && ../$(BIN)/python -m support.kind_table write ../build/here ../build/there
 
-check: $(VENV)/.dev  ## the quick part of it
+check: $(VENV)/.dev gdb  ## the quick part of it
 	.ci/check -m "not slow"
 
 serve: $(VENV)/.runtime  ## the service, on the default socket

@@ -69,8 +69,8 @@ class Writes:
         self, request: web.Request, target_id: str, spec: WriteSpec, timeout_s: float | None
     ) -> web.StreamResponse:
         began = time.perf_counter_ns()
-        places = _places(spec)
         with self._service.lease_write(spec) as lease:
+            places = _places(spec)
             try:
                 result = await self._service.write(target_id, spec, lease, timeout_s)
             except (Exception, asyncio.CancelledError) as error:

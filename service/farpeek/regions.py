@@ -43,8 +43,11 @@ class Runs:
         return zip(self.starts, map(add, self.starts, self.lengths), strict=True)
 
 
-def check(regions: Regions) -> int:
-    """Answer the bytes that ``regions`` ask for; InvalidRequest if they make no sense."""
+def check(regions: Regions, column: str = "lengths") -> int:
+    """Answer the bytes that ``regions`` ask for; InvalidRequest if they make no sense.
+
+    ``column`` is the member of the request that says how long they are.
+    """
     if len(regions.addresses) != len(regions.lengths):
         raise InvalidRequest(
             f"{len(regions.addresses)} addresses, but {len(regions.lengths)} lengths: "
@@ -56,7 +59,7 @@ def check(regions: Regions) -> int:
     if min(regions.addresses) < 0 or min(regions.lengths) < 0:
         raise InvalidRequest("addresses and lengths are not negative", ("addresses",))
     if max(regions.addresses) + max(regions.lengths) > ADDRESS_LIMIT:
-        _check_each_end(regions)
+        _check_each_end(regions, column)
     return sum(regions.lengths)
 
 
@@ -71,7 +74,7 @@ def check_write(spec: WriteSpec) -> int:
     if spec.expect is not None:
         _check_expectation(spec.data, spec.expect)
     regions = spec.regions
-    size = check(regions)
+    size = check(regions, "data")
     _check_apart(regions)
     return size
 
@@ -109,13 +112,13 @@ def _check_apart(regions: Regions) -> None:
         reached, last = start + length, number
 
 
-def _check_each_end(regions: Regions) -> None:
+def _check_each_end(regions: Regions, column: str) -> None:
     """Find the region that reaches over the end of the address space; there may be none."""
     for number, end in enumerate(map(add, regions.addresses, regions.lengths)):
         if end > ADDRESS_LIMIT:
             raise InvalidRequest(
                 f"region {number} reaches over the end of the address space (2^64)",
-                ("lengths", number),
+                (column, number),
             )
 
 

@@ -88,7 +88,7 @@ def root_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def test_a_seccomp_filter_is_named() -> None:
     with (
         open_folder() as folder,
-        Service(folder, uid=NOBODY, no_process_vm=True) as service,
+        Service(folder, uid=NOBODY, as_user=["--no-process-vm"]) as service,
         start("plain", *OWN) as target,
     ):
         answer = service.read(service.register(target.pid), target["marker"], 8)

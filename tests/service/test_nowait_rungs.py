@@ -14,11 +14,12 @@ import pytest
 
 from farpeek import files
 from farpeek.access import choose
-from farpeek.model import GapReason, Process, ReadSpec, Regions
+from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
 from farpeek.probe import probe
 from support.expectations import ROWS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
 from support.kinds import FUSE_FILES, PAGE, PageKinds, page_kinds
+from support.targets import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,21 @@ sys.stdin.read()
 def kinds(tmp_path: Path) -> Iterator[PageKinds]:
     with page_kinds(tmp_path) as made, hung_server(made):
         yield made
+
+
+def test_a_process_that_executes_all_the_time_is_read_without_a_wait_for_its_end() -> None:
+    access = choose(FULL).nowait
+    assert access is not None
+    with start("execs") as target:
+        pidfd = os.pidfd_open(target.pid)
+        spec = ReadSpec(Regions([target["marker"]], [8]), Mode.NOWAIT)
+        complete = 0
+        for _ in range(1000):
+            # Files of /proc that were opened before an execve fail with ESRCH after it.
+            result = access.read(Process(target.pid, pidfd), spec, time.monotonic() + 20)
+            complete += result.complete
+        os.close(pidfd)
+    assert complete > 0
 
 
 def _close_map_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from farpeek import uapi
 from farpeek.access import ProcessGone
 from farpeek.errors import AlreadyTraced, ExpectationFailed, InvalidRequest
 from farpeek.model import Gap, GapReason, Mode, WriteSpec
+from support.debugger import gdb_attached
 from support.maps import mapping_named
 from support.reading import proc_mem
 from support.targets import Target, start, state_of
@@ -452,23 +453,12 @@ def _generation(target: Target, marker: int) -> int:
 def test_a_target_in_a_debuggers_hands_is_left_to_it(
     writer: WriteAccess, target: Target, process: Process
 ) -> None:
-    debugger = subprocess.Popen(
-        ["gdb", "--quiet", "--nx", "--interpreter=mi", "--pid", str(target.pid)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: tracers(target.pid) == {debugger.pid}, "the debugger has attached")
-        was = proc_mem(target.pid, target["block"], 8)
+    was = proc_mem(target.pid, target["block"], 8)
+    with gdb_attached(target.pid) as tracer:
         with pytest.raises(AlreadyTraced) as refused:
             write(writer, process, [target["block"]], [b"x"])
-        assert refused.value.tracer_pid == debugger.pid
+        assert refused.value.tracer_pid == tracer
         assert proc_mem(target.pid, target["block"], 8) == was
-    finally:
-        assert debugger.stdin is not None
-        debugger.communicate(b"-gdb-exit\n", timeout=20)
-    until(lambda: not tracers(target.pid), "the debugger has let go")
     assert write(writer, process, [target["block"]], [b"x"]).verified
     # The debugger did interrupt system calls; all threads run on all the same.
     assert target.command("alive") == "ok"

@@ -1,4 +1,7 @@
-"""Runs `farpeek` as another user: as_user.py UID GID [--no-process-vm] -- serve ...
+"""Runs `farpeek` as another user: as_user.py UID GID [FLAG ...] -- serve ...
+
+Flags: --no-process-vm (a seccomp filter is in the way), --not-dumpable (as a program with file
+capabilities is).
 
 The interpreter may lie in a folder that this user cannot enter, so everything is imported before
 the privileges go. Nothing can be exec'ed afterwards.
@@ -74,7 +77,7 @@ def _main() -> int:
     os.setresgid(int(gid), int(gid), int(gid))
     os.setresuid(int(uid), int(uid), int(uid))
     # Taken back with the credentials; a service that nobody may look at is not the usual one.
-    _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1))
+    _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong("--not-dumpable" not in flags))
     _prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     return int(entry(arguments) or 0)
 

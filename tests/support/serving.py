@@ -69,8 +69,8 @@ class UnixConnection(http.client.HTTPConnection):
 class Service(Ending):
     """`farpeek serve` on a unix socket in a folder that it makes below ``folder``.
 
-    ``environment`` adds to this process's own. ``uid`` runs it as that user and group, and
-    ``no_process_vm`` under a seccomp filter; the folder becomes the user's own then, and everybody
+    ``environment`` adds to this process's own. ``uid`` runs it as that user and group, with the
+    flags ``as_user`` of as_user.py; the folder becomes the user's own then, and everybody
     must be able to get there. ``without`` takes capabilities (setpriv(1)'s names) from a service of
     root's.
     """
@@ -81,7 +81,7 @@ class Service(Ending):
         *flags: str,
         environment: Mapping[str, str] | None = None,
         uid: int | None = None,
-        no_process_vm: bool = False,
+        as_user: Sequence[str] = (),
         without: Sequence[str] = (),
     ) -> None:
         self.path = folder / "run" / "farpeek.sock"
@@ -95,8 +95,7 @@ class Service(Ending):
             command += [sys.executable, "-m", "farpeek_api"]
         else:
             os.chown(folder, uid, uid)
-            filters = ["--no-process-vm"] if no_process_vm else []
-            command = [sys.executable, str(_AS_USER), str(uid), str(uid), *filters, "--"]
+            command = [sys.executable, str(_AS_USER), str(uid), str(uid), *as_user, "--"]
         with self._log_path.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, "serve", "--listen", f"unix:{self.path}", *flags],

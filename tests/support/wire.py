@@ -43,10 +43,11 @@ class Served(Service):
         path: str,
         headers: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
+        body: bytes | None = None,
     ) -> Reply:
-        """Put one request without a body to its TCP listener."""
+        """Put one request to its TCP listener."""
         connection = http.client.HTTPConnection(host, self.port, timeout=PATIENCE_S)
-        return ask(connection, method, path, None, headers)
+        return ask(connection, method, path, body, headers)
 
     def exchange(self, *parts: bytes) -> bytes:
         """Send bytes as they are; all that comes back until the service closes."""

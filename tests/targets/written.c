@@ -1,6 +1,6 @@
 /* Memory of every kind that a write meets, in a process that is watched for disturbance.
  *
- * written FILE. Prints, each a page or more of the pattern:
+ * written FILE [UID], as user and group UID once all is made. Prints, each a page or more of the pattern:
  *   block     rw, read-only, rw, PROT_NONE, rw, rw, nothing at all (a hole), rw
  *   big       1024 pages, rw
  *   untouched a page that nothing is in yet
@@ -16,6 +16,7 @@
 #include "target.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -155,8 +156,15 @@ static void resolve(void) {
     CHECK(ioctl(uffd, UFFDIO_WRITEPROTECT, &release) == 0);
 }
 
+static void become(unsigned id) {
+    CHECK(setgroups(0, NULL) == 0);
+    CHECK(setresgid(id, id, id) == 0 && setresuid(id, id, id) == 0);
+    CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+    die_with_parent();
+}
+
 int main(int argc, char **argv) {
-    if (argc != 2) return 64;
+    if (argc != 2 && argc != 3) return 64;
     die_with_parent();
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, wait_in_epoll, NULL) == 0);
@@ -168,6 +176,7 @@ int main(int argc, char **argv) {
     make_faults();
     /* Last of all, so that no other mapping gets that place. */
     CHECK(munmap(block + 6 * PAGE, PAGE) == 0);
+    if (argc == 3) become((unsigned)atoi(argv[2]));
     ready();
     for (;;) {
         const char *line = next_command(), *value;

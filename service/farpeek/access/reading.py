@@ -46,20 +46,32 @@ def read_settled(
 
 
 def elsewhere(naming: Naming, deadline: float) -> Naming:
-    """Find out what became of a process without memory; a live thread of it to read by, if any.
+    """Find out what became of a process without memory: how to name it from now on.
 
-    Raises ProcessGone if it has exited, DeadlineExceeded if it takes too long over it.
+    That is as before if it has only executed another program (files of /proc that were open then
+    fail with ESRCH), else by a live thread. Raises ProcessGone if it has exited, DeadlineExceeded
+    if it takes too long over it.
     """
     process: Process = naming.process
     patience_ms = 0  # a process that lives on by another thread is found at once
     while time.monotonic() < deadline:
         if has_exited(process.pidfd, patience_ms):
             raise ProcessGone
+        if _has_memory(naming):
+            return naming
         thread = live_thread(process, naming.flags)
         if thread is not None:
             return thread
         patience_ms = _EXIT_PATIENCE_MS
     raise DeadlineExceeded("the process is about to exit, and its memory is gone already")
+
+
+def _has_memory(naming: Naming) -> bool:
+    try:
+        naming.vouch()
+    except NoMemory:
+        return False
+    return True
 
 
 def place_in_request(spec: ReadSpec, done: int) -> tuple[int, int]:

@@ -1,0 +1,35 @@
+"""A real debugger that has a target in its hands."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.waiting import PATIENCE_S, until
+from support.writing import tracers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def gdb_attached(pid: int) -> Iterator[int]:
+    """Let gdb attach to a process, and detach at the end; its own number."""
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is not installed")
+    debugger = subprocess.Popen(
+        ["gdb", "--quiet", "--nx", "--interpreter=mi", "--pid", str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: tracers(pid) == {debugger.pid}, "the debugger has attached")
+        yield debugger.pid
+    finally:
+        debugger.communicate(b"-gdb-exit\n", timeout=PATIENCE_S)
+    until(lambda: not tracers(pid), "the debugger has let go")
