@@ -11,6 +11,7 @@ from aiohttp import web
 
 from farpeek import errors
 from farpeek.model import (
+    Difference,
     ExitStatus,
     Gate,
     Identity,
@@ -54,6 +55,8 @@ EXAMPLES: list[Exception] = [
     errors.NoSuchProcess("no"),
     errors.AmbiguousMatch([ListedProcess(IDENTITY, "4242-8812345")]),
     errors.TargetExited(TARGET),
+    errors.ExpectationFailed(Difference(1, 2, 0x1002, 0xAB, None)),
+    errors.AlreadyTraced(4711),
     errors.AccessDenied(Gate.YAMA, "no", "sysctl", errno.EPERM),
     errors.Unsupported("no"),
     errors.KernelFailure("process_vm_readv", errno.ENOMEM),

@@ -112,7 +112,7 @@ def test_a_wrong_variable_is_told_by_its_own_name(
     assert refuse(capsys).startswith("farpeek serve: FARPEEK_MAX_REGIONS: ")
 
 
-@pytest.mark.parametrize("flag", ["--policy", "--allow-writes", "--tls-cert"])
+@pytest.mark.parametrize("flag", ["--policy", "--tls-client-ca", "--tls-cert"])
 def test_what_is_not_there_yet_is_refused(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     line = refuse(capsys, flag, "x")
     assert flag in line

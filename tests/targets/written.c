@@ -54,7 +54,7 @@ static void *wait_in_epoll(void *unused) {
 static void *count(void *number) {
     for (;;) {
         counts[(uintptr_t)number]++;
-        usleep(500);
+        usleep(3000);
     }
     return NULL;
 }
