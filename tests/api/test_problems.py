@@ -74,6 +74,10 @@ EXAMPLES: list[Exception] = [
 ]
 
 
+def example(kind: type[Exception]) -> Exception:
+    return next(each for each in EXAMPLES if type(each) is kind)
+
+
 def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
     below = root.__subclasses__()
     if not below:
@@ -85,7 +89,7 @@ def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
 @pytest.mark.parametrize("leaf", [*leaves(errors.FarpeekError), *leaves(refusals.Refusal)])
 def test_every_leaf_of_the_trees_has_its_own_row(leaf: type[Exception]) -> None:
     assert leaf in problems.TABLE
-    assert leaf in {type(example) for example in EXAMPLES}
+    assert leaf in {type(each) for each in EXAMPLES}
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
@@ -101,7 +105,7 @@ def test_a_problem_is_as_the_rfc_wants_it(error: Exception) -> None:
 
 
 def test_access_denied_names_gate_hint_and_errno() -> None:
-    body = read(problems.answer(EXAMPLES[6], "4242-8812345"))
+    body = read(problems.answer(example(errors.AccessDenied), "4242-8812345"))
     assert (body["gate"], body["hint"], body["errno"]) == ("yama", "sysctl", "EPERM")
     assert (body["target"], body["retryable"]) == ("4242-8812345", False)
 
@@ -131,12 +135,12 @@ def test_target_exited_holds_the_target() -> None:
 
 
 def test_ambiguous_shows_the_candidates() -> None:
-    candidates = read(problems.answer(EXAMPLES[4]))["candidates"]
+    candidates = read(problems.answer(example(errors.AmbiguousMatch)))["candidates"]
     assert [(each["pid"], each["target"]) for each in candidates] == [(4242, "4242-8812345")]
 
 
 def test_an_invalid_request_names_the_place() -> None:
-    assert read(problems.answer(EXAMPLES[0]))["errors"] == [
+    assert read(problems.answer(example(errors.InvalidRequest)))["errors"] == [
         {"place": "addresses[3]", "cause": "no"}
     ]
 
