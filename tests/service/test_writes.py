@@ -22,6 +22,8 @@ from farpeek.access import ProcessGone
 from farpeek.errors import AlreadyTraced, ExpectationFailed, InvalidRequest
 from farpeek.model import Gap, GapReason, Mode, WriteSpec
 from support.debugger import gdb_attached
+from support.kind_reads import hung_server, rearm
+from support.kinds import FUSE_FILES, page_kinds
 from support.maps import mapping_named
 from support.reading import proc_mem
 from support.targets import Target, start, state_of
@@ -494,3 +496,32 @@ def test_an_exited_target_is_gone(writer: WriteAccess, target: Target, process: 
     target.await_zombie()
     with pytest.raises(ProcessGone):
         write(writer, process, [target["block"]], [b"x"])
+
+
+NOT_RESIDENT = frozenset(["swapped", "uffd_missing", "uffd_wp"])
+WRITTEN = frozenset(
+    ["anon", "zero_page", "untouched", "dontneed", "file_written", "memfd_untouched"]
+)
+
+
+def test_a_nowait_write_answers_at_once_for_every_kind_of_page(
+    by_mode: Writers, tmp_path: Path
+) -> None:
+    with page_kinds(tmp_path) as kinds, hung_server(kinds), held(kinds.target.pid) as process:
+        for name in kinds.names:
+            rearm(kinds, name)
+            spec = WriteSpec([kinds.page(name)], [b"x"], None, Mode.NOWAIT, allow_shared=True)
+            begun = time.monotonic()
+            with ThreadPoolExecutor(1) as thread:
+                writing = thread.submit(by_mode[Mode.NOWAIT].write, process, spec, begun + 20)
+                result = writing.result(timeout=20)
+            reasons = [gap.reason for gap in result.gaps]
+            if name in NOT_RESIDENT:
+                assert reasons == [GapReason.NOT_RESIDENT], name
+            elif name in WRITTEN:
+                assert result.verified, name
+            elif name.startswith("fuse"):
+                assert result.gaps, name
+        if kinds.fuse is not None:
+            hung = [name for name in FUSE_FILES if name.startswith("fuse_hung")]
+            assert [kinds.fuse.asked(FUSE_FILES[name]) for name in hung] == [0] * len(hung)
