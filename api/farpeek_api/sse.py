@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -51,12 +52,21 @@ class EventStreams:
     async def _follow(
         self, request: web.Request, response: web.StreamResponse, number: int, target: str | None
     ) -> None:
+        loop = asyncio.get_running_loop()
+        silent_since = loop.time()
         while True:
             text, number = self._next(number, target)
+            # By the clock of this stream: events of other targets are silence to a proxy.
+            silence_left = silent_since + COMMENT_S - loop.time()
+            if not text and silence_left <= 0:
+                text = b": still here\n\n"
             if text:
                 await self._send(request, response, text)
-            elif self._events.newest <= number and not await self._moves(request, number):
-                await self._send(request, response, b": still here\n\n")
+                silent_since = loop.time()
+            elif self._events.newest > number:
+                await asyncio.sleep(0)  # a long ring is looked through in turns with others
+            else:
+                await self._moves(request, number, silence_left)
             if self._lifecycle.stopping:
                 raise ShuttingDown
 
@@ -74,10 +84,10 @@ class EventStreams:
                 text += _text(event)
         return text, number
 
-    async def _moves(self, request: web.Request, number: int) -> bool:
-        """Wait for an event after ``number``; False when it has been silent for too long."""
+    async def _moves(self, request: web.Request, number: int, most_s: float) -> None:
+        """Wait for an event after ``number``, but not longer than ``most_s``."""
         waiting = self._events.wait_beyond(number)
-        return await self._lifecycle.within(request, waiting, COMMENT_S)
+        await self._lifecycle.within(request, waiting, most_s)
 
     async def _send(self, request: web.Request, response: web.StreamResponse, text: bytes) -> None:
         await response.write(text)

@@ -93,6 +93,28 @@ async def test_a_silent_stream_of_events_is_kept_open_by_comments(
         writer.close()
 
 
+async def test_a_stream_of_one_target_is_kept_open_while_others_are_busy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "COMMENT_S", 0.3)
+
+    async def be_busy(service: MemoryService, pid: int) -> None:
+        while True:
+            snapshot, _ = await service.register(pid)
+            service.release(snapshot.id)
+
+    with Sample() as process:
+        async with in_process(folder) as (path, service):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /v1/events?target=1-1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            busy = asyncio.create_task(be_busy(service, process.pid))
+            async with asyncio.timeout(20):
+                for _ in range(3):
+                    await reader.readuntil(b": still here\n\n")
+            busy.cancel()
+            writer.close()
+
+
 async def test_who_waits_for_an_exit_and_leaves_is_forgotten(folder: Path) -> None:
     with Sample() as process:
         async with in_process(folder) as (path, service):
