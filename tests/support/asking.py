@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
-from support.waiting import aio_until
+from support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from farpeek.memory import MemoryService
@@ -20,15 +22,12 @@ async def ask(
 
 
 async def close(service: MemoryService) -> None:
-    """Close a service; no thread of it may be left in the kernel.
+    """Close a service; each thread of it has to come back from the kernel.
 
     MemoryService.close alone waits for no read that nobody waits for: its thread may be on its way
     back.
     """
-
-    def is_idle() -> bool:
-        threads = service.state().threads
-        return not threads.busy and not threads.stuck
-
-    await aio_until(is_idle, "all threads have returned")
-    assert await service.close(5.0), "a thread is left in the kernel"
+    give_up = time.monotonic() + PATIENCE_S
+    while not await service.close(5.0):
+        assert time.monotonic() < give_up, "a thread is left in the kernel"
+        await asyncio.sleep(0.001)
