@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_ENDED = "ZX"  # states of a thread
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _MOST_STATUS_BYTES = 1 << 16
@@ -50,7 +51,7 @@ class _Stat:
     @property
     def is_zombie(self) -> bool:
         """State Z alone is no exit: other threads may live on after the first one."""
-        return self.state in "ZX" and self.threads <= 1
+        return self.state in _ENDED and self.threads <= 1
 
 
 def find(match: Match) -> list[Identity]:
@@ -87,7 +88,7 @@ def hold(pid: int) -> tuple[Process, Identity]:
     try:
         stat = _stat(pid)
         identity = _identify(pid, stat) if stat else None
-        size, order = _binary(pid)
+        size, order = _binary(_alive(pid, stat)) if stat else (None, None)
         if stat is None or identity is None or is_reaped(pidfd):
             raise NoSuchProcess(f"process {pid} ended while it was being registered")
         if stat.is_kernel_thread:
@@ -102,10 +103,12 @@ def refresh(process: Process, known: Identity) -> Identity:
     """Who ``process`` is now (execve changes it); as ``known`` if it has exited meanwhile."""
     stat = _stat(process.pid)
     identity = _identify(process.pid, stat) if stat else None
-    size, order = _binary(process.pid)
+    size, order = _binary(_alive(process.pid, stat)) if stat else (None, None)
     if identity is None or has_exited(process.pidfd):
         return known
-    return replace(identity, pointer_size=size, byte_order=order)
+    # No two looks at two clocks agree to the millisecond: the time first told stays.
+    began = known.start_time
+    return replace(identity, start_time=began, pointer_size=size, byte_order=order)
 
 
 def _pids() -> Iterator[int]:
@@ -165,7 +168,7 @@ def _identify(pid: int, stat: _Stat) -> Identity | None:
         start_ticks=stat.start_ticks,
         start_time=_boot_time() + stat.start_ticks / _TICKS,
         comm=stat.comm,
-        exe=_exe(pid),
+        exe=_exe(_alive(pid, stat)),
         uid=int(status["Uid"].split()[1]),
         gid=int(status["Gid"].split()[1]),
         cgroup=_unified(cgroup),
@@ -179,9 +182,23 @@ def _boot_time() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _exe(pid: int) -> str | None:
+def _alive(pid: int, stat: _Stat) -> str:
+    """The folder of /proc that tells of the program: a live thread's if the first one has ended.
+
+    Under the number of such a first thread there is neither executable nor mount table.
+    """
+    folder = f"/proc/{pid}"
+    if stat.state in _ENDED:
+        with suppress(OSError), os.scandir(f"{folder}/task") as threads:
+            for thread in threads:
+                if _exe(thread.path) is not None:
+                    return thread.path
+    return folder
+
+
+def _exe(proc: str) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - a name, no path to walk
+        return os.readlink(f"{proc}/exe")  # noqa: PTH115 - a name, no path to walk
     except OSError:
         return None
 
@@ -206,7 +223,7 @@ def _container(cgroup: str) -> str | None:
     return found[-1] if found else None
 
 
-def _binary(pid: int) -> tuple[int | None, Literal["little", "big"] | None]:
+def _binary(proc: str) -> tuple[int | None, Literal["little", "big"] | None]:
     """Pointer size and byte order from the ELF header of the executable.
 
     It is opened by name only (O_PATH) until its filesystem is known to be local: a plain open of a
@@ -214,9 +231,9 @@ def _binary(pid: int) -> tuple[int | None, Literal["little", "big"] | None]:
     """
     head = b""
     with suppress(OSError):
-        by_name = os.open(f"/proc/{pid}/exe", os.O_PATH | os.O_CLOEXEC)
+        by_name = os.open(f"{proc}/exe", os.O_PATH | os.O_CLOEXEC)
         try:
-            if files.is_on_local_mount(f"/proc/{pid}", by_name):
+            if files.is_on_local_mount(proc, by_name):
                 head = _head_of(by_name)
         finally:
             os.close(by_name)

@@ -153,7 +153,7 @@ class Registry:
         self._watch.close()
 
     def _renew(self, target: Target, identity: Identity, labels: Mapping[str, str] | None) -> None:
-        target.identity = identity
+        target.identity = replace(identity, start_time=target.identity.start_time)
         if labels is not None:
             target.labels = labels
 

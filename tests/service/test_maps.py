@@ -155,6 +155,22 @@ async def test_a_file_whose_server_hangs_is_never_touched(
     kinds.fuse.serve(number)
 
 
+async def test_the_mappings_of_a_process_whose_first_thread_has_ended_are_all_there(
+    service: MemoryService, tmp_path: Path
+) -> None:
+    # A copy, for the checkout itself may be on a filesystem that is not local.
+    with Target("threads", program=Path(shutil.copy(build("threads"), tmp_path))) as target:
+        target_id = (await service.register(target.pid))[0].id
+        before = {view.path: view.build_id for view in await service.maps(target_id) if view.path}
+        target.command("leader-exit")
+        views = await service.maps(target_id)
+        after = {view.path: view.build_id for view in views if view.path}
+        assert before.items() <= after.items()  # pthread_exit loads a library
+        (marker,) = await service.maps(target_id, target["marker"], residency=True)
+        assert marker.resident == PAGE
+        assert await service.maps(target_id, 0) == []
+
+
 async def test_the_mappings_of_the_dead_are_gone(service: MemoryService) -> None:
     with start("plain") as target:
         target_id = (await service.register(target.pid))[0].id

@@ -91,6 +91,7 @@ async def test_a_process_whose_first_thread_has_ended_is_running_and_readable(
         assert (await service.target(early.id)).state is TargetState.RUNNING
         again, created = await service.register(target.pid, None)
         assert (again.id, created) == (early.id, False)
+        assert (await service.target(early.id)).identity == early.identity
         target.kill()
         ended = await service.wait_exit(early.id, 20)
         assert ended.state is not TargetState.RUNNING
@@ -101,6 +102,8 @@ async def test_a_process_whose_first_thread_has_ended_is_running_and_readable(
         late, created = await service.register(target.pid, None)
         assert created
         assert late.state is TargetState.RUNNING
+        assert late.identity.exe == early.identity.exe
+        assert late.identity.pointer_size == early.identity.pointer_size
         assert await _marker(service, late.id) == 1
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from farpeek import elf, files, gates, maps, uapi
-from farpeek.access.naming import ByNumber
+from farpeek.access.naming import ByNumber, NoMemory
+from farpeek.access.reading import settled
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded, FarpeekError, Unsupported
 from farpeek.model import MappingView, Mode, ReadSpec, Regions
@@ -19,6 +21,7 @@ from farpeek.residency import NoPagemap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from farpeek.access.naming import Naming
     from farpeek.access.seam import Access
     from farpeek.maps import Mapping
     from farpeek.model import Process
@@ -46,24 +49,29 @@ class Lister:
 
         Raises ProcessGone, AccessDenied, Unsupported (residency cannot be seen), DeadlineExceeded.
         """
-        proc = ByNumber(process).proc
-        denied: FarpeekError | None = None
+        listing = partial(self._list, address=address, residency=residency, deadline=deadline)
+        try:
+            return settled(ByNumber(process), listing, deadline)
+        except PermissionError:
+            denied = gates.find(process.pid)
+            if has_exited(process.pidfd):  # else it may have been somebody else's map
+                raise ProcessGone from None
+            raise denied from None
+
+    def _list(
+        self, naming: Naming, address: int | None, *, residency: bool, deadline: float
+    ) -> list[MappingView]:
+        proc = naming.proc
+        build_ids = _BuildIds(naming.process, None if self._kernel_tells else self._nowait, proc)
         views: list[MappingView] = []
         try:
-            build_ids = _BuildIds(process, self._nowait if not self._kernel_tells else None, proc)
             for mapping in _chosen(proc, address):
                 if time.monotonic() > deadline:
                     raise DeadlineExceeded("the time was over before all mappings were listed")
                 counts = self._counts(proc, mapping) if residency else (None, None)
                 views.append(_view(mapping, build_ids.of(mapping, deadline), counts))
-        except PermissionError:
-            denied = gates.find(process.pid)
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # it has exited; the pidfd says so in a moment
-        if has_exited(process.pidfd):
-            raise ProcessGone
-        if denied:
-            raise denied
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise NoMemory from error
         return views
 
     def _counts(self, proc: str, mapping: Mapping) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from farpeek.access.naming import NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
@@ -19,9 +19,27 @@ if TYPE_CHECKING:
     from farpeek.access.naming import Naming
     from farpeek.model import Process
 
+T = TypeVar("T")
+
 _EXIT_PATIENCE_MS = 50
 """How long an exit may take from the loss of the memory to the pidfd. Up to 3.7 ms were seen; what
 takes longer is a large address space that is being given up."""
+
+
+def settled(naming: Naming, attempt: Callable[[Naming], T], deadline: float) -> T:
+    """Do ``attempt`` until the naming vouches for what it gave.
+
+    Tries again by a live thread where the first one has ended. Raises ProcessGone, and what
+    ``attempt`` does.
+    """
+    while True:
+        try:
+            result = attempt(naming)
+            naming.vouch()
+        except NoMemory:
+            naming = elsewhere(naming, deadline)
+        else:
+            return result
 
 
 def read_settled(
@@ -30,19 +48,8 @@ def read_settled(
     spec: ReadSpec,
     deadline: float,
 ) -> ReadResult:
-    """Read until the naming vouches for what was read.
-
-    Tries again by a live thread where the first one has ended. Raises ProcessGone, and what
-    ``attempt`` does.
-    """
-    while True:
-        try:
-            result = attempt(naming, spec, deadline)
-            naming.vouch()
-        except NoMemory:
-            naming = elsewhere(naming, deadline)
-        else:
-            return result
+    """Read as `settled` does."""
+    return settled(naming, lambda named: attempt(named, spec, deadline), deadline)
 
 
 def elsewhere(naming: Naming, deadline: float) -> Naming:
