@@ -33,14 +33,26 @@ class Lane:
         "_futures",
         "_jobs",
         "_loop",
+        "_most_waiting",
         "_overdue",
         "_pool",
         "_slots",
         "_taken",
         "_waiting",
+        "_whose",
     )
 
-    def __init__(self, pool: Pool, slots: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        slots: int,
+        loop: asyncio.AbstractEventLoop,
+        most_waiting: int = MOST_WAITING,
+        whose: str = "this target's threads",
+    ) -> None:
+        """``whose`` says in refusals what the line is for."""
+        self._most_waiting = most_waiting
+        self._whose = whose
         self._pool = pool
         self._loop = loop
         self._slots = slots
@@ -90,8 +102,8 @@ class Lane:
         """Wait for a slot; it is the caller's on return, in the order of arrival."""
         if self._overdue >= self._slots:
             raise self._stuck_error()
-        if len(self._waiting) >= MOST_WAITING:
-            raise TooBusy(f"{MOST_WAITING} requests wait for this target's threads already")
+        if len(self._waiting) >= self._most_waiting:
+            raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(future)
         timer = self._loop.call_later(deadline - time.monotonic(), _expire, future)

@@ -70,6 +70,8 @@ _COPIES_OF_A_WRITE = 3
 _NOWAIT_THREADS = 8
 _LOOKING_AT_PROC = 4
 """Threads that may list and identify processes at once, so that targets' reads have the others."""
+_MOST_LOOKING_AT_PROC = 1024
+"""In line for them, of all targets together: a profiler may register a whole host at once."""
 
 
 class MemoryService:
@@ -91,7 +93,9 @@ class MemoryService:
         stuck_limit = StuckLimit(limits.max_stuck_threads)
         self._pool = Pool(loop, limits.access_threads, stuck_limit)
         self._nowait_pool = Pool(loop, _NOWAIT_THREADS, stuck_limit)
-        self._proc_lane = Lane(self._pool, _LOOKING_AT_PROC, loop)
+        self._proc_lane = Lane(
+            self._pool, _LOOKING_AT_PROC, loop, _MOST_LOOKING_AT_PROC, "the threads that read /proc"
+        )
         self._budget = Budget(limits.max_inflight_bytes)
         self._stopping = False
         self._closed = False

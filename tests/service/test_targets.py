@@ -64,6 +64,16 @@ async def test_exec_keeps_the_target_and_reads_the_new_image(service: MemoryServ
         assert len(service.targets()) == 1
 
 
+async def test_hundreds_may_be_registered_and_looked_at_at_once(service: MemoryService) -> None:
+    with start("plain") as target:
+        held = await asyncio.gather(*(service.register(target.pid) for _ in range(300)))
+        ids = {snapshot.id for snapshot, _ in held}
+        assert len(ids) == 1
+        assert sum(created for _, created in held) == 1
+        seen = await asyncio.gather(*(service.target(each) for each in [*ids] * 300))
+        assert {snapshot.identity.pid for snapshot in seen} == {target.pid}
+
+
 async def test_a_zombie_is_no_target_but_an_exited_process(service: MemoryService) -> None:
     with start("plain") as target:
         target.send("exit 3")
