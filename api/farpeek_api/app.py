@@ -43,7 +43,7 @@ def routes(handlers: Handlers, events: EventStreams, writes: Writes) -> list[web
         web.post("/v1/targets", handlers.register),
         web.get("/v1/targets/{id}", handlers.target),
         web.delete("/v1/targets/{id}", handlers.release),
-        web.get("/v1/targets/{id}/maps", handlers.maps, allow_head=False),
+        web.get("/v1/targets/{id}/maps", handlers.maps),
         web.post("/v1/targets/{id}/writev", writes.writev),
         web.get("/v1/events", events.stream, allow_head=False),
     ]

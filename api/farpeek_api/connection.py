@@ -115,6 +115,8 @@ def _explain(error: BaseException | None) -> str:
     match error:
         case parser_errors.LineTooLong():
             return f"the request line or a header is longer than {LONGEST_LINE} bytes"
+        case parser_errors.BadHttpMethod():
+            return "the request line begins with no method that HTTP knows"
         case parser_errors.BadStatusLine() | parser_errors.InvalidURLError():
             return "the request line is not METHOD PATH HTTP/1.1"
         case parser_errors.InvalidHeader():

@@ -298,10 +298,19 @@ def test_head_of_the_event_stream_does_not_run_it(served: Served) -> None:
     assert served.request("HEAD", "/v1/events").status == 405
 
 
-def test_head_answers_without_a_body(served: Served) -> None:
-    reply = served.request("HEAD", "/v1/info")
-    assert (reply.status, reply.body) == (200, b"")
-    assert int(reply.headers["content-length"]) > 100
+def test_head_answers_without_a_body(served: Served, target: str) -> None:
+    for path in ("/v1/info", f"/v1/targets/{target}/maps"):
+        reply = served.request("HEAD", path)
+        assert (reply.status, reply.body) == (200, b"")
+        assert int(reply.headers["content-length"]) > 100
+
+
+def test_a_method_that_http_does_not_know_is_malformed_and_named_as_the_cause(
+    served: Served,
+) -> None:
+    reply = parse(served.exchange(b"FOO /v1/info HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    assert (reply.status, reply.slug) == (400, "malformed")
+    assert "method" in reply.json["detail"]
 
 
 @pytest.mark.parametrize(
