@@ -161,14 +161,15 @@ def _identify(pid: int, stat: _Stat) -> Identity | None:
     status = _status(pid)
     if status is None or "NSpid" not in status:
         return None
-    cgroup = _cgroup(pid)
+    proc = _alive(pid, stat)
+    cgroup = _cgroup(proc)
     return Identity(
         pid=pid,
         ns_pids=tuple(map(int, status["NSpid"].split())),
         start_ticks=stat.start_ticks,
         start_time=_boot_time() + stat.start_ticks / _TICKS,
         comm=stat.comm,
-        exe=_exe(_alive(pid, stat)),
+        exe=_exe(proc),
         uid=int(status["Uid"].split()[1]),
         gid=int(status["Gid"].split()[1]),
         cgroup=_unified(cgroup),
@@ -185,7 +186,7 @@ def _boot_time() -> float:
 def _alive(pid: int, stat: _Stat) -> str:
     """The folder of /proc that tells of the program: a live thread's if the first one has ended.
 
-    Under the number of such a first thread there is neither executable nor mount table.
+    Such a first thread has neither executable nor mount table, and may have left its cgroup.
     """
     folder = f"/proc/{pid}"
     if stat.state in _ENDED:
@@ -203,15 +204,18 @@ def _exe(proc: str) -> str | None:
         return None
 
 
-def _cgroup(pid: int) -> str:
-    return _read(f"/proc/{pid}/cgroup")
+def _cgroup(proc: str) -> str:
+    return _read(f"{proc}/cgroup")
 
 
 def _unified(cgroup: str) -> str | None:
-    """The path in the unified hierarchy (``0::``), else in the first one; cgroups(7)."""
+    """The path in the unified hierarchy (``0::``), else in the first one that says something.
+
+    Where the first version's hierarchies are in use, all are in the root of the second; cgroups(7).
+    """
     lines = [line.split(":", 2) for line in cgroup.splitlines() if line.count(":") > 1]
-    paths = {number: path for number, _, path in lines}
-    return paths.get("0", next(iter(paths.values()), None))
+    paths = [path for _, _, path in sorted(lines, key=lambda line: line[0] != "0")]
+    return next((path for path in paths if path != "/"), paths[0] if paths else None)
 
 
 def _container(cgroup: str) -> str | None:
