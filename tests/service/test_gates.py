@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek import gates
+from farpeek.model import Gate
 from support.folders import open_folder
 from support.serving import Service
 from support.targets import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NOBODY = 65534
 OTHER = 1234
 CAP_NET_RAW = 13
+CAP_SYS_PTRACE = 1 << 19
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
 
@@ -61,14 +65,40 @@ def test_the_users_own_process_is_read(unprivileged: Service) -> None:
 def test_a_process_that_stops_being_dumpable_is_refused_from_then_on(
     unprivileged: Service,
 ) -> None:
-    with start("plain", *OWN) as first, start("nondumpable") as other:
-        target = unprivileged.register(first.pid)
-        assert unprivileged.read(target, first["marker"], 8).status == 200
-        refused = unprivileged.read(unprivileged.register(other.pid), other["marker"], 8)
-        assert refused.status == 403
-        assert refused.json["gate"] in ("uid", "dumpable")
+    with start("plain", *OWN) as hiding, start("plain", *OWN) as other:
+        target, others = unprivileged.register(hiding.pid), unprivileged.register(other.pid)
+        assert unprivileged.read(target, hiding["marker"], 8).status == 200
+        hiding.command("hide")
+        refused = unprivileged.read(target, hiding["marker"], 8)
+        assert (refused.status, refused.json["gate"]) == (403, "dumpable")
         # A refusal of one target is none of the other's business.
-        assert unprivileged.read(target, first["marker"], 8).status == 200
+        assert unprivileged.read(others, other["marker"], 8).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "capable", "gate"),
+    [
+        ("1", False, Gate.YAMA),
+        ("2", False, Gate.YAMA),
+        ("3", False, Gate.YAMA),
+        ("3", True, Gate.YAMA),
+        ("0", False, Gate.DUMPABLE),  # what is left where nothing else refuses
+        ("2", True, Gate.USER_NAMESPACE),
+    ],
+)
+def test_yama_is_named_where_it_is_what_refuses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scope: str, gate: Gate, *, capable: bool
+) -> None:
+    """The kernels of the tests have no Yama: its file is the test's, the processes are real."""
+    (tmp_path / "ptrace_scope").write_text(f"{scope}\n")
+    monkeypatch.setattr(gates, "_YAMA", tmp_path / "ptrace_scope")
+    held = CAP_SYS_PTRACE if capable else 0
+    same = gates.Credentials((0, 0, 0, 0), (0, 0, 0, 0), held, held)
+    monkeypatch.setattr(gates, "credentials", lambda _pid: same)
+    with start("plain") as target:
+        found = gates.find(target.pid)
+    assert found.gate is gate
+    assert found.hint
 
 
 @pytest.mark.parametrize("whose", GATES)

@@ -2,8 +2,8 @@
  *
  * plain [--marker N] [--name COMM] [--uid N] [--gid N] [--capability N] [--userns] [--nondumpable]
  *
- * Commands: exec MARKER (the same program again, with another marker and the name `second`),
- * exit N, abort.
+ * Commands: exec MARKER (the same program again, with another marker and the name `second`), hide (is
+ * not dumpable from then on), exit N, abort.
  */
 #include "target.h"
 
@@ -91,6 +91,9 @@ int main(int argc, char **argv) {
             snprintf(text, sizeof text, "%.31s", value);
             execl("/proc/self/exe", "second", "--marker", text, "--name", "second", (char *)NULL);
             CHECK(0);
+        } else if (argument(line, "hide") != NULL) {
+            CHECK(prctl(PR_SET_DUMPABLE, 0) == 0);
+            answer("ok");
         } else {
             other_command(line);
         }
