@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.errors import InvalidRequest, NoSuchProcess, NoSuchTarget, TargetExited
+from farpeek.errors import InvalidRequest, NoSuchProcess, NoSuchTarget, TargetExited, TooBusy
 from farpeek.memory import MemoryService
 from farpeek.model import EventKind, ExitStatus, Limits, ReadSpec, Regions, TargetState
 from support import leftovers
@@ -289,6 +289,38 @@ async def test_a_released_target_is_unknown_and_its_process_untouched(
         assert state_of(target.pid) in ("S", "R")
         again, created = await service.register(target.pid, None)
         assert (again.id, created) == (snapshot.id, True)
+
+
+async def test_the_longest_dead_make_room_and_the_living_do_not() -> None:
+    service = await MemoryService.open(Limits(max_targets=2))
+    try:
+        with start("plain") as first, start("plain") as second, start("plain") as third:
+            one, two = [(await service.register(each.pid))[0].id for each in (first, second)]
+            with pytest.raises(TooBusy, match="--max-targets"):
+                await service.register(third.pid)
+            assert (await service.register(first.pid))[0].id == one  # it is there already
+            for target, target_id in ((second, two), (first, one)):
+                target.kill()
+                await _until(service, target_id, TargetState.EXITED)
+            three, created = await service.register(third.pid)
+            assert created
+            assert [each.id for each in service.targets()] == [one, three.id]
+            service.release(three.id)
+            assert (await service.register(third.pid))[0].id == three.id
+    finally:
+        await close(service)
+
+
+async def test_who_waits_for_the_exit_of_a_target_is_told_when_it_is_released(
+    service: MemoryService,
+) -> None:
+    with start("plain") as target:
+        snapshot, _ = await service.register(target.pid)
+        waiting = asyncio.ensure_future(service.wait_exit(snapshot.id, 20))
+        await asyncio.sleep(0)
+        service.release(snapshot.id)
+        with pytest.raises(NoSuchTarget):
+            await asyncio.wait_for(waiting, 20)
 
 
 async def test_events_tell_a_targets_life_in_order(service: MemoryService) -> None:
