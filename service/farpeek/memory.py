@@ -302,7 +302,7 @@ class MemoryService:
         if self._closed:
             return self._is_drained
         self._closed = True
-        for target in self._registry:
+        for target in self._registry.with_released():
             for lane in target.lanes.values():
                 lane.fail(ShuttingDown())
         self._proc_lane.fail(ShuttingDown())
@@ -449,7 +449,7 @@ class MemoryService:
         """Threads that hang, by target and mode."""
         found: list[StuckThreads] = []
         to_wall_clock = time.time() - time.monotonic()
-        for target in self._registry:
+        for target in self._registry.with_released():
             for purpose, lane in target.lanes.items():
                 if times := lane.stuck():
                     since = min(times) + to_wall_clock

@@ -30,6 +30,7 @@ class Registry:
         self._targets: dict[str, Target] = {}
         self._running: dict[int, Target] = {}  # by pid
         self._exited: dict[str, Target] = {}  # in the order of their exits
+        self._released: dict[str, Target] = {}  # those whose threads have not all returned
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._forgetting: asyncio.TimerHandle | None = None
         self._watch = ExitWatch(loop, self.look_at)
@@ -45,6 +46,11 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._targets)
+
+    def with_released(self) -> list[Target]:
+        """All targets, and those let go of for which threads still work, or hang."""
+        self._drop_idle()
+        return [*self._targets.values(), *self._released.values()]
 
     @property
     def exited(self) -> int:
@@ -93,6 +99,10 @@ class Registry:
         except BaseException:
             target.close()
             raise
+        former = self._released.pop(target.id, None)
+        if former is not None:
+            # Else whoever lets go and registers again gets as many threads again to hang.
+            target.lanes = former.lanes
         self._targets[target.id] = self._running[process.pid] = target
         self.events.add(EventKind.REGISTERED, target.snapshot())
         self._watch.add(target)
@@ -102,6 +112,8 @@ class Registry:
         """Forget a target, for all clients; reads under way finish."""
         target = self.get(wanted)
         self._forget(target)
+        self._released[target.id] = target
+        self._drop_idle()
         self.events.add(EventKind.RELEASED, target.snapshot())
 
     def look_at(self, target: Target) -> None:
@@ -174,6 +186,11 @@ class Registry:
         if target.state is not TargetState.REAPED:  # else it is closed already
             self._watch.remove(target)
             target.close()
+
+    def _drop_idle(self) -> None:
+        """Forget released targets for which no thread works any more."""
+        for target in [target for target in self._released.values() if target.is_idle]:
+            del self._released[target.id]
 
     def _stop_running(self, target: Target) -> None:
         """Free the number, unless it is that of a newer target already."""

@@ -73,6 +73,11 @@ class Target:
             labels=self.labels,
         )
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread works for it, and nobody waits for one."""
+        return all(lane.is_idle for lane in self.lanes.values())
+
     def hold(self) -> None:
         """A thread is about to use the pidfd."""
         self._holds += 1

@@ -196,6 +196,32 @@ async def test_a_slot_is_given_back_by_the_threads_return_and_by_nothing_else(
     assert bytes(result.data) == pattern(target["missing"] + 2 * PAGE, 8)
 
 
+async def test_letting_go_and_registering_again_brings_no_further_slots(
+    target: Target, open_service: Opener
+) -> None:
+    opened = await open_service(Limits(target_threads=2, deadline_s=0.3))
+    service = opened.service
+    snapshot, _ = await service.register(target.pid)
+    for page in range(2):
+        opened.begin(snapshot.id, _page(target, page))
+    await asyncio.to_thread(target.command, "faults 2")
+    service.release(snapshot.id)
+    await aio_until(lambda: opened.stuck == 2, "the threads of the released target are shown")
+    for _ in range(3):
+        again, created = await service.register(target.pid)
+        assert (again.id, created) == (snapshot.id, True)
+        with pytest.raises((DeadlineExceeded, TargetStuck)):
+            await ask(service, again.id, _page(target, 2))
+        service.release(again.id)
+    assert await asyncio.to_thread(target.command, "faults 0") == "faults=0x2"
+    assert opened.stuck == 2
+    await asyncio.to_thread(target.command, "resolve-all")
+    await aio_until(lambda: opened.stuck == 0, "the threads have returned")
+    again, _ = await service.register(target.pid)
+    result = await opened.once_it_serves(again.id, _page(target, 2))
+    assert bytes(result.data) == pattern(target["missing"] + 2 * PAGE, 8)
+
+
 async def test_slots_that_hang_for_clients_who_left_fail_requests_at_once_too(
     target: Target, open_service: Opener
 ) -> None:
