@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import mmap
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.listing import Lister
 from farpeek.errors import TargetExited
-from farpeek.model import Process
+from farpeek.model import GapReason, Process, ReadSpec, Regions
 from farpeek.probe import probe
 from farpeek.residency import PagemapResidency
 from support.folders import open_folder
@@ -178,6 +181,45 @@ async def test_the_mappings_of_the_dead_are_gone(service: MemoryService) -> None
         target.await_zombie()
         with pytest.raises(TargetExited):
             await service.maps(target_id)
+
+
+@contextmanager
+def a_file_of_a_long_path(folder: Path) -> Iterator[int]:
+    """Open a file whose path is over PATH_MAX; a descriptor."""
+    at = os.open(folder, os.O_PATH)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=at)
+        below = os.open("d" * 200, os.O_PATH, dir_fd=at)
+        os.close(at)
+        at = below
+    file = os.open("file", os.O_RDWR | os.O_CREAT, dir_fd=at)
+    os.close(at)
+    os.truncate(file, PAGE)
+    try:
+        yield file
+    finally:
+        os.close(file)
+        shutil.rmtree(folder / ("d" * 200))
+
+
+def test_a_mapping_of_a_path_too_long_for_the_kernel_hides_no_reasons(tmp_path: Path) -> None:
+    ways = choose(probe())
+    pidfd = os.pidfd_open(os.getpid())
+    with (
+        a_file_of_a_long_path(tmp_path) as file,
+        mmap.mmap(file, PAGE) as area,
+    ):
+        os.truncate(file, 0)
+        view = ctypes.c_char.from_buffer(area)
+        spec = ReadSpec(Regions([8, ctypes.addressof(view)], [8, 8]))
+        del view
+        for access in filter(None, (ways.wait, ways.nowait)):
+            result = access.read(Process(os.getpid(), pidfd), spec, time.monotonic() + 20)
+            assert [gap.reason for gap in result.gaps] == [
+                GapReason.UNMAPPED,
+                GapReason.BEYOND_FILE,
+            ]
+    os.close(pidfd)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
