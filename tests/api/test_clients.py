@@ -97,9 +97,10 @@ async def test_a_stream_of_one_target_is_kept_open_while_others_are_busy(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "COMMENT_S", 0.3)
+    over = asyncio.Event()
 
     async def be_busy(service: MemoryService, pid: int) -> None:
-        while True:
+        while not over.is_set():
             snapshot, _ = await service.register(pid)
             service.release(snapshot.id)
 
@@ -108,10 +109,13 @@ async def test_a_stream_of_one_target_is_kept_open_while_others_are_busy(
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(b"GET /v1/events?target=1-1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             busy = asyncio.create_task(be_busy(service, process.pid))
-            async with asyncio.timeout(20):
-                for _ in range(3):
-                    await reader.readuntil(b": still here\n\n")
-            busy.cancel()
+            try:
+                async with asyncio.timeout(20):
+                    for _ in range(3):
+                        await reader.readuntil(b": still here\n\n")
+            finally:
+                over.set()
+                await busy
             writer.close()
 
 
