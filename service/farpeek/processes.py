@@ -199,9 +199,11 @@ def _alive(pid: int, stat: _Stat) -> str:
 
 def _exe(proc: str) -> str | None:
     try:
-        return os.readlink(f"{proc}/exe")  # noqa: PTH115 - a name, no path to walk
+        # As bytes: a name that is no UTF-8 would come with surrogates, which no JSON can hold.
+        name = os.readlink(os.fsencode(f"{proc}/exe"))  # noqa: PTH115 - a name, no path to walk
     except OSError:
         return None
+    return name.decode("utf-8", "replace")
 
 
 def _cgroup(proc: str) -> str:
@@ -257,7 +259,7 @@ def _head_of(by_name: int) -> bytes:
 def _read(path: str) -> str:
     """A small file of /proc; empty if the process is gone, or hidden."""
     try:
-        with open(path, errors="replace") as file:  # noqa: PTH123 - pathlib is slow
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib is slow
             return file.read(_MOST_STATUS_BYTES)
     except OSError:
         return ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -76,6 +78,20 @@ def test_processes_are_listed_by_what_they_are(served: Served, sample: Sample, t
     nobody = served.request("GET", "/v1/processes?comm=no-such-name").json
     assert nobody == {"processes": []}
     assert served.request("GET", "/v1/processes?comm=PYTHO*").json == {"processes": []}
+
+
+def test_a_name_that_is_no_utf_8_spoils_no_answer(served: Served, folder: Path) -> None:
+    program = os.fsencode(folder) + b"/sl\xffeep"
+    shutil.copy(os.fsencode(shutil.which("sleep") or ""), program)
+    with subprocess.Popen([program, "1000"]) as process:
+        try:
+            shown = register(served, process.pid)
+            assert shown.status == 201
+            assert shown.json["exe"] == f"{folder}/sl\ufffdeep"
+            for path in ("/v1/processes", "/v1/targets"):
+                assert served.request("GET", path).status == 200
+        finally:
+            process.kill()
 
 
 def test_a_match_with_several_processes_shows_the_candidates(served: Served) -> None:
