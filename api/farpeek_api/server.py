@@ -21,7 +21,7 @@ from farpeek_api.auth import Gatekeeper
 from farpeek_api.connection import connection_factory
 from farpeek_api.handlers import Handlers
 from farpeek_api.lifecycle import Lifecycle
-from farpeek_api.listeners import UnixAddress, listen_tcp, listen_unix
+from farpeek_api.listeners import BACKLOG, UnixAddress, listen_tcp, listen_unix
 from farpeek_api.logs import log
 from farpeek_api.notify import notify
 from farpeek_api.sse import EventStreams
@@ -161,9 +161,11 @@ class Server:
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             if isinstance(listener.address, UnixAddress):
-                started = await loop.create_unix_server(connect, sock=listener.socket)
+                started = await loop.create_unix_server(
+                    connect, sock=listener.socket, backlog=BACKLOG
+                )
             else:
-                started = await loop.create_server(connect, sock=listener.socket)
+                started = await loop.create_server(connect, sock=listener.socket, backlog=BACKLOG)
             self._servers.append(started)
 
     async def stop(self) -> bool:

@@ -7,8 +7,10 @@ import contextlib
 import json
 import logging
 import re
+import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from farpeek.memory import MemoryService
 from farpeek_api import connection, sse
 from farpeek_api.auth import Gatekeeper
-from farpeek_api.listeners import UnixAddress, listen_unix
+from farpeek_api.listeners import BACKLOG, UnixAddress, listen_unix
 from farpeek_api.server import Server
 from farpeek_api.settings import Settings
 from support.sample import Sample
@@ -25,7 +27,6 @@ from support.wire import Events, Served, UnixConnection, parse, receive_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 SIZE = (8 << 20) * 4 // 3
 GOOD = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -301,6 +302,22 @@ def test_bytes_of_clients_that_left_are_given_back(folder: Path) -> None:
             assert busy.headers["retry-after"]
         path = f"/v1/targets/{target}/readv"
         until(lambda: service.request("POST", path, body).status == 200, "the bytes are back")
+
+
+def test_hundreds_may_connect_before_the_service_looks(folder: Path) -> None:
+    if int(Path("/proc/sys/net/core/somaxconn").read_text()) < BACKLOG:
+        pytest.skip("this machine keeps fewer connections in line")
+    with Served(folder) as service, contextlib.ExitStack() as stack:
+        service.process.send_signal(signal.SIGSTOP)
+        socks = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(500)]
+        for sock in socks:
+            sock.setblocking(False)  # noqa: FBT003 - its own name for it
+            sock.connect(str(service.path))  # BlockingIOError where the line is full
+        service.process.send_signal(signal.SIGCONT)
+        for sock in socks:
+            sock.settimeout(20)
+            sock.sendall(GOOD)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_many_connections_are_served_beside_one_that_hangs(served: Served) -> None:
