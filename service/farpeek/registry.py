@@ -87,10 +87,10 @@ class Registry:
         """
         target = Target(target_id(process, identity), process, identity, labels or {})
         try:
-            if pidfd.has_exited(process.pidfd):
-                target.note_exit()
-                raise TargetExited(target.snapshot())
             known = self._targets.get(target.id)
+            if pidfd.has_exited(process.pidfd):
+                self.look_at(known or target)
+                raise TargetExited((known or target).snapshot())
             if known is not None:
                 self._renew(known, identity, labels)
                 target.close()

@@ -75,12 +75,20 @@ async def test_hundreds_may_be_registered_and_looked_at_at_once(service: MemoryS
 
 
 async def test_a_zombie_is_no_target_but_an_exited_process(service: MemoryService) -> None:
-    with start("plain") as target:
-        target.send("exit 3")
-        target.await_zombie()
+    with start("plain") as target, start("plain") as held:
+        known, _ = await service.register(held.pid, {"tier": "db"})
+        for each in (target, held):
+            each.send("exit 3")
+            each.await_zombie()
         with pytest.raises(TargetExited) as caught:
             await service.register(target.pid, None)
         assert caught.value.target.identity.pid == target.pid
+        assert [each.id for each in service.targets()] == [known.id]
+        with pytest.raises(TargetExited) as caught:
+            await service.register(held.pid, {"tier": "web"})
+        told = caught.value.target
+        assert (told.id, told.labels, told.state) == (known.id, {"tier": "db"}, TargetState.EXITED)
+        assert told.registered_at == known.registered_at
         assert target.reap() == 3
     with start("family") as parent:
         parent.command("end 3")
