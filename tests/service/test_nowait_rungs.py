@@ -7,15 +7,22 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farpeek import files
 from farpeek.access import choose
+from farpeek.access.absent import AbsentPages
+from farpeek.access.naming import ByNumber
+from farpeek.maps import Mapping
 from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
 from farpeek.probe import probe
+from farpeek.regions import Hole
+from farpeek.uapi import PageRun
 from support.expectations import ROWS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
 from support.kinds import FUSE_FILES, PAGE, PageKinds, page_kinds
@@ -23,7 +30,6 @@ from support.targets import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from farpeek.probe import Capabilities
 
@@ -136,3 +142,22 @@ def test_a_file_is_found_by_its_path_only_if_it_is_still_the_same(
         finally:
             os.close(pidfd)
             process.kill()
+
+
+def test_a_devices_memory_is_no_access_and_not_the_end_of_a_file() -> None:
+    device = Path("/dev/null").stat()
+    numbers = (os.major(device.st_dev), os.minor(device.st_dev))
+    start = 1 << 40  # where nothing is mapped: the map is the test's own
+    mapped = Mapping(start, start + PAGE, "rw-s", 0, numbers, device.st_ino, b"/dev/null")
+    if files.look_at("/proc/self", mapped) is None:
+        pytest.skip("/dev is on no local filesystem, or below one that is not")
+
+    class OneDevice:
+        def at_or_above(self, address: int) -> Mapping | None:
+            return mapped if address < mapped.end else None
+
+    naming = ByNumber(Process(os.getpid(), -1))
+    pages = AbsentPages(naming, lambda _proc: nullcontext(OneDevice()))
+    found = pages.sort([PageRun(start, start + PAGE, 0)])
+    assert found.holes == [Hole(start, start + PAGE, GapReason.NO_ACCESS)]
+    assert (found.readable, found.content) == ([], [])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -119,8 +120,15 @@ class AbsentPages:
 
     def _sort_file(self, mapping: Mapping, start: int, end: int) -> None:
         file = self._file(mapping)
-        size = file.size if file else self._size(mapping)
-        if size is None:
+        status = None if file else files.look_at(self._proc, mapping)
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            self._hole(start, end, GapReason.NO_ACCESS)  # a device's memory
+            return
+        if file is not None:
+            size = file.size
+        elif status is not None:
+            size = status.st_size
+        else:  # it may not be touched
             self._hole(start, end, GapReason.NOT_RESIDENT)
             return
         file_end = mapping.end_of_file(size)
@@ -140,11 +148,6 @@ class AbsentPages:
             if not missing.hole or self._is_handled(mapping, address):
                 self._hole(address, missing.end + to_address, GapReason.NOT_RESIDENT)
         self.findings.content.append((start, content))
-
-    def _size(self, mapping: Mapping) -> int | None:
-        """The size of a file that cannot be opened for reading; None if it may not be touched."""
-        status = files.look_at(self._proc, mapping)
-        return None if status is None else status.st_size
 
     def _file(self, mapping: Mapping) -> CachedFile | None:
         key = mapping.device, mapping.inode
