@@ -80,9 +80,12 @@ class _QueriedMap:
         self._proc = proc
         self._file = os.open(f"{proc}/maps", os.O_RDONLY | os.O_CLOEXEC)
         self._last: Mapping | None = None
+        self._listed: _ListedMap | None = None  # for what PROCMAP_QUERY does not know
 
     def close(self) -> None:
         os.close(self._file)
+        if self._listed is not None:
+            self._listed.close()
 
     def at_or_above(self, address: int) -> Mapping | None:
         if self._last is None or not self._last.start <= address < self._last.end:
@@ -91,9 +94,11 @@ class _QueriedMap:
 
     def _ask(self, address: int) -> Mapping | None:
         if address >= KERNEL_HALF:
-            # PROCMAP_QUERY does not know [vsyscall]; the maps file lists it
-            with listed_map(self._proc) as listed:
-                return listed.at_or_above(address)
+            # PROCMAP_QUERY does not know [vsyscall]; the maps file lists it. Read once for all such
+            # addresses: a request may have 65,536, and a target as many mappings.
+            if self._listed is None:
+                self._listed = _ListedMap(self._proc)
+            return self._listed.at_or_above(address)
         found = uapi.procmap_query(self._file, address)
         if found is None:
             return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek import maps
 from farpeek.access import choose
 from farpeek.access.listing import Lister
 from farpeek.errors import TargetExited
@@ -220,6 +221,27 @@ def test_a_mapping_of_a_path_too_long_for_the_kernel_hides_no_reasons(tmp_path: 
                 GapReason.BEYOND_FILE,
             ]
     os.close(pidfd)
+
+
+def test_addresses_of_the_kernel_cost_one_reading_of_the_map_however_many_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not probe().procmap_query:
+        pytest.skip("the kernel has no PROCMAP_QUERY")
+    opened: list[str] = []
+
+    class Counted(maps._ListedMap):  # noqa: SLF001 - what is counted
+        def __init__(self, proc: str) -> None:
+            opened.append(proc)
+            super().__init__(proc)
+
+    monkeypatch.setattr(maps, "_ListedMap", Counted)
+    explainer = maps.Explainer(maps.queried_map, sees_guards=False)
+    places = [(maps.KERNEL_HALF + at, maps.KERNEL_HALF + at + 8) for at in range(0, 1 << 23, PAGE)]
+    holes = explainer.explain("/proc/self", places)
+    assert [(hole.start, hole.end) for hole in holes] == places
+    assert {hole.reason for hole in holes} == {GapReason.UNMAPPED}
+    assert opened == ["/proc/self"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
