@@ -34,11 +34,11 @@ class Lease:
     A context manager for the request; the thread's hold outlives it if the thread hangs.
     """
 
-    __slots__ = ("_budget", "_holders", "_size")
+    __slots__ = ("_budget", "_holders", "size")
 
     def __init__(self, budget: Budget, size: int) -> None:
         self._budget = budget
-        self._size = size
+        self.size = size
         self._holders = 1
 
     def hold(self) -> None:
@@ -49,7 +49,7 @@ class Lease:
         """One holder less."""
         self._holders -= 1
         if not self._holders:
-            self._budget.used -= self._size
+            self._budget.used -= self.size
 
     def __enter__(self) -> Self:
         return self

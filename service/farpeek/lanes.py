@@ -2,11 +2,14 @@
 
 A lane is one target in one mode. Its slots are given back by the thread's return and by nothing
 else: given back when the client's time is over, one stuck target takes every thread there is.
+
+Light jobs that come in one turn of the loop share a slot where the target has answered before: one
+thread does them all, one behind the other. If it hangs in one of them, the others are put back, and
+need slots of their own.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +26,103 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_WAITING = 64
+MOST_TOGETHER = 64
+"""Light jobs that share a slot."""
+
+
+class _Slot:
+    """A thread that a lane has, or will have; given back when all jobs in it have come back."""
+
+    __slots__ = ("jobs", "overdue", "turn")
+
+    def __init__(self, turn: int) -> None:
+        self.jobs = 0
+        self.overdue = False  # the time of a job in it is over
+        self.turn = turn  # in which jobs may still come in; -1: none may
+
+
+class Errand(Job[T]):
+    """A job with a place in a lane, a deadline, and somebody who waits for it.
+
+    ``told`` is called once on the loop, with a value or an error: when the thread is done, when the
+    time is over (time.monotonic), or when the lane fails; never after `forget`. It must not raise.
+    """
+
+    __slots__ = ("_lane", "_told", "deadline", "slot")
+
+    def __init__(
+        self,
+        lane: Lane,
+        deadline: float,
+        told: Callable[[T | None, BaseException | None], None],
+        *,
+        light: bool = False,
+    ) -> None:
+        super().__init__(light=light)
+        self._lane = lane
+        self._told: Callable[[T | None, BaseException | None], None] | None = told
+        self.deadline = deadline
+        self.slot: _Slot | None = None  # None in line, and once it is over
+
+    def begin(self) -> None:
+        """Give it to the lane: see ``Lane.begin``."""
+        self._lane.begin(self)
+
+    def returned(self) -> None:
+        """The thread is done with it, however late; or it never began."""
+        raise NotImplementedError
+
+    def conclude(self, value: T | None, error: BaseException | None) -> None:
+        """See ``Job.conclude``."""
+        self._lane.finish(self, error)
+        self.tell(value, error)
+
+    def put_back(self) -> None:
+        """See ``Job.put_back``."""
+        self._lane.put_back(self)
+
+    def shares_with(self, other: Job[Any]) -> bool:
+        """See ``Job.shares_with``."""
+        return isinstance(other, Errand) and self.slot is other.slot  # pyright: ignore[reportUnknownMemberType] - of whatever result
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self._lane.expire(self)
+
+    def forget(self) -> None:
+        """Nobody waits for it any more."""
+        self._told = None
+        self._lane.forget(self)
+
+    def tell(self, value: T | None, error: BaseException | None) -> None:
+        """Say what came of it, unless that was said before."""
+        told, self._told = self._told, None
+        if told is not None:
+            told(value, error)
+
+
+class _Call(Errand[T]):
+    """Any work, and what to do when its thread has returned."""
+
+    __slots__ = ("_returned", "_work")
+
+    def __init__(
+        self,
+        lane: Lane,
+        deadline: float,
+        told: Callable[[T | None, BaseException | None], None],
+        work: Callable[[], T],
+        returned: Callable[[], None],
+    ) -> None:
+        super().__init__(lane, deadline, told)
+        self._work = work
+        self._returned = returned
+
+    def work(self) -> T:
+        return self._work()
+
+    def returned(self) -> None:
+        self._returned()
 
 
 class Lane:
@@ -30,10 +130,10 @@ class Lane:
 
     __slots__ = (
         "_answers",
-        "_futures",
         "_jobs",
         "_loop",
         "_most_waiting",
+        "_open",
         "_overdue",
         "_pool",
         "_slots",
@@ -58,10 +158,10 @@ class Lane:
         self._slots = slots
         self._taken = 0
         self._answers = False  # the last job that came back had not hung
-        self._overdue = 0  # jobs whose time is over while their thread has not returned
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._futures: set[asyncio.Future[Any]] = set()
-        self._jobs: set[Job[Any]] = set()
+        self._overdue = 0  # slots with jobs whose time is over while their thread has not returned
+        self._open: _Slot | None = None  # the last one that light jobs may share
+        self._waiting: deque[Errand[Any]] = deque()
+        self._jobs: set[Errand[Any]] = set()
 
     async def run(self, work: Callable[[], T], deadline: float, returned: Callable[[], None]) -> T:
         """Have ``work`` done by a thread, and wait for it until ``deadline`` (time.monotonic).
@@ -70,23 +170,34 @@ class Lane:
         this has raised; if it never began, at once. Raises what ``work`` does, TooBusy,
         TargetStuck, DeadlineExceeded, and what `fail` is given.
         """
+        future: asyncio.Future[T] = self._loop.create_future()
+        call = _Call(self, deadline, settle(future), work, returned)
+        call.begin()
         try:
-            self._check_clogged()
-            if self._taken < self._slots:
-                self._taken += 1
-            else:
-                await self._slot(deadline)
+            return await future
+        finally:
+            call.forget()
+
+    def begin(self, errand: Errand[Any]) -> None:
+        """Give ``errand`` to a thread, or let it wait in line for a slot.
+
+        Raises TooBusy or TargetStuck; it has ``returned`` then, and nobody is told.
+        """
+        try:
+            self._check(errand)
         except BaseException:
-            returned()
+            errand.returned()
             raise
-        return await self._in_thread(work, deadline, returned)
+        self._pool.deadlines.add(errand)
+        if not self._start(errand):
+            self._waiting.append(errand)
 
     def fail(self, error: BaseException) -> None:
         """End the wait of everybody with ``error``. Threads return when they return."""
-        for future in [*self._futures, *self._waiting]:
-            if not future.done():
-                future.set_exception(error)
-        self._waiting.clear()
+        for errand in list(self._jobs):
+            self._pool.abandon(errand)
+            errand.tell(None, error)
+        self._end_line(error)
 
     @property
     def is_idle(self) -> bool:
@@ -98,92 +209,114 @@ class Lane:
         times = (self._pool.stuck_since(job) for job in self._jobs)
         return [since for since in times if since is not None]
 
-    async def _slot(self, deadline: float) -> None:
-        """Wait for a slot; it is the caller's on return, in the order of arrival."""
-        if self._overdue >= self._slots:
-            raise self._stuck_error()
-        if len(self._waiting) >= self._most_waiting:
-            raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(future)
-        timer = self._loop.call_later(deadline - time.monotonic(), _expire, future)
-        try:
-            await future
-        except BaseException:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._give_back()  # cancelled in the moment when the slot had just come
-            raise
-        finally:
-            timer.cancel()
-            if future in self._waiting:
-                self._waiting.remove(future)
+    def finish(self, errand: Errand[Any], error: BaseException | None) -> None:
+        """Its thread has returned."""
+        self._jobs.remove(errand)
+        self._pool.deadlines.discard(errand)
+        if not errand.abandoned:
+            self._answers = not errand.hung and not isinstance(error, TooBusy)
+        errand.returned()
+        self._leave(errand)
+        self._serve_line()
 
-    def _check_clogged(self) -> None:
+    def put_back(self, errand: Errand[Any]) -> None:
+        """Its thread hangs in another job: it needs a slot of its own."""
+        self._jobs.remove(errand)
+        self._leave(errand)
+        if not self._start(errand):
+            self._waiting.appendleft(errand)
+
+    def expire(self, errand: Errand[Any]) -> None:
+        """Its time is over."""
+        late = DeadlineExceeded("the time is over; a page that was asked for has not come")
+        slot = errand.slot
+        if slot is None:
+            self._waiting.remove(errand)
+            errand.returned()
+            errand.tell(None, late)
+            return
+        if not slot.overdue:
+            slot.overdue = True
+            self._overdue += 1
+        self._pool.abandon(errand)
+        errand.tell(None, late)
+        if self._overdue >= self._slots:
+            self._end_line(self._stuck_error())
+
+    def forget(self, errand: Errand[Any]) -> None:
+        """Nobody waits for it any more.
+
+        Its deadline goes on: a job whose client has left is overdue then too.
+        """
+        if errand in self._jobs:
+            self._pool.abandon(errand)
+        elif errand in self._waiting:
+            self._waiting.remove(errand)
+            self._pool.deadlines.discard(errand)
+            errand.returned()
+
+    def _check(self, errand: Errand[Any]) -> None:
+        """Find out whether there is a slot, or a place in the line; raise where there is not."""
         if self._pool.is_clogged and self.stuck():
             raise TooBusy(
                 "as many threads hang in the kernel as may, some of them for this target", 5
             )
         if self._pool.refuses_doubtful and not self._answers:
             raise no_thread_for_doubtful()
+        if self._shared(errand) is not None or self._taken < self._slots:
+            return
+        if self._overdue >= self._slots:
+            raise self._stuck_error()
+        if len(self._waiting) >= self._most_waiting:
+            raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
 
-    async def _in_thread(
-        self, work: Callable[[], T], deadline: float, returned: Callable[[], None]
-    ) -> T:
-        future: asyncio.Future[T] = self._loop.create_future()
-        overdue = False
+    def _shared(self, errand: Errand[Any]) -> _Slot | None:
+        """The slot that ``errand`` can share, if there is one."""
+        slot = self._open
+        if slot is None or slot.turn != self._pool.turn or not errand.light or not self._answers:
+            return None  # doubtful ones may have to wait in the pool, each for itself
+        return slot if slot.jobs < MOST_TOGETHER else None
 
-        def expire() -> None:
-            nonlocal overdue
-            overdue = True
-            self._overdue += 1
-            self._pool.abandon(job)
-            _expire(future)
-            if self._overdue >= self._slots:
-                self._turn_away()
+    def _start(self, errand: Errand[Any]) -> bool:
+        """Give ``errand`` a slot, and to a thread; False if there is none."""
+        slot = self._shared(errand)
+        if slot is None:
+            if self._taken >= self._slots:
+                return False
+            self._taken += 1
+            slot = _Slot(self._pool.turn)
+            if errand.light:
+                self._open = slot
+        slot.jobs += 1
+        errand.slot = slot
+        errand.doubtful = not self._answers
+        self._jobs.add(errand)
+        self._pool.submit(errand)
+        return True
 
-        def done(value: T | None, error: BaseException | None) -> None:
-            timer.cancel()
-            self._jobs.remove(job)
-            self._overdue -= overdue
-            if not job.abandoned:
-                self._answers = not job.hung and not isinstance(error, TooBusy)
-            returned()
-            self._give_back()
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)  # type: ignore[arg-type] # no error, so it is a T
+    def _leave(self, errand: Errand[Any]) -> None:
+        """Take ``errand`` out of its slot, which is free if it was the last in it."""
+        slot, errand.slot = errand.slot, None
+        if slot is None:
+            return
+        slot.jobs -= 1
+        if not slot.jobs:
+            slot.turn = -1
+            self._taken -= 1
+            self._overdue -= slot.overdue
 
-        job = Job(work, done, doubtful=not self._answers)
-        self._jobs.add(job)
-        self._futures.add(future)
-        timer = self._loop.call_later(deadline - time.monotonic(), expire)
-        self._pool.submit(job)
-        try:
-            return await future
-        finally:
-            # The timer goes on: a job whose client has left is overdue at its deadline too.
-            self._futures.discard(future)
-            if job in self._jobs:
-                self._pool.abandon(job)
+    def _serve_line(self) -> None:
+        """Give slots to those who wait, in the order of arrival."""
+        while self._waiting and self._start(self._waiting[0]):
+            self._waiting.popleft()
 
-    def _give_back(self) -> None:
-        """Hand a slot on to the first in line; it stays taken meanwhile, so nobody can cut in."""
+    def _end_line(self, error: BaseException) -> None:
+        """Tell all in line ``error``, so that they need not find out by waiting."""
         while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                return
-        self._taken -= 1
-
-    def _turn_away(self) -> None:
-        """Tell all in line that every slot hangs, so that they need not find out by waiting."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(self._stuck_error())
-        self._waiting.clear()
+            errand = self._waiting.popleft()
+            self._pool.deadlines.discard(errand)
+            errand.returned()
+            errand.tell(None, error)
 
     def _stuck_error(self) -> TargetStuck:
         return TargetStuck(
@@ -192,8 +325,15 @@ class Lane:
         )
 
 
-def _expire(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(
-            DeadlineExceeded("the time is over; a page that was asked for has not come")
-        )
+def settle(future: asyncio.Future[T]) -> Callable[[T | None, BaseException | None], None]:
+    """Give what an errand is to call for ``future`` to be done."""
+
+    def told(value: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)  # type: ignore[arg-type] # no error, so it is a T
+
+    return told

@@ -22,7 +22,7 @@ from farpeek.errors import (
     TooLarge,
     Unsupported,
 )
-from farpeek.lanes import Lane
+from farpeek.lanes import Lane, settle
 from farpeek.model import (
     GapReason,
     ListedProcess,
@@ -35,6 +35,7 @@ from farpeek.model import (
 )
 from farpeek.pool import Pool, StuckLimit
 from farpeek.probe import probe
+from farpeek.reads import Reading
 from farpeek.registry import Registry
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         WriteSpec,
     )
     from farpeek.probe import Capabilities
+    from farpeek.reads import Told
     from farpeek.target import Target
 
 T = TypeVar("T")
@@ -185,6 +187,21 @@ class MemoryService:
         A context manager: leave it when the answer is out. Raises InvalidRequest, TooLarge,
         TooBusy.
         """
+        return self._budget.lease(self._size(spec))
+
+    def lease_again(self, size: int) -> Lease:
+        """Do the same for a read that was checked before; TooBusy if the bytes are not there."""
+        return self._budget.lease(size)
+
+    def check(self, target_id: str, spec: ReadSpec) -> int:
+        """Answer the bytes of a read, without doing it; raises what stands against it already."""
+        self._check_open()
+        self._registry.get_running(target_id)
+        if spec.mode is Mode.NOWAIT:
+            self._nowait_access()
+        return self._size(spec)
+
+    def _size(self, spec: ReadSpec) -> int:
         count = len(spec.regions.addresses)
         if count > self.limits.max_regions:
             raise TooLarge(f"{count} regions; one request may have {self.limits.max_regions}")
@@ -192,7 +209,7 @@ class MemoryService:
         most = min(self.limits.max_request_bytes, uapi.MAX_RW_COUNT)
         if size > most:
             raise TooLarge(f"{size} bytes; one answer may carry {most} (--max-request-bytes)")
-        return self._budget.lease(size)
+        return size
 
     async def read(
         self, target_id: str, spec: ReadSpec, lease: Lease, timeout_s: float | None = None
@@ -202,19 +219,40 @@ class MemoryService:
         Raises NoSuchTarget, TargetExited, AccessDenied, Unsupported, TooBusy, TargetStuck,
         DeadlineExceeded, KernelFailure, ShuttingDown.
         """
+        future: asyncio.Future[ReadResult] = self._loop.create_future()
+        reading = self.begin_read(target_id, spec, lease, timeout_s, settle(future))
+        try:
+            return await future
+        finally:
+            reading.forget()
+
+    def begin_read(
+        self,
+        target_id: str,
+        spec: ReadSpec,
+        lease: Lease,
+        timeout_s: float | None,
+        told: Told,
+    ) -> Reading:
+        """Do the same for one who does not await it: ``told`` is called with what came of it.
+
+        That is with a result or an error, never before this returns, and never if this raises.
+        """
         self._check_open()
         target = self._registry.get_running(target_id)
-        access = self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access()
         time_left = min(timeout_s or self.limits.deadline_s, self.limits.deadline_s)
-        deadline = time.monotonic() + time_left
-        work = partial(access.read, target.process, spec, deadline)
-        lease.hold()
-        result = await self._with_pidfd(
-            target, self._lane(target, spec.mode), work, deadline, lease.let_go
+        reading = Reading(
+            self._lane(target, spec.mode),
+            time.monotonic() + time_left,
+            partial(self._prefetched, target, told) if spec.prefetch else told,
+            target=target,
+            access=self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access(),
+            spec=spec,
+            lease=lease,
+            gone=self._registry.look_at,
         )
-        if not spec.prefetch:
-            return result
-        return replace(result, prefetch=self._prefetch(target, result))
+        reading.begin()
+        return reading
 
     def lease_write(self, spec: WriteSpec) -> Lease:
         """Check ``spec``, and take its bytes from the budget; as `lease`."""
@@ -409,6 +447,14 @@ class MemoryService:
             slots = 1 if purpose in _ONE_BY_ONE else self.limits.target_threads
             lane = target.lanes[purpose] = Lane(pool, slots, self._loop)
         return lane
+
+    def _prefetched(
+        self, target: Target, told: Told, result: ReadResult | None, error: BaseException | None
+    ) -> None:
+        """Pass on what came of a read, with what came of its prefetch."""
+        if result is not None:
+            result = replace(result, prefetch=self._prefetch(target, result))
+        told(result, error)
 
     def _prefetch(self, target: Target, result: ReadResult) -> Prefetch:
         """Begin to have what ``result`` missed read in; goes on after the answer."""

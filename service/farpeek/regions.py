@@ -128,6 +128,8 @@ def merge(regions: Regions) -> Runs:
     One read of 8 KiB takes 7 us, the same bytes as 1024 regions 444 us.
     """
     regions = without_empty(regions)
+    if len(regions.addresses) == 1:  # the most frequent read
+        return Runs(regions.addresses, regions.lengths, in_order=True)
     ends = list(map(add, regions.addresses, regions.lengths))
     if all(map(lt, ends, islice(regions.addresses, 1, None))):
         return Runs(regions.addresses, regions.lengths, in_order=True)

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
-from farpeek.lanes import MOST_WAITING, Lane
+from farpeek.lanes import MOST_TOGETHER, MOST_WAITING, Errand, Lane
 from farpeek.pool import STUCK_AFTER_S, Job, Pool, StuckLimit
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 @pytest.fixture
@@ -157,7 +159,11 @@ async def test_one_who_gives_up_in_line_does_not_take_the_slot_along(pool: Pool)
 
 
 async def test_a_job_that_nobody_waits_for_is_not_begun() -> None:
-    job = Job(lambda: pytest.fail("begun all the same"), lambda _value, _error: None)
+    class Unwanted(Job[None]):
+        def work(self) -> None:
+            pytest.fail("begun all the same")
+
+    job = Unwanted()
     job.abandoned = True
     assert job.execute() == (None, None)
 
@@ -173,3 +179,164 @@ async def test_a_clogged_pool_refuses_only_those_whose_threads_hang(pool: Pool) 
     assert await Lane(pool, 2, loop).run(lambda: 5, soon(), nothing) == 5
     release.set()
     await asyncio.gather(*stuck)
+
+
+# Light jobs: many in one thread, one behind the other.
+
+
+class Light(Errand[object]):
+    """A light job that tells in which thread it was done, and when it was given back."""
+
+    def __init__(
+        self, lane: Lane, work: Callable[[], object] = nothing, seconds: float = 10
+    ) -> None:
+        super().__init__(lane, soon(seconds), self._note, light=True)
+        self._work = work
+        self.thread = 0
+        self.outcome: tuple[object, BaseException | None] | None = None
+        self.times_returned = 0
+        self.begin()
+
+    def work(self) -> object:
+        self.thread = threading.get_ident()
+        return self._work()
+
+    def returned(self) -> None:
+        self.times_returned += 1
+
+    def _note(self, value: object, error: BaseException | None) -> None:
+        self.outcome = (value, error)
+
+
+async def until_told(jobs: list[Light]) -> None:
+    await aio_until(lambda: all(job.outcome for job in jobs), "all are told")
+
+
+@pytest.fixture
+async def lane(pool: Pool) -> Lane:
+    """Return a lane of two slots whose target has answered before."""
+    opened = Lane(pool, 2, asyncio.get_running_loop())
+    await opened.run(nothing, soon(), nothing)
+    return opened
+
+
+async def test_light_jobs_of_one_turn_are_done_in_one_thread_in_their_order(
+    pool: Pool, lane: Lane
+) -> None:
+    before = pool.turn
+    order: list[int] = []
+    jobs = [Light(lane, lambda n=n: order.append(n)) for n in range(20)]
+    await until_told(jobs)
+    assert order == list(range(20))
+    assert len({job.thread for job in jobs[1:]}) == 1  # a lone first one is not kept waiting
+    assert pool.turn - before == 2
+    assert {job.times_returned for job in jobs} == {1}
+    assert lane.is_idle
+
+
+async def test_what_came_before_a_job_that_hangs_is_told_meanwhile_and_what_comes_behind_is_done(
+    pool: Pool, lane: Lane
+) -> None:
+    release = threading.Event()
+    others = Lane(pool, 2, asyncio.get_running_loop())
+    await others.run(nothing, soon(), nothing)
+    before = [Light(lane) for _ in range(5)]
+    hung = Light(lane, release.wait)
+    behind = [Light(lane) for _ in range(5)] + [Light(others) for _ in range(5)]
+    await until_told([*before, *behind])
+    assert hung.outcome is None
+    assert hung.thread not in {job.thread for job in behind}
+    release.set()
+    await until_told([hung])
+    assert lane.is_idle
+
+
+async def test_light_jobs_that_hang_take_no_more_threads_than_there_are_slots(
+    pool: Pool, lane: Lane
+) -> None:
+    release = threading.Event()
+    others = Lane(pool, 2, asyncio.get_running_loop())
+    jobs = [Light(lane, release.wait) for _ in range(30)]
+    await until_stuck(pool, 2)
+    for _ in range(20):
+        assert await others.run(lambda: 7, soon(), nothing) == 7
+    assert pool.counts.stuck == 2
+    assert len({job.thread for job in jobs if job.thread}) == 2
+    release.set()
+    await until_told(jobs)
+    assert {job.times_returned for job in jobs} == {1}
+    assert lane.is_idle
+
+
+async def test_a_line_of_light_jobs_ends_with_its_target(pool: Pool, lane: Lane) -> None:
+    release = threading.Event()
+    jobs = [Light(lane, release.wait) for _ in range(30)]
+    await until_stuck(pool, 2)
+    lane.fail(LookupError("gone"))
+    assert all(job.outcome and isinstance(job.outcome[1], LookupError) for job in jobs)
+    assert sum(job.times_returned for job in jobs) == 28
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the threads have returned")
+    assert {job.times_returned for job in jobs} == {1}
+
+
+async def test_light_jobs_whose_time_is_over_are_told_and_begin_no_more(lane: Lane) -> None:
+    release = threading.Event()
+    begun: list[int] = []
+
+    def work() -> None:
+        begun.append(1)
+        release.wait()
+
+    jobs = [Light(lane, work, seconds=0.1) for _ in range(30)]
+    await until_told(jobs)
+    kinds = {type(job.outcome[1]) for job in jobs if job.outcome}
+    assert kinds <= {DeadlineExceeded, TargetStuck}
+    with pytest.raises(TargetStuck):
+        Light(lane)
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the threads have returned")
+    assert len(begun) == 2
+    assert {job.times_returned for job in jobs} == {1}
+
+
+async def test_a_light_job_that_is_forgotten_gives_everything_back(pool: Pool, lane: Lane) -> None:
+    release = threading.Event()
+    jobs = [Light(lane, release.wait) for _ in range(10)]
+    await until_stuck(pool, 2)
+    for job in jobs:
+        job.forget()
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the threads have returned")
+    assert {job.times_returned for job in jobs} == {1}
+    assert not any(job.outcome for job in jobs)
+
+
+async def test_the_line_of_light_jobs_has_an_end_too(lane: Lane) -> None:
+    # A lone one in the first slot, as many as share one in the second, and those in line.
+    jobs = [Light(lane) for _ in range(1 + MOST_TOGETHER + MOST_WAITING)]
+    with pytest.raises(TooBusy):
+        Light(lane)
+    await until_told(jobs)
+
+
+def eventfds() -> int:
+    links: list[str] = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder's own
+            links.append(str(entry.readlink()))
+    return links.count("anon_inode:[eventfd]")
+
+
+async def test_a_closed_pool_leaves_no_descriptor_even_if_a_thread_returns_late() -> None:
+    loop = asyncio.get_running_loop()
+    before = eventfds()
+    opened = Pool(loop, working=4, stuck_limit=StuckLimit(8))
+    release = threading.Event()
+    stuck = asyncio.create_task(Lane(opened, 1, loop).run(release.wait, soon(), nothing))
+    await until_stuck(opened, 1)
+    opened.close()
+    assert eventfds() == before + 1
+    release.set()
+    await stuck
+    await aio_until(lambda: eventfds() == before, "it is closed")
