@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from pydantic_core import to_json
 
-from farpeek_api import refusals, render
+from farpeek_api import frames, refusals, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from farpeek.model import ReadResult, Rehearsal, WriteResult
 
@@ -26,25 +26,35 @@ LARGEST_WHOLE: Final = 256 << 10
 PIECE: Final = 192 << 10
 """Bytes of memory in one piece: a multiple of 3, so that base64 has no padding inside."""
 
+RAW_PIECE: Final = 1 << 20
+"""Bytes in one piece where nothing is encoded: fewer at once take longer in all."""
+
 COMMON_HEADERS: Final = {
     # Memory must not stay in anybody's cache.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
 _JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
+_FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **COMMON_HEADERS}
 
 
-def check_accept(request: web.Request, offered: str) -> None:
-    """Raise ``NotAcceptable`` if the client does not take ``offered``."""
+def check_accept(request: web.Request, *offered: str) -> str:
+    """Give what the client takes most gladly, the first of equals; else ``NotAcceptable``."""
     accept = request.headers.get("Accept")
     if not accept or accept == "*/*":
-        return
-    if not _takes(", ".join(request.headers.getall("Accept")), offered):
-        raise refusals.NotAcceptable(f"the answer is {offered}: let `Accept` have that")
+        return offered[0]
+    accept = ", ".join(request.headers.getall("Accept"))
+    best = max(offered, key=lambda kind: _liking(accept, kind))
+    if not _liking(accept, best):
+        raise refusals.NotAcceptable(
+            f"the answer is {' or '.join(offered)}: let `Accept` have that"
+        )
+    return best
 
 
 @lru_cache(maxsize=256)
-def _takes(accept: str, offered: str) -> bool:
+def _liking(accept: str, offered: str) -> float:
+    """How gladly a client takes what is offered: from 0, not at all, to 1."""
     group = offered.partition("/")[0]
     best: tuple[int, float] = (-1, 0.0)
     for item in accept.split(","):
@@ -53,7 +63,7 @@ def _takes(accept: str, offered: str) -> bool:
         if kind in ranks:
             # The most exact range decides, whatever a wider one says; RFC 9110, 12.5.1.
             best = max(best, (ranks[kind], _quality(parameters)))
-    return best[1] > 0
+    return best[1]
 
 
 def _quality(parameters: list[str]) -> float:
@@ -69,9 +79,26 @@ def _quality(parameters: list[str]) -> float:
 
 async def read_json(request: web.Request, largest: int, deadline_s: float) -> bytes:
     """Read a JSON body of at most ``largest`` bytes that arrives within ``deadline_s``."""
+    body_kind(request, JSON)
+    body = await read_body(request, largest, deadline_s)
+    if not body:
+        raise refusals.Malformed("the body is empty: send a JSON object")
+    return body
+
+
+def body_kind(request: web.Request, *taken: str) -> str:
+    """Give the one of ``taken`` that the body is; else ``UnsupportedMediaType``."""
     kind = request.headers.get("Content-Type", "")
-    if kind != JSON and kind.partition(";")[0].strip().lower() != JSON:
-        raise refusals.UnsupportedMediaType(f"send the body as `Content-Type: {JSON}`")
+    if kind not in taken:
+        kind = kind.partition(";")[0].strip().lower()
+    if kind not in taken:
+        forms = " or ".join(f"`Content-Type: {each}`" for each in taken)
+        raise refusals.UnsupportedMediaType(f"send the body as {forms}")
+    return kind
+
+
+async def read_body(request: web.Request, largest: int, deadline_s: float) -> bytes:
+    """Read a body of at most ``largest`` bytes that arrives within ``deadline_s``."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise refusals.UnsupportedMediaType("send the body as it is, without Content-Encoding")
     if (request.content_length or 0) > largest:
@@ -83,8 +110,6 @@ async def read_json(request: web.Request, largest: int, deadline_s: float) -> by
         body = await _read_slowly(request, largest, deadline_s)
     if len(body) > largest:
         raise _too_large(largest)
-    if not body:
-        raise refusals.Malformed("the body is empty: send a JSON object")
     return body
 
 
@@ -119,33 +144,20 @@ async def send_body(request: web.Request, body: bytes) -> web.StreamResponse:
     if len(body) <= LARGEST_WHOLE or request.method == "HEAD":
         return web.Response(body=body, headers=_JSON_HEADERS)
     pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
-    return await _stream(request, len(body), pieces)
+    return await _stream(request, _JSON_HEADERS, len(body), pieces)
 
 
 async def send_read(
     request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
 ) -> web.StreamResponse:
     """Send what was read: small answers whole, big ones in pieces that the client has to take."""
-    head = to_json(
-        {
-            "target": target_id,
-            "requested": result.requested,
-            "read": result.read,
-            "complete": result.complete,
-        }
-    )
-    end: dict[str, object] = {
-        "backend": render.backend(result.backend),
-        "elapsed_us": elapsed_us,
-    }
-    if result.prefetch is not None:
-        end["prefetch"] = render.prefetch(result.prefetch)
-    tail = to_json(end)
     gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    head = frames.before_data(target_id, result)
+    tail = frames.behind_data(result, gaps, elapsed_us)
     if encoding == "none":
-        return await send_body(request, b'%b,"gaps":%b,%b' % (head[:-1], gaps, tail[1:]))
-    head = head[:-1] + b',"data":"'
-    tail = b'","gaps":%b,%b' % (gaps, tail[1:])
+        return await send_body(request, head + tail)
+    head += b',"data":"'
+    tail = b'"' + tail
     if encoding == "hex":
         return await _send_bytes(request, head, result.data, _to_hex, tail)
     return await _send_bytes(request, head, result.data, _to_base64, tail)
@@ -191,7 +203,22 @@ async def _send_bytes(
     # A piece is a multiple of 3, so the pieces encode to as much as the whole.
     size = len(encode(bytes(3))) * (len(data) // 3) + len(encode(bytes(len(data) % 3)))
     pieces = _pieces(head, data, encode, tail)
-    return await _stream(request, len(head) + size + len(tail), pieces)
+    return await _stream(request, _JSON_HEADERS, len(head) + size + len(tail), pieces)
+
+
+async def send_frame(
+    request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
+) -> web.StreamResponse:
+    """Send what was read as a frame, of which only ``none`` leaves the bytes out."""
+    gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    text = frames.before_data(target_id, result) + frames.behind_data(result, gaps, elapsed_us)
+    head = frames.head(text)
+    data = b"" if encoding == "none" else result.data
+    if len(head) + len(data) <= LARGEST_WHOLE:
+        return web.Response(body=head + data, headers=_FRAME_HEADERS)
+    return await _stream(
+        request, _FRAME_HEADERS, len(head) + len(data), _raw_pieces(head, memoryview(data))
+    )
 
 
 def _to_hex(data: bytes | bytearray | memoryview) -> bytes:
@@ -213,9 +240,20 @@ def _pieces(
         yield tail[start : start + PIECE]
 
 
-async def _stream(request: web.Request, length: int, pieces: Iterator[bytes]) -> web.StreamResponse:
+def _raw_pieces(head: bytes, data: memoryview) -> Iterator[bytes | memoryview]:
+    for whole in (memoryview(head), data):
+        for start in range(0, len(whole), RAW_PIECE):
+            yield whole[start : start + RAW_PIECE]
+
+
+async def _stream(
+    request: web.Request,
+    headers: Mapping[str, str],
+    length: int,
+    pieces: Iterator[bytes | memoryview],
+) -> web.StreamResponse:
     """Write fresh bytes piece by piece; the connection's clock cuts off who does not take one."""
-    response = web.StreamResponse(headers={**_JSON_HEADERS, "Content-Length": str(length)})
+    response = web.StreamResponse(headers={**headers, "Content-Length": str(length)})
     await response.prepare(request)
     for piece in pieces:
         await response.write(piece)

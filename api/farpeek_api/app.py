@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from farpeek.errors import ShuttingDown
 from farpeek_api import problems
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from farpeek_api.handlers import Handlers
     from farpeek_api.lifecycle import Lifecycle
     from farpeek_api.sse import EventStreams
+    from farpeek_api.stream import Streams
     from farpeek_api.writes import Writes
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -31,7 +31,9 @@ LIVE_PATH: Final = "/livez"
 _TARGET = re.compile(r"/v1/targets/([^/]+)")
 
 
-def routes(handlers: Handlers, events: EventStreams, writes: Writes) -> list[web.RouteDef]:
+def routes(
+    handlers: Handlers, events: EventStreams, writes: Writes, streams: Streams
+) -> list[web.RouteDef]:
     """Give all routes. HEAD goes where a GET has an end."""
     return [
         web.post("/v1/targets/{id}/readv", handlers.readv),  # aiohttp looks in this order
@@ -46,6 +48,7 @@ def routes(handlers: Handlers, events: EventStreams, writes: Writes) -> list[web
         web.get("/v1/targets/{id}/maps", handlers.maps),
         web.post("/v1/targets/{id}/writev", writes.writev),
         web.get("/v1/events", events.stream, allow_head=False),
+        web.get("/v1/stream", streams.serve, allow_head=False),
     ]
 
 
@@ -81,8 +84,7 @@ class Gate:
         return await self._inner(request)
 
     def _explain(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
-        known = isinstance(error, (web.HTTPException, ValidationError)) or problems.row_of(error)
-        if not known:
+        if not problems.is_known(error):
             log.error("a request failed", exc_info=error)
         if request.writer.output_size > 0:
             # A second answer inside of the first would be taken for its bytes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aiohttp import http_exceptions as parser_errors
 from aiohttp import web
@@ -25,13 +25,39 @@ LINGERING_S: Final = 1.0
 LONGEST_LINE: Final = 8190
 MOST_HEADERS: Final = 128
 
+GOODBYE_S: Final = 2.0
+"""For a client to take what it was sent, and why it is cut off, when it was told so."""
+
 _UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
 
 
-class Connection(web.RequestHandler):
-    """aiohttp's protocol, with its own answers to bad requests replaced and all waits bounded."""
+class Writer(Protocol):
+    """Whoever writes to a connection without awaiting, and so has to be told how it goes."""
 
-    __slots__ = ("_cut_off", "_deadline_s", "_gone", "_raw_transport", "local_host", "peer_uid")
+    def may_write(self) -> None:
+        """The client has taken what was there."""
+        ...
+
+    def too_slow(self) -> None:
+        """It has not; it is cut off in `GOODBYE_S`."""
+        ...
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's protocol, with its own answers to bad requests replaced and all waits bounded.
+
+    ``writer`` is told when the client takes what it is sent, and when it does not.
+    """
+
+    __slots__ = (
+        "_cut_off",
+        "_deadline_s",
+        "_gone",
+        "_raw_transport",
+        "local_host",
+        "peer_uid",
+        "writer",
+    )
 
     def __init__(self, server: web.Server, deadline_s: float, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -41,6 +67,7 @@ class Connection(web.RequestHandler):
         self._cut_off: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
         self._raw_transport: asyncio.Transport | None = None
+        self.writer: Writer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Find out who it is: a user on a unix socket, or the address that was called."""
@@ -76,16 +103,25 @@ class Connection(web.RequestHandler):
         """Start the clock: the client must take what is there before the deadline."""
         super().pause_writing()
         loop = asyncio.get_running_loop()
-        self._cut_off = loop.call_later(self._deadline_s, self._abort)
+        self._cut_off = loop.call_later(self._deadline_s, self._give_up)
 
     def resume_writing(self) -> None:
         """Stop the clock."""
         if self._cut_off is not None:
             self._cut_off.cancel()
         super().resume_writing()
+        if self.writer is not None:
+            self.writer.may_write()
+
+    def _give_up(self) -> None:
+        log.warning("a client took nothing of its answer for %g s and is cut off", self._deadline_s)
+        if self.writer is None:
+            self._abort()
+            return
+        self._cut_off = asyncio.get_running_loop().call_later(GOODBYE_S, self._abort)
+        self.writer.too_slow()
 
     def _abort(self) -> None:
-        log.warning("a client took nothing of its answer for %g s and is cut off", self._deadline_s)
         if self._raw_transport is not None:
             self._raw_transport.abort()
 

@@ -12,14 +12,15 @@ from aiohttp import web
 import farpeek
 from farpeek.errors import ShuttingDown
 from farpeek.model import Capability
-from farpeek_api import answers, render, schema
+from farpeek_api import answers, frames, render, schema
 from farpeek_api.answers import JSON
+from farpeek_api.frames import FRAME, IOV
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farpeek.memory import MemoryService
-    from farpeek.model import TargetSnapshot
+    from farpeek.model import ReadSpec, TargetSnapshot
     from farpeek_api.lifecycle import Lifecycle
     from farpeek_api.settings import Settings
 
@@ -128,18 +129,28 @@ class Handlers:
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read the target's memory."""
-        prepare(request, schema.NoQuery)
+        form = answers.check_accept(request, JSON, FRAME)
+        options, spec = await self._read_request(request)
+        target_id = request.match_info["id"]
+        began = time.perf_counter_ns()
+        with self._service.lease(spec) as lease:
+            result = await self._service.read(target_id, spec, lease, options.timeout_s)
+            elapsed_us = (time.perf_counter_ns() - began) // 1000
+            send = answers.send_frame if form == FRAME else answers.send_read
+            # The bytes stay in the budget until the client has taken them.
+            return await send(request, target_id, result, options.encoding, elapsed_us)
+
+    async def _read_request(self, request: web.Request) -> tuple[schema.ReadOptions, ReadSpec]:
+        """Parse a read that comes as JSON, or as regions with all else in the query."""
+        if answers.body_kind(request, JSON, IOV) == IOV:
+            options = _parameters(request, schema.ReadOptions)
+            body = await answers.read_body(request, self._largest_body, self._deadline_s)
+            return options, options.spec_of(frames.regions(body))
+        _parameters(request, schema.NoQuery)
         body = await self._body(request)
         schema.check_columns(body, self._service.limits.max_regions)
         wanted = schema.ReadRequest.model_validate_json(body)
-        target_id = request.match_info["id"]
-        began = time.perf_counter_ns()
-        spec = wanted.spec()
-        with self._service.lease(spec) as lease:
-            result = await self._service.read(target_id, spec, lease, wanted.timeout_s)
-            elapsed_us = (time.perf_counter_ns() - began) // 1000
-            # The bytes stay in the budget until the client has taken them.
-            return await answers.send_read(request, target_id, result, wanted.encoding, elapsed_us)
+        return wanted, wanted.spec()
 
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
@@ -157,4 +168,8 @@ class Handlers:
 def prepare(request: web.Request, model: type[M]) -> M:
     """Check what each request for JSON has: an Accept that can be met, and its parameters."""
     answers.check_accept(request, JSON)
+    return _parameters(request, model)
+
+
+def _parameters(request: web.Request, model: type[M]) -> M:
     return schema.parse_query(model, request.query_string, request.query.items)

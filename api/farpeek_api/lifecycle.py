@@ -29,6 +29,11 @@ class Lifecycle:
         """Whether new requests are refused."""
         return self._end.done()
 
+    @property
+    def end(self) -> asyncio.Future[None]:
+        """Done once the service is stopping."""
+        return self._end
+
     def enter(self) -> None:
         """Count a request in."""
         self._active += 1

@@ -72,3 +72,5 @@ def configure(form: Literal["text", "json"], level: int) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("farpeek").setLevel(level)
     logging.getLogger("aiohttp.server").addFilter(_NO_HEADER_LINES)
+    # Its warnings quote Sec-WebSocket-Protocol, where some clients put a token.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

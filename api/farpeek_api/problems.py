@@ -56,6 +56,7 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     refusals.UnsupportedMediaType: Row(
         415, "unsupported-media-type", "The body is in no known form"
     ),
+    refusals.UpgradeRequired: Row(426, "upgrade-required", "The route is a WebSocket"),
     refusals.SlowRequest: Row(408, "slow-request", "The request did not arrive in time"),
     refusals.BodyTooLarge: Row(413, "too-large", "The request is too large"),
 }
@@ -106,6 +107,24 @@ def answer(error: Exception, target: str | None = None) -> web.Response:
     if isinstance(error, refusals.Refusal) and error.closes_connection:
         response.force_close()
     return response
+
+
+def document(error: Exception, target: str | None = None) -> bytes:
+    """Give the problem alone, as JSON, where there is no HTTP answer for it."""
+    body = answer(error, target).body
+    assert isinstance(body, bytes)  # noqa: S101 - tells the type checkers
+    return body
+
+
+def slug(error: Exception) -> str:
+    """Give the name of the problem alone."""
+    row = row_of(error)
+    return INTERNAL.slug if row is None else row.slug
+
+
+def is_known(error: Exception) -> bool:
+    """Whether it is the client's or the target's doing; else it is a mistake in the service."""
+    return isinstance(error, (web.HTTPException, ValidationError)) or row_of(error) is not None
 
 
 def _render(

@@ -38,6 +38,12 @@ class UnsupportedMediaType(Refusal):
     """The request's body is in no form that is understood here."""
 
 
+class UpgradeRequired(Refusal):
+    """The route is a WebSocket, and the request does not ask for one."""
+
+    headers: ClassVar[dict[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
+
+
 class SlowRequest(Refusal):
     """The body did not arrive in time."""
 

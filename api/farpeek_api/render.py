@@ -41,6 +41,12 @@ def time(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def exact_time(seconds: float) -> str:
+    """Do the same in microseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def _identity(identity: Identity) -> dict[str, Any]:
     return {
         "pid": identity.pid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 LONGEST_WAIT_S: Final = 300.0
+LONGEST_TARGET: Final = 128
 HIGHEST_ID: Final = 2**32 - 2
 """The highest user id: the one above means "none" to the kernel."""
 
@@ -70,11 +71,23 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ReadRequest(Wire):
-    """Body of readv: the remote iovec as two columns, and how to read it."""
+class Columns(Wire):
+    """The remote iovec as two columns; one length may do for all."""
 
     addresses: Annotated[list[int | str], _AddressesSchema()]
     lengths: Annotated[list[int] | int, _LengthsSchema()]
+
+    def regions(self) -> Regions:
+        """Cross over to the service's value; the service checks that the columns fit."""
+        lengths = self.lengths
+        if isinstance(lengths, int):
+            lengths = [lengths] * len(self.addresses)
+        return Regions(_integers(self.addresses), lengths)
+
+
+class ReadOptions(Wire):
+    """How to read; parameters of readv where its body is binary and has the regions alone."""
+
     mode: Mode = Mode.WAIT
     on_gap: OnGap = OnGap.CONTINUE
     encoding: Literal["base64", "hex", "none"] = "base64"
@@ -82,18 +95,22 @@ class ReadRequest(Wire):
     prefetch: bool = False
 
     @model_validator(mode="after")
-    def _check_prefetch(self) -> ReadRequest:
+    def _check_prefetch(self) -> Self:
         if self.prefetch and self.mode is Mode.WAIT:
             raise ValueError('`prefetch` needs `"mode": "nowait"`: in `wait` all is read in anyway')
         return self
 
-    def spec(self) -> ReadSpec:
-        """Cross over to the service's value; the service checks that the columns fit."""
-        lengths = self.lengths
-        if isinstance(lengths, int):
-            lengths = [lengths] * len(self.addresses)
-        regions = Regions(_integers(self.addresses), lengths)
+    def spec_of(self, regions: Regions) -> ReadSpec:
+        """Cross over to the service's value."""
         return ReadSpec(regions, self.mode, self.on_gap, self.prefetch)
+
+
+class ReadRequest(ReadOptions, Columns):
+    """Body of readv."""
+
+    def spec(self) -> ReadSpec:
+        """Cross over to the service's value."""
+        return self.spec_of(self.regions())
 
 
 class WriteRequest(Wire):
@@ -164,6 +181,9 @@ class MatchRequest(Wire):
         return Match(self.comm, self.exe, self.uid, self.cgroup, self.container)
 
 
+TargetId = Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET)]
+
+
 class RegisterRequest(Wire):
     """Body of a registration: a process by its number, or by what it is."""
 
@@ -221,7 +241,7 @@ class MapsQuery(Wire):
 class EventsQuery(Wire):
     """Parameters of the stream of events."""
 
-    target: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    target: TargetId | None = None
 
 
 Q = TypeVar("Q", bound=Wire)
@@ -267,6 +287,8 @@ _HINTS: Final = {
     "pid": "a process's number is an integer from 1 to 2147483647",
     "timeout_s": "write seconds, like 2.0",
     "labels": "up to 32 names of at most 63 characters, with texts of at most 256",
+    "id": "a number of your own: an integer of at most 64 bits",
+    "unsubscribe": 'the number of a subscription, as `{"unsubscribe": 7}`',
     "uid": "a user's number is an integer from 0 to 4294967294",
 }
 

@@ -25,6 +25,7 @@ from farpeek_api.listeners import BACKLOG, UnixAddress, listen_tcp, listen_unix
 from farpeek_api.logs import log
 from farpeek_api.notify import notify
 from farpeek_api.sse import EventStreams
+from farpeek_api.stream import Streams
 from farpeek_api.tokens import OwnTokenFile, Tokens, read_tokens
 from farpeek_api.writes import Writes
 
@@ -146,8 +147,9 @@ class Server:
         handlers = Handlers(service, self._lifecycle, settings, urls)
         events = EventStreams(service.events, self._lifecycle)
         writes = Writes(service, gatekeeper, settings)
+        streams = Streams(service, self._lifecycle, settings)
         application = web.Application()
-        application.add_routes(app.routes(handlers, events, writes))
+        application.add_routes(app.routes(handlers, events, writes, streams))
         self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []
 

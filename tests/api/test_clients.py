@@ -11,38 +11,19 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from farpeek.memory import MemoryService
 from farpeek_api import connection, sse
-from farpeek_api.auth import Gatekeeper
-from farpeek_api.listeners import BACKLOG, UnixAddress, listen_unix
-from farpeek_api.server import Server
-from farpeek_api.settings import Settings
+from farpeek_api.listeners import BACKLOG
+from support.in_process import in_process
 from support.sample import Sample
 from support.waiting import aio_until, until
 from support.wire import Events, Served, UnixConnection, parse, receive_all
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 SIZE = (8 << 20) * 4 // 3
 GOOD = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@contextlib.asynccontextmanager
-async def in_process(folder: Path) -> AsyncIterator[tuple[Path, MemoryService]]:
-    """Run the service in this process, for tests that turn a clock of it forward."""
-    settings = Settings(deadline=0.3)
-    listener = listen_unix(UnixAddress(folder / "x.sock"))
-    service = await MemoryService.open(settings.limits)
-    gatekeeper = Gatekeeper([listener.address], [], None)
-    server = Server(settings, service, gatekeeper, [listener])
-    await server.start()
-    yield folder / "x.sock", service
-    assert await server.stop()
 
 
 @pytest.mark.parametrize(

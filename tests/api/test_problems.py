@@ -69,6 +69,7 @@ EXAMPLES: list[Exception] = [
     refusals.Forbidden("no"),
     refusals.NotAcceptable("no"),
     refusals.UnsupportedMediaType("no"),
+    refusals.UpgradeRequired("no"),
     refusals.SlowRequest("no"),
     refusals.BodyTooLarge("no"),
 ]

@@ -64,3 +64,8 @@ def proc_mem(pid: int, address: int, length: int) -> bytes | None:
         except (OSError, OverflowError, ValueError):
             return None
     return data if len(data) == length else None
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of a process that are in memory now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,29 @@
+"""The service in the tests' own process, for tests that turn a clock of it forward."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from farpeek.memory import MemoryService
+from farpeek_api.auth import Gatekeeper
+from farpeek_api.listeners import UnixAddress, listen_unix
+from farpeek_api.server import Server
+from farpeek_api.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@contextlib.asynccontextmanager
+async def in_process(folder: Path) -> AsyncIterator[tuple[Path, MemoryService]]:
+    """Run it on a socket in ``folder``, with a deadline of 0.3 s."""
+    settings = Settings(deadline=0.3)
+    listener = listen_unix(UnixAddress(folder / "x.sock"))
+    service = await MemoryService.open(settings.limits)
+    gatekeeper = Gatekeeper([listener.address], [], None)
+    server = Server(settings, service, gatekeeper, [listener])
+    await server.start()
+    yield folder / "x.sock", service
+    assert await server.stop()
