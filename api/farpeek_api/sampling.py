@@ -88,7 +88,8 @@ class Sampler:
         if not same_target:
             del self._by_target[subscription.target]
         self._count -= 1
-        self._ticks_per_s -= subscription.hz
+        # What floats leave behind is not carried on.
+        self._ticks_per_s = self._ticks_per_s - subscription.hz if self._count else 0.0
         self._regions -= len(subscription.spec.regions.addresses)
         beat = subscription.beat
         if beat is not None and beat.remove(subscription):

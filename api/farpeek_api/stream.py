@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic_core import to_json
 
-from farpeek.errors import InvalidRequest, ShuttingDown
+from farpeek.errors import InvalidRequest, ShuttingDown, TooBusy
 from farpeek_api import frames, messages, problems, refusals, render, schema
 from farpeek_api.connection import Connection
 from farpeek_api.logs import log
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MOST_UNDER_WAY: Final = 64
 """Reads of one client that may be under way; no more than wait in line for one target."""
+
+MOST_SUBSCRIPTIONS: Final = 1024
+"""Of one client; there is a limit for all as well."""
 
 HEARTBEAT_S: Final = 20.0
 """Silence after which the client is pinged; it has half of that to answer."""
@@ -61,6 +64,7 @@ class Streams:
         schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
         ws = web.WebSocketResponse(
             timeout=_CLOSING_S,
+            autoping=False,  # its pongs would not wait for the client to take them
             heartbeat=max(HEARTBEAT_S, _HELD_BACK * self._deadline_s),
             compress=False,
             max_msg_size=self._largest_message,
@@ -190,7 +194,9 @@ class Stream:
                 self._take(message.data)
             elif message.type is WSMsgType.BINARY:
                 self._refuse(None, refusals.Malformed("send requests as text messages, in JSON"))
-            else:
+            elif message.type is WSMsgType.PING:
+                await self._ws.pong(message.data)
+            elif message.type is not WSMsgType.PONG:
                 return
             since_pause += 1
             if not self._has_room():
@@ -249,6 +255,8 @@ class Stream:
 
     def _subscribe(self, wanted: messages.Subscribe) -> None:
         self._check_id(wanted.id)
+        if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
+            raise TooBusy(f"a client may have {MOST_SUBSCRIPTIONS} subscriptions: end some")
         subscription = self._sampler.subscribe(wanted, self._outlet, self._ended)
         self._subscriptions[wanted.id] = subscription
         hz = wanted.subscribe.hz

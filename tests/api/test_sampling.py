@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek_api import sampling
+from farpeek_api import sampling, stream
 from support.sample import Sample
 from support.targets import Target, start
 from support.waiting import until
@@ -256,6 +256,18 @@ def test_ticks_have_a_limit_in_all(served: Served, target: str, sample: Sample) 
             ),
             "there is room again",
         )
+
+
+def test_subscriptions_of_one_client_have_a_limit(
+    target: str, sample: Sample, ws: WebSocket
+) -> None:
+    wanted = {"target": target, "addresses": [sample.address], "lengths": 1, "hz": 0.001}
+    for number in range(stream.MOST_SUBSCRIPTIONS + 1):
+        ws.send({"id": number, "subscribe": {**wanted, "changed_only": True}})
+    subscribed = 0
+    while "problem" not in (shown := ws.next()[0]):
+        subscribed += "subscribed" in shown
+    assert (subscribed, slug(shown)) == (stream.MOST_SUBSCRIPTIONS, "too-busy")
 
 
 def test_many_subscriptions_of_many_targets_all_tick(served: Served, ws: WebSocket) -> None:

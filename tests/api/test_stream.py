@@ -407,6 +407,20 @@ def test_a_client_that_never_reads_is_held_back_then_closed_with_a_reason(
         until(lambda: served.request("GET", "/v1/info").json["threads"]["busy"] == 0, "all is over")
 
 
+def test_a_client_that_pings_and_never_reads_is_held_back_too(folder: Path) -> None:
+    with Served(folder, "--deadline", "0.5") as served:
+        before = memory_of(served.process.pid)
+        pings = frame(bytes(125), PING) * 1000
+        with WebSocket(served.connect()) as ws:
+            ws.sock.settimeout(0.05)
+            give_up = time.monotonic() + 20
+            while "took nothing of its answer" not in served.log:
+                assert time.monotonic() < give_up
+                with contextlib.suppress(TimeoutError):
+                    ws.sock.send(pings)
+                assert memory_of(served.process.pid) - before < 8 * MIB
+
+
 def test_a_client_that_takes_nothing_of_its_last_answers_either_is_cut_off(folder: Path) -> None:
     with Sample(8 << 20) as process, Served(folder, "--deadline", "0.3") as served:
         target = served.register(process.pid)
