@@ -71,9 +71,10 @@ def _quality(parameters: list[str]) -> float:
         name, _, value = parameter.partition("=")
         if name == "q":
             try:
-                return float(value)
+                quality = float(value)
             except ValueError:
                 return 0.0
+            return min(quality, 1.0) if quality > 0 else 0.0  # also what is no number
     return 1.0
 
 

@@ -159,7 +159,9 @@ class Lane:
         self._taken = 0
         self._answers = False  # the last job that came back had not hung
         self._overdue = 0  # slots with jobs whose time is over while their thread has not returned
-        self._open: _Slot | None = None  # the last one that light jobs may share
+        # The last slot that light jobs may share. Doubtful ones may have to wait in the pool, each
+        # for itself, and would go to several threads then.
+        self._open: _Slot | None = None
         self._waiting: deque[Errand[Any]] = deque()
         self._jobs: set[Errand[Any]] = set()
 
@@ -274,7 +276,7 @@ class Lane:
         """The slot that ``errand`` can share, if there is one."""
         slot = self._open
         if slot is None or slot.turn != self._pool.turn or not errand.light or not self._answers:
-            return None  # doubtful ones may have to wait in the pool, each for itself
+            return None
         return slot if slot.jobs < MOST_TOGETHER else None
 
     def _start(self, errand: Errand[Any]) -> bool:
@@ -285,7 +287,7 @@ class Lane:
                 return False
             self._taken += 1
             slot = _Slot(self._pool.turn)
-            if errand.light:
+            if errand.light and self._answers:
                 self._open = slot
         slot.jobs += 1
         errand.slot = slot

@@ -97,6 +97,8 @@ def test_thousands_of_gaps_are_all_told_in_a_frame(served: Served, target: str) 
         (f"*/*;q=0.1, {FRAME.upper()}", FRAME),
         (f"{FRAME};q=0, */*", "application/json"),
         ("application/json;q=0, */*;q=0.1", FRAME),
+        (f"application/json;q=nan, {FRAME}", FRAME),
+        (f"application/json, {FRAME};q=inf", "application/json"),
     ],
 )
 def test_the_client_gets_the_form_that_it_likes_best(

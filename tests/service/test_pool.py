@@ -268,6 +268,16 @@ async def test_light_jobs_that_hang_take_no_more_threads_than_there_are_slots(
     assert lane.is_idle
 
 
+async def test_light_jobs_of_a_target_that_has_not_answered_share_nothing(pool: Pool) -> None:
+    release = threading.Event()
+    unknown = Lane(pool, 2, asyncio.get_running_loop())
+    jobs = [Light(unknown, release.wait) for _ in range(6)]
+    await until_stuck(pool, 2)
+    assert len({job.slot for job in jobs}) == 3  # one each for two of them; the others are in line
+    release.set()
+    await until_told(jobs)
+
+
 async def test_a_line_of_light_jobs_ends_with_its_target(pool: Pool, lane: Lane) -> None:
     release = threading.Event()
     jobs = [Light(lane, release.wait) for _ in range(30)]
