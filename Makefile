@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gdb test-kernel kind-table check serve bench clean
+.PHONY: demo test gdb test-kernel kind-table check serve bench bench-peers clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
@@ -35,8 +35,11 @@ check: $(VENV)/.dev gdb  ## the quick part of it
 serve: $(VENV)/.runtime  ## the service, on the default socket
 	$(BIN)/farpeek serve
 
-bench: $(VENV)/.dev  ## figures, as ratios measured side by side
+bench: $(VENV)/.dev bench-peers  ## figures, as ratios measured side by side
 	$(BIN)/python -m bench
+
+bench-peers:  ## what they are measured against: gdbserver, lldb-server, drgn, frida
+	bench/peers/install $(PYTHON)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/targets/bin

@@ -11,7 +11,7 @@ import gc
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,17 +27,23 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Which figure of which two sides is compared, and how much it should be at most.
+    """Which figure of which two sides is compared, and what should come out: one aim at most.
 
-    ``absolute``: the subject's figure itself is the result, and the floor is only shown beside it.
+    The result is the quotient of the two; or the subject's figure itself, and the floor is only
+    shown beside it; or by how much the subject's is more.
     """
 
     figure: str
     unit: str
     subject: str
     floor: str
-    aim: float | None = None
-    absolute: bool = False
+    at_most: float | None = None
+    at_least: float | None = None
+    result: Literal["ratio", "figure", "difference"] = "ratio"
+
+    @property
+    def aim(self) -> float | None:
+        return self.at_most if self.at_least is None else self.at_least
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,10 @@ class Row:
     @property
     def kept(self) -> bool | None:
         """Whether the aim is reached; None if there is none."""
-        aim = self.comparison.aim
-        return None if aim is None else self.median <= aim
+        comparison = self.comparison
+        if comparison.at_least is not None:
+            return self.median >= comparison.at_least
+        return None if comparison.at_most is None else self.median <= comparison.at_most
 
 
 @dataclass(slots=True)
@@ -114,10 +122,7 @@ def _take_turns(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Figure
 def _conclude(comparison: Comparison, measured: Mapping[str, list[Figures]]) -> Row:
     subject = [figures[comparison.figure] for figures in measured[comparison.subject]]
     floor = [figures[comparison.figure] for figures in measured[comparison.floor]]
-    if comparison.absolute:
-        values = subject
-    else:
-        values = [mine / its for mine, its in zip(subject, floor, strict=True)]
+    values = [_result(comparison, mine, its) for mine, its in zip(subject, floor, strict=True)]
     return Row(
         comparison,
         median=statistics.median(values),
@@ -126,6 +131,16 @@ def _conclude(comparison: Comparison, measured: Mapping[str, list[Figures]]) -> 
         subject=statistics.median(subject),
         floor=statistics.median(floor),
     )
+
+
+def _result(comparison: Comparison, subject: float, floor: float) -> float:
+    match comparison.result:
+        case "ratio":
+            return subject / floor
+        case "difference":
+            return subject - floor
+        case "figure":
+            return subject
 
 
 def timed(work: Callable[[], object], count: int) -> list[int]:

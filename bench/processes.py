@@ -27,6 +27,7 @@ TEST_TARGETS = HERE.parent / "tests" / "targets"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _PATIENCE_S = 30.0
 _CPUCLOCK_SCHED = 2
+_SERVE = ("-m", "farpeek_api", "serve", "--listen")
 
 
 class Process:
@@ -113,15 +114,26 @@ class Process:
 
 
 class Server(Process):
-    """A server on a unix socket."""
+    """A server on a unix socket, and on a TCP port where it says so behind that."""
 
-    def __init__(self, command: Sequence[object], path: Path) -> None:
-        super().__init__([sys.executable, *command], "is listening on", on_stderr=True)
+    def __init__(self, command: Sequence[object], path: Path, ready: str = "on unix:") -> None:
+        super().__init__([sys.executable, *command], ready, on_stderr=True)
         self.path = path
 
     def connect(self) -> Connection:
         """Open a connection."""
         return Connection(self.path)
+
+    @property
+    def tcp(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.said[-1].rpartition("//")[2].partition(":")
+        return host, int(port)
+
+    @property
+    def authorization(self) -> str:
+        """The header that is asked for on TCP."""
+        return f"Authorization: Bearer {(self.path.parent / 'token').read_text().strip()}"
 
 
 class Native(Process):
@@ -143,9 +155,34 @@ def service(*flags: object) -> Iterator[Server]:
     """Start a `farpeek serve` of the bench's own."""
     with _folder() as folder:
         path = folder / "farpeek.sock"
-        command = ["-m", "farpeek_api", "serve", "--listen", f"unix:{path}", *flags]
-        with Server(command, path) as server:
+        with Server([*_SERVE, f"unix:{path}", *flags], path) as server:
             yield server
+
+
+@contextlib.contextmanager
+def service_on_tcp() -> Iterator[Server]:
+    """Start one that listens on TCP too."""
+    with _folder() as folder:
+        path = folder / "farpeek.sock"
+        command = [*_SERVE, f"unix:{path}", "--listen", "http://127.0.0.1:0"]
+        with Server(command, path, ready="on http:") as server:
+            yield server
+
+
+@contextlib.contextmanager
+def native_server(pid: int) -> Iterator[Path]:
+    """Start the C server on a unix socket."""
+    with _folder() as folder:
+        path = folder / "native.sock"
+        with Native(NATIVE / "server.c", pid, "unix", path):
+            yield path
+
+
+@contextlib.contextmanager
+def native_server_on_tcp(pid: int) -> Iterator[tuple[str, int]]:
+    """Start the C server on a TCP port."""
+    with Native(NATIVE / "server.c", pid, "tcp") as server:
+        yield "127.0.0.1", server.numbers["port"]
 
 
 @contextlib.contextmanager

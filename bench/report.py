@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import peers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -66,6 +68,7 @@ def machine() -> list[tuple[str, str]]:
         ("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("Python", platform.python_version()),
         ("versions", ", ".join(f"{name} {version(name)}" for name in _PACKAGES)),
+        ("peers", peers.versions()),
         ("load average", load),
     ]
 
@@ -80,10 +83,11 @@ def _cpu_model() -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     comparison = row.comparison
-    unit = f" {comparison.unit}" if comparison.absolute else " x"
+    unit = " x" if comparison.result == "ratio" else f" {comparison.unit}"
     aim = "-"
     if comparison.aim is not None:
-        aim = f"{comparison.aim:g}{unit} {'kept' if row.kept else 'missed'}"
+        bound = "<=" if comparison.at_least is None else ">="
+        aim = f"{bound} {comparison.aim:g}{unit} {'kept' if row.kept else 'missed'}"
     return (
         f"{comparison.subject} / {comparison.floor}",
         comparison.figure,

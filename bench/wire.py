@@ -1,19 +1,24 @@
-"""HTTP over a unix socket with as little client as can be: it must not hide what it measures."""
+"""HTTP with as little client as can be: it must not hide what it measures."""
 
 from __future__ import annotations
 
 import json
 import socket
+from array import array
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
 _PATIENCE_S = 30.0
 _BUFFER = 4 << 20
 _LENGTH = b"Content-Length: "
+_FRAME = "Accept: application/vnd.farpeek.frame"
+
+Address = Path | tuple[str, int]
+"""The path of a unix socket, or host and port."""
 
 
 class Refused(Exception):
@@ -25,14 +30,12 @@ class Refused(Exception):
         self.detail = str(json.loads(body).get("detail", "")) if body else ""
 
 
-def request(method: str, path: str, body: object = None) -> bytes:
-    """Build a request once, so that sending it is all that is left."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+def request(method: str, path: str, body: object = None, *headers: str) -> bytes:
+    """Build a request once, so that sending it is all that is left; ``body`` becomes JSON."""
     if body is None:
-        return f"{head}\r\n".encode()
-    content = json.dumps(body, separators=(",", ":"))
-    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
-    return f"{head}\r\n{content}".encode()
+        return _request(method, path, b"", headers)
+    content = json.dumps(body, separators=(",", ":")).encode()
+    return _request(method, path, content, ("Content-Type: application/json", *headers))
 
 
 def readv(target: str, addresses: Sequence[int], lengths: object, **members: object) -> bytes:
@@ -41,13 +44,58 @@ def readv(target: str, addresses: Sequence[int], lengths: object, **members: obj
     return request("POST", f"/v1/targets/{target}/readv", body)
 
 
+def framed(target: str, addresses: Sequence[int], length: int) -> bytes:
+    """Build a read that is answered by a frame."""
+    body = {"addresses": list(addresses), "lengths": length}
+    return request("POST", f"/v1/targets/{target}/readv", body, _FRAME)
+
+
+def binary(target: str, addresses: Sequence[int], length: int) -> bytes:
+    """Build a read in binary, pairs of address and length, that is answered by a frame."""
+    pairs = array("Q", [word for each in addresses for word in (each, length)])
+    kind = "Content-Type: application/vnd.farpeek.iov"
+    return _request("POST", f"/v1/targets/{target}/readv", pairs.tobytes(), (kind, _FRAME))
+
+
+def ranged(target: str, address: int, length: int, *headers: str) -> bytes:
+    """Build a bulk read."""
+    span = f"Range: bytes={address}-{address + length - 1}"
+    return request("GET", f"/v1/targets/{target}/memory", None, span, *headers)
+
+
+def frame_content(frame: bytes) -> bytes:
+    """Take the bytes out of a frame; its object must say that they are all."""
+    end = 4 + int.from_bytes(frame[:4], "big")
+    found = json.loads(frame[4:end])
+    if not found.get("complete"):
+        raise ValueError(f"an answer with holes: {found}")
+    return frame[end:]
+
+
+def open_socket(address: Address) -> socket.socket:
+    """Connect."""
+    if isinstance(address, Path):
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.settimeout(_PATIENCE_S)
+    opened.connect(str(address) if isinstance(address, Path) else address)
+    return opened
+
+
+def _request(method: str, path: str, content: bytes, headers: Sequence[str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
+    if content:
+        lines.append(f"Content-Length: {len(content)}")
+    return "\r\n".join([*lines, "\r\n"]).encode() + content
+
+
 class Connection:
     """One connection that is kept alive."""
 
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_PATIENCE_S)
-        self._socket.connect(str(path))
+    def __init__(self, address: Address) -> None:
+        self._socket = open_socket(address)
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._filled = 0
@@ -76,6 +124,21 @@ class Connection:
         for _ in range(count):
             yield self._answer()
 
+    def drain(self, message: bytes, sink: Callable[[memoryview], object] = len) -> int:
+        """Send a request; hand the body of the answer on, piece by piece; its length."""
+        self._socket.sendall(message)
+        self._start = self._filled = 0
+        begin, end = self._head()
+        sink(self._view[begin : self._filled])
+        left = end - self._filled
+        while left:
+            received = self._socket.recv_into(self._view[: min(left, _BUFFER)])
+            if not received:
+                raise ConnectionResetError(f"the answer ended {left} bytes too early")
+            sink(self._view[:received])
+            left -= received
+        return end - begin
+
     def json(self, message: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Send a request; the object of the answer."""
         return json.loads(bytes(self.ask(message)))
@@ -85,18 +148,25 @@ class Connection:
         return str(self.json(request("POST", "/v1/targets", {"pid": pid}))["id"])
 
     def _answer(self) -> memoryview:
+        begin, end = self._head()
+        while self._filled < end:
+            self._receive()
+        self._start = end
+        return self._view[begin:end]
+
+    def _head(self) -> tuple[int, int]:
+        """Receive the head of an answer; where its body begins and ends."""
         buffer, start = self._buffer, self._start
         while (end := buffer.find(b"\r\n\r\n", start, self._filled)) < 0:
             self._receive()
         at = buffer.find(_LENGTH, start, end) + len(_LENGTH)
         begin = end + 4
         end = begin + int(buffer[at : buffer.find(b"\r", at)])
-        while self._filled < end:
-            self._receive()
-        self._start = end
         if not buffer.startswith(b"HTTP/1.1 2", start):
+            while self._filled < end:
+                self._receive()
             raise Refused(int(buffer[start + 9 : start + 12]), bytes(self._view[begin:end]))
-        return self._view[begin:end]
+        return begin, end
 
     def _receive(self) -> None:
         received = self._socket.recv_into(self._view[self._filled :])

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.cases import idle, isolation, nowait, one_read, scattered, tick
+from bench.cases import (
+    bulk,
+    idle,
+    isolation,
+    nowait,
+    one_read,
+    peers,
+    scattered,
+    tick,
+)
 
 if TYPE_CHECKING:
     from bench.framework import Case
@@ -14,6 +23,8 @@ CASES: tuple[Case, ...] = (
     one_read.TOGETHER,
     one_read.APART,
     scattered.CASE,
+    bulk.CASE,
+    *peers.CASES,
     idle.CASE,
     nowait.OVER_HTTP,
     nowait.IN_PROCESS,

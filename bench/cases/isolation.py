@@ -58,7 +58,7 @@ def _prepare() -> Iterator[Prepared]:
         yield Prepared(
             sides,
             [
-                Comparison("p99", "us", _STUCK, _ALONE, aim=1.3),
+                Comparison("p99", "us", _STUCK, _ALONE, at_most=1.3),
                 Comparison("p99", "us", _STUCK, _CALM),
                 Comparison("p50", "us", _STUCK, _ALONE),
                 Comparison("slowest", "us", _STUCK, _ALONE),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import uvloop
 
 from bench import processes, wire
-from bench.cases.one_read import asking
 from bench.framework import Case, Comparison, Prepared, Skipped, median_us
 from bench.processes import PAGE
+from bench.sides import asking
 from farpeek.errors import Unsupported
 from farpeek.memory import MemoryService
 from farpeek.model import Limits, Mode, ReadSpec, Regions
@@ -54,7 +54,7 @@ def _compared(figures: Sequence[str]) -> list[Comparison]:
             "us",
             f"{shape.name}, {_NOWAIT}",
             f"{shape.name}, {_WAIT}",
-            aim=shape.aim if figure == "wall" else None,
+            at_most=shape.aim if figure == "wall" else None,
         )
         for figure in figures
         for shape in _SHAPES

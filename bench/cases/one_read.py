@@ -10,27 +10,31 @@ from typing import TYPE_CHECKING
 
 from bench import processes, wire
 from bench.direct import DirectRead
-from bench.framework import Case, Comparison, Prepared, Skipped, median_us, timed
+from bench.framework import Case, Comparison, Prepared, Skipped, timed
+from bench.sides import CPU, WALL, asking, streaming
+from bench.stream import Stream
+from bench.stream import read as stream_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bench.framework import Figures, Side
     from bench.processes import Server
 
 _COUNT = 1500
+_IN_FLIGHT = 64
 _READ, _HELLO, _BARE = "readv 8 B", "hello", "bare aiohttp hello"
+_STREAM, _STREAMS = "stream 8 B, one in flight", "stream 8 B, 64 in flight"
 
 
-def asking(server: Server, connection: wire.Connection, message: bytes, count: int) -> Side:
-    """Make a side of one request, asked again and again, one at a time."""
-    ask = partial(connection.ask, message)
+def _streaming_many(server: Server, stream: Stream, messages: Sequence[bytes]) -> Side:
+    count = _COUNT * 2
 
     def side() -> Figures:
         before = server.cpu_ns()
-        times = timed(ask, count)
+        (taken,) = timed(partial(stream.keep_asking, messages, count), 1)
         used = server.cpu_ns() - before
-        return {"CPU of the service": used / count / 1000, "wall": median_us(times)}
+        return {CPU: used / count / 1000, WALL: taken / count / 1000}
 
     return side
 
@@ -47,20 +51,30 @@ def _prepare(place: Callable[[ExitStack, Iterable[int]], None]) -> Iterator[Prep
         # Before any request: the threads that are started for them inherit it.
         place(stack, (each.pid for each in servers.values()))
         links = {name: stack.enter_context(each.connect()) for name, each in servers.items()}
+        stream = stack.enter_context(Stream(servers[_READ].path))
         address = target.numbers["block"]
-        read = wire.readv(links[_READ].register(target.pid), [address], 8)
+        target_id = links[_READ].register(target.pid)
+        read = wire.readv(target_id, [address], 8)
+        reads = [stream_read(number, target_id, [address], 8) for number in range(_IN_FLIGHT)]
         floor = DirectRead(target.pid, [address], 8)
         floor()
         assert base64.b64decode(links[_READ].json(read)["data"]) == floor.content  # noqa: S101
+        assert stream.content(stream.ask(reads[0])) == floor.content  # noqa: S101
         say_hello = wire.request("GET", "/hello")
         messages = {_READ: read, _HELLO: say_hello, _BARE: say_hello}
+        sides = {
+            name: asking(servers[name], links[name], messages[name], _COUNT) for name in servers
+        }
+        sides[_STREAM] = streaming(servers[_READ], stream, reads[0], _COUNT)
+        sides[_STREAMS] = _streaming_many(servers[_READ], stream, reads)
         yield Prepared(
-            {name: asking(servers[name], links[name], messages[name], _COUNT) for name in servers},
+            sides,
             [
-                Comparison("CPU of the service", "us", _READ, _HELLO, aim=2.5),
-                Comparison("wall", "us", _READ, _HELLO),
-                Comparison("CPU of the service", "us", _READ, _BARE),
-                Comparison("wall", "us", _READ, _BARE),
+                Comparison(CPU, "us", _READ, _HELLO, at_most=2),
+                Comparison(CPU, "us", _STREAM, _HELLO, at_most=1.2),
+                Comparison(CPU, "us", _STREAMS, _HELLO, at_most=0.6),
+                *(Comparison(WALL, "us", each, _HELLO) for each in (_READ, _STREAM, _STREAMS)),
+                *(Comparison(CPU, "us", each, _BARE) for each in (_READ, _STREAM, _STREAMS)),
             ],
         )
 
@@ -91,8 +105,8 @@ def _pin(stack: ExitStack, servers: Iterable[int], theirs: int, ours: int) -> No
 # A wake-up across cores costs far more than one on the same core, above all in a virtual machine:
 # where the scheduler puts who decides more than the code does. So each of its choices is shown.
 _TITLE = (
-    "8 B by JSON over the unix socket, one at a time on one connection, against a hello handler "
-    "on the same server code, and on aiohttp as it comes; {}"
+    "8 B over the unix socket, by JSON and by the stream, on one connection, against a hello "
+    "handler on the same server code, and on aiohttp as it comes; {}"
 )
 ANYWHERE = Case(
     "one-read",
