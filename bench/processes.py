@@ -195,6 +195,15 @@ def hello(*flags: object) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def bare_loop() -> Iterator[Server]:
+    """Start a loop that watches pidfds and does nothing else."""
+    with _folder() as folder:
+        path = folder / "loop.sock"
+        with Server(["-m", "bench.bare_loop", path], path) as server:
+            yield server
+
+
+@contextlib.contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="farpeek-bench-") as name:
         yield Path(name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.cases import (
     bulk,
+    herd,
     idle,
     isolation,
     nowait,
@@ -26,6 +27,7 @@ CASES: tuple[Case, ...] = (
     bulk.CASE,
     *peers.CASES,
     idle.CASE,
+    herd.CASE,
     nowait.OVER_HTTP,
     nowait.IN_PROCESS,
     isolation.CASE,
