@@ -1,4 +1,4 @@
-"""Outcomes -> a table on the terminal, and RESULTS.md."""
+"""Outcomes -> a table on the terminal, and RESULTS.md with its picture."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import peers
+from bench import peers, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from bench.framework import Outcome, Row
 
@@ -40,11 +40,13 @@ def text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def write(outcomes: Iterable[Outcome]) -> Path:
-    """Write all of it to `RESULTS`."""
+def write(outcomes: Sequence[Outcome]) -> Path:
+    """Write all of it to `RESULTS`, and the picture beside it."""
+    drawn = picture.write(outcomes)
     parts = [
         "# Results of `make bench`",
         _PREFACE,
+        f"![All ratios, their spread and their aims]({drawn.name})",
         "\n".join(f"- {name}: {value}" for name, value in machine()),
     ]
     for outcome in outcomes:

@@ -116,9 +116,13 @@ class Stream:
             end += 1
         return int(self._buffer[at:end])
 
+    def text(self, answer: Answer) -> bytes:
+        """Give an answer's object as it is."""
+        return bytes(self._view[answer.start : answer.middle])
+
     def found(self, answer: Answer) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Give an answer's object."""
-        return json.loads(bytes(self._view[answer.start : answer.middle]))
+        return json.loads(self.text(answer))
 
     def content(self, answer: Answer) -> bytes:
         """Give the bytes of an answer that has all of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.cases import (
+    beside_bulk,
     bulk,
     herd,
     idle,
@@ -25,6 +26,7 @@ CASES: tuple[Case, ...] = (
     one_read.APART,
     scattered.CASE,
     bulk.CASE,
+    beside_bulk.CASE,
     *peers.CASES,
     idle.CASE,
     herd.CASE,
