@@ -17,7 +17,8 @@ def main() -> int:
     """Measure, and print as it goes."""
     arguments = _parse()
     wanted = [case for case in CASES if not arguments.names or case.name in arguments.names]
-    for name, value in report.machine():
+    facts = report.machine()
+    for name, value in facts:
         print(f"{name}: {value}")
     outcomes = []
     for case in wanted:
@@ -25,7 +26,7 @@ def main() -> int:
         print(f"\n{report.text(outcome)}", flush=True)
         outcomes.append(outcome)
     if not arguments.names:
-        print(f"\nwritten to {report.write(outcomes)}")
+        print(f"\nwritten to {report.write(facts, outcomes)}")
     return 0
 
 

@@ -40,15 +40,16 @@ def text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def write(outcomes: Sequence[Outcome]) -> Path:
+def write(facts: Sequence[tuple[str, str]], outcomes: Sequence[Outcome]) -> Path:
     """Write all of it to `RESULTS`, and the picture beside it."""
     drawn = picture.write(outcomes)
     parts = [
         "# Results of `make bench`",
         _PREFACE,
         f"![All ratios, their spread and their aims]({drawn.name})",
-        "\n".join(f"- {name}: {value}" for name, value in machine()),
+        "\n".join(f"- {name}: {value}" for name, value in facts),
     ]
+    parts.append(_aims(outcomes))
     for outcome in outcomes:
         parts.append(
             f"## {outcome.case.name}\n\n{outcome.case.title[:1].upper()}{outcome.case.title[1:]}."
@@ -65,13 +66,13 @@ def machine() -> list[tuple[str, str]]:
     """Say what all of this was measured on."""
     load = ", ".join(f"{each:.2f}" for each in os.getloadavg())
     return [
-        ("measured", datetime.now(UTC).isoformat(timespec="minutes")),
+        ("begun", datetime.now(UTC).isoformat(timespec="minutes")),
         ("cores", f"{len(os.sched_getaffinity(0))} ({_cpu_model()})"),
         ("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("Python", platform.python_version()),
         ("versions", ", ".join(f"{name} {version(name)}" for name in _PACKAGES)),
         ("peers", peers.versions()),
-        ("load average", load),
+        ("load average before", load),
     ]
 
 
@@ -81,6 +82,19 @@ def _cpu_model() -> str:
         if name.strip() in ("model name", "CPU part"):
             return value.strip()
     return platform.machine()
+
+
+def _aims(outcomes: Sequence[Outcome]) -> str:
+    """Gather all that has an aim, and say what is not in here."""
+    named = [
+        (each.case.name, row) for each in outcomes for row in each.rows if row.kept is not None
+    ]
+    kept = sum(row.kept is True for _, row in named)
+    lines = [("case", *_HEADINGS), ("---",) * (len(_HEADINGS) + 1)]
+    lines += [(name, *_cells(row)) for name, row in named]
+    skipped = ", ".join(each.case.name for each in outcomes if each.skipped is not None)
+    said = f"{kept} of {len(named)} are kept. Skipped: {skipped or 'nothing'}."
+    return f"## Aims\n\n{said}\n\n{_table(lines)}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -107,5 +121,8 @@ def _number(value: float) -> str:
 
 
 def _markdown(rows: Sequence[Row]) -> str:
-    lines = [_HEADINGS, tuple("---" for _ in _HEADINGS), *map(_cells, rows)]
+    return _table([_HEADINGS, ("---",) * len(_HEADINGS), *map(_cells, rows)])
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench import processes, wire
-from bench.framework import Case, Comparison, Prepared, percentile_us
+from bench.framework import Case, Comparison, Prepared, Skipped, percentile_us
 from bench.processes import NATIVE, Native
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _measure(
     start: Callable[[], AbstractContextManager[Server]],
     watch: Callable[[Server, Sequence[int]], None],
 ) -> Figures:
-    with Native(NATIVE / "herd.c", _TARGETS, _APART) as herd, start() as server:
+    with _herd() as herd, start() as server:
         numbers = [herd.numbers[str(number)] for number in range(_TARGETS)]
         before = server.memory_mib()["Pss"]
         watch(server, numbers)
@@ -86,6 +87,13 @@ def _measure(
         "kill to event, p99": percentile_us(times, 99) / 1000,
         "stall": stall * 1000,
     }
+
+
+def _herd() -> Native:
+    try:
+        return Native(NATIVE / "herd.c", _TARGETS, _APART)
+    except EOFError:
+        raise Skipped(f"{_TARGETS} processes cannot be started here") from None
 
 
 def _end_one_by_one(events: _Events, numbers: Sequence[int]) -> list[int]:
@@ -136,6 +144,9 @@ def _watch(server: Server, numbers: Sequence[int]) -> None:
 
 @contextmanager
 def _prepare() -> Iterator[Prepared]:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most * 7 // 8 < _TARGETS:  # farpeek keeps an eighth for connections and the like
+        raise Skipped(f"a process may open {most} files here")
     yield Prepared(
         {
             _SERVICE: partial(_measure, processes.service, _register),
