@@ -1,7 +1,8 @@
 """`python -m bench.hello PATH [--bare]`: the least that a handler can do.
 
 On farpeek's own connections and behind its gate, so that all which a read costs more is farpeek's
-reading; `--bare` is aiohttp as it comes.
+reading; `--bare` is aiohttp as it comes. `/threaded` says it by a thread: what a read must cost
+that may hang, whatever else it does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 import uvloop
 from aiohttp import web
@@ -22,15 +25,35 @@ from farpeek_api.listeners import UnixAddress
 from farpeek_api.server import GC_THRESHOLD
 
 _DEADLINE_S = 10.0
+_HELLO = b'{"hello":"world"}'
 
 
 async def _hello(_request: web.Request) -> web.Response:
-    return web.Response(body=b'{"hello":"world"}', content_type="application/json")
+    return web.Response(body=_HELLO, content_type="application/json")
+
+
+class _Thread:
+    """Says hello by the shortest way into a thread and back."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[asyncio.Future[bytes]] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._loop.call_soon_threadsafe(self._jobs.get().set_result, _HELLO)
+
+    async def hello(self, _request: web.Request) -> web.Response:
+        said = self._loop.create_future()
+        self._jobs.put(said)
+        return web.Response(body=await said, content_type="application/json")
 
 
 async def _listen(path: Path, *, bare: bool) -> object:
     application = web.Application()
     application.router.add_get("/hello", _hello)
+    application.router.add_get("/threaded", _Thread().hello)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     if bare:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _COUNT = 1500
 _IN_FLIGHT = 64
 _READ, _HELLO, _BARE = "readv 8 B", "hello", "bare aiohttp hello"
+_THREADED = "hello by a thread"
 _STREAM, _STREAMS = "stream 8 B, one in flight", "stream 8 B, 64 in flight"
 
 
@@ -65,6 +66,8 @@ def _prepare(place: Callable[[ExitStack, Iterable[int]], None]) -> Iterator[Prep
         sides = {
             name: asking(servers[name], links[name], messages[name], _COUNT) for name in servers
         }
+        threaded = wire.request("GET", "/threaded")
+        sides[_THREADED] = asking(servers[_HELLO], links[_HELLO], threaded, _COUNT)
         sides[_STREAM] = streaming(servers[_READ], stream, reads[0], _COUNT)
         sides[_STREAMS] = _streaming_many(servers[_READ], stream, reads)
         yield Prepared(
@@ -73,6 +76,8 @@ def _prepare(place: Callable[[ExitStack, Iterable[int]], None]) -> Iterator[Prep
                 Comparison(CPU, "us", _READ, _HELLO, at_most=2),
                 Comparison(CPU, "us", _STREAM, _HELLO, at_most=1.2),
                 Comparison(CPU, "us", _STREAMS, _HELLO, at_most=0.6),
+                Comparison(CPU, "us", _THREADED, _HELLO),
+                Comparison(CPU, "us", _READ, _THREADED),
                 *(Comparison(WALL, "us", each, _HELLO) for each in (_READ, _STREAM, _STREAMS)),
                 *(Comparison(CPU, "us", each, _BARE) for each in (_READ, _STREAM, _STREAMS)),
             ],
