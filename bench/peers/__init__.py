@@ -24,7 +24,11 @@ LIBRARIES = ("drgn", "frida")
 def library(name: str, work: Work) -> Iterator[Process]:
     """Start a process that reads with this library."""
     library_version(name)
-    with Process([_PYTHON, "-m", f"bench.peers.{name}_reader", *work], "ready") as process:
+    try:
+        process = Process([_PYTHON, "-m", f"bench.peers.{name}_reader", *work], "ready")
+    except EOFError:
+        raise Skipped(f"{name} cannot read a process here") from None
+    with process:
         yield process
 
 

@@ -137,10 +137,17 @@ def attached(dialect: Dialect, pid: int, ends: Ends) -> Iterator[RemoteSerial]:
             end = theirs.fileno()
             process = subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
         try:
-            yield RemoteSerial(ours, dialect)
+            yield _introduced(ours, dialect)
         finally:
             process.kill()
             process.wait(_PATIENCE_S)
+
+
+def _introduced(connection: socket.socket, dialect: Dialect) -> RemoteSerial:
+    try:
+        return RemoteSerial(connection, dialect)
+    except ConnectionError:
+        raise Skipped(f"{dialect.name} cannot attach to a process here") from None
 
 
 def version(dialect: Dialect) -> str:
