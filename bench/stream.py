@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
 
-_BUFFER = 4 << 20
 _TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
 _SHORT, _LONG = 126, 127  # instead of a length: it follows in 2 bytes, in 8
 _KEY = "x3JJHMbDL1EzLkh9GBhXDw=="  # any sixteen bytes
@@ -48,31 +46,17 @@ def read(number: int, target: str, addresses: Sequence[int], length: int) -> byt
     )
 
 
-class Stream:
+class Stream(wire.Link):
     """One stream."""
 
     def __init__(self, address: wire.Address) -> None:
-        self._socket = wire.open_socket(address)
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
-        self._start = self._filled = 0
+        super().__init__(address)
         self._socket.sendall(_HANDSHAKE)
         while (end := self._buffer.find(b"\r\n\r\n", 0, self._filled)) < 0:
             self._receive()
         if not self._buffer.startswith(b"HTTP/1.1 101"):
             raise ConnectionError(bytes(self._buffer[: self._filled]).decode())
         self._start = end + 4
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._socket.close()
 
     def send(self, content: bytes) -> None:
         """Send messages."""

@@ -91,8 +91,8 @@ def _request(method: str, path: str, content: bytes, headers: Sequence[str]) -> 
     return "\r\n".join([*lines, "\r\n"]).encode() + content
 
 
-class Connection:
-    """One connection that is kept alive."""
+class Link:
+    """A socket, and the buffer into which all is received that comes on it."""
 
     def __init__(self, address: Address) -> None:
         self._socket = open_socket(address)
@@ -110,6 +110,10 @@ class Connection:
         trace: TracebackType | None,
     ) -> None:
         self._socket.close()
+
+
+class Connection(Link):
+    """One connection that is kept alive."""
 
     def ask(self, message: bytes) -> memoryview:
         """Send a request; the body of the answer, good until the next one."""
