@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from bench import processes, wire
+from bench.cases.bulk import digest
 from bench.framework import Case, Comparison, Prepared, percentile_us
 from bench.processes import PAGE, Process
 from bench.sides import RATE
@@ -59,6 +60,8 @@ def _prepare() -> Iterator[Prepared]:
         connection = stack.enter_context(server.connect())
         bulk = wire.ranged(connection.register(large.pid), large.numbers["block"], _SIZE)
         read = wire.readv(connection.register(small.pid), [small.numbers["block"]], 8)
+        with wire.Connection(plain) as floor:
+            assert digest(connection, bulk) == digest(floor, bulk)  # noqa: S101
         yield Prepared(
             {
                 _ALONE: lambda: _read(connection, read),
