@@ -123,6 +123,7 @@ class _Worker(threading.Thread):
         self.batch: deque[Job[Any]] = deque()
 
     def run(self) -> None:
+        os.nice(self._pool.niceness)  # of this thread alone: nice(2), "C library/kernel differences"
         while (batch := self._pool.jobs.get()) is not None:
             self.batch = batch
             self._work_off(batch)
@@ -176,11 +177,17 @@ class Pool:
     """At most ``working`` threads that work, and more that hang, up to a limit."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, working: int, stuck_limit: StuckLimit
+        self,
+        loop: asyncio.AbstractEventLoop,
+        working: int,
+        stuck_limit: StuckLimit,
+        niceness: int = 0,
     ) -> None:
+        """``niceness`` of the threads is on top of the process's own (nice(2))."""
         self._loop = loop
         self._most_working = working
         self._stuck_limit = stuck_limit
+        self.niceness = niceness
         self.deadlines = Deadlines(loop)
         self.jobs = _Batches()
         self._users = 1  # of that queue: the loop, and every thread
