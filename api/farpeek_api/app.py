@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from farpeek_api.auth import Gatekeeper
+    from farpeek_api.bulk import Bulk
     from farpeek_api.handlers import Handlers
     from farpeek_api.lifecycle import Lifecycle
     from farpeek_api.sse import EventStreams
@@ -32,7 +33,7 @@ _TARGET = re.compile(r"/v1/targets/([^/]+)")
 
 
 def routes(
-    handlers: Handlers, events: EventStreams, writes: Writes, streams: Streams
+    handlers: Handlers, bulk: Bulk, events: EventStreams, writes: Writes, streams: Streams
 ) -> list[web.RouteDef]:
     """Give all routes. HEAD goes where a GET has an end."""
     return [
@@ -47,6 +48,8 @@ def routes(
         web.delete("/v1/targets/{id}", handlers.release),
         web.get("/v1/targets/{id}/maps", handlers.maps),
         web.post("/v1/targets/{id}/writev", writes.writev),
+        web.get("/v1/targets/{id}/memory", bulk.get, allow_head=False),
+        web.head("/v1/targets/{id}/memory", bulk.head),
         web.get("/v1/events", events.stream, allow_head=False),
         web.get("/v1/stream", streams.serve, allow_head=False),
     ]

@@ -35,6 +35,7 @@ INVALID: Final = Row(422, "invalid", "The request makes no sense")
 
 TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.InvalidRequest: INVALID,
+    errors.RangeUnreadable: Row(416, "range-unreadable", "The range cannot be read"),
     errors.TooLarge: Row(413, "too-large", "The request is too large"),
     errors.NoSuchTarget: Row(404, "no-such-target", "There is no such target"),
     errors.NoSuchProcess: Row(404, "no-such-process", "There is no such process"),
@@ -50,6 +51,7 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.DeadlineExceeded: Row(504, "deadline", "The time is over"),
     errors.ShuttingDown: Row(503, "shutting-down", "The service is stopping"),
     refusals.Malformed: MALFORMED,
+    refusals.BadRange: MALFORMED,
     refusals.Unauthenticated: Row(401, "unauthenticated", "Who you are is not known"),
     refusals.Forbidden: Row(403, "forbidden", "The request is not allowed"),
     refusals.NotAcceptable: Row(406, "not-acceptable", "There is no such form of the answer"),
@@ -153,19 +155,30 @@ def _members(error: Exception, target: str | None) -> dict[str, Any]:
     match error:
         case errors.AccessDenied():
             members |= {"gate": error.gate, "hint": error.hint}
+        case refusals.BadRange():
+            members["hint"] = error.hint
         case errors.TargetExited():
             members["target"] = render.target(error.target)
-        case errors.ExpectationFailed():
-            members["difference"] = render.difference(error.difference)
-        case errors.AlreadyTraced():
-            members["tracer_pid"] = error.tracer_pid
-        case errors.AmbiguousMatch():
-            members["candidates"] = [render.process(each) for each in error.candidates]
         case errors.InvalidRequest() if error.place:
             members["errors"] = [{"place": schema.place_name(error.place), "cause": error.detail}]
         case _:
             pass
-    return members
+    return members | _findings(error)
+
+
+def _findings(error: Exception) -> dict[str, Any]:
+    """Show what was met in a target, or instead of one."""
+    match error:
+        case errors.RangeUnreadable():
+            return {"gap": render.gap(error.gap)}
+        case errors.ExpectationFailed():
+            return {"difference": render.difference(error.difference)}
+        case errors.AlreadyTraced():
+            return {"tracer_pid": error.tracer_pid}
+        case errors.AmbiguousMatch():
+            return {"candidates": [render.process(each) for each in error.candidates]}
+        case _:
+            return {}
 
 
 def _headers(error: Exception) -> Mapping[str, str]:

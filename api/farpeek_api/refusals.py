@@ -20,6 +20,14 @@ class Malformed(Refusal):
     """What arrived is not HTTP, or its body is cut short or badly framed."""
 
 
+class BadRange(Malformed):
+    """There is no ``Range``, or it is none of an address space; ``hint`` says what is."""
+
+    def __init__(self, detail: str, hint: str) -> None:
+        super().__init__(detail)
+        self.hint = hint
+
+
 class Unauthenticated(Refusal):
     """Nobody has shown who asks."""
 

@@ -238,6 +238,13 @@ class MapsQuery(Wire):
         return None if self.address is None else _integers([self.address])[0]
 
 
+class MemoryQuery(Wire):
+    """Parameters of a range of memory; without ``gaps`` it ends at the first."""
+
+    mode: Mode = Mode.WAIT
+    gaps: Literal["zero"] | None = None
+
+
 class EventsQuery(Wire):
     """Parameters of the stream of events."""
 

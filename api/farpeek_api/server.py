@@ -18,6 +18,7 @@ from aiohttp import web
 from farpeek.memory import MemoryService
 from farpeek_api import app
 from farpeek_api.auth import Gatekeeper
+from farpeek_api.bulk import Bulk
 from farpeek_api.connection import connection_factory
 from farpeek_api.handlers import Handlers
 from farpeek_api.lifecycle import Lifecycle
@@ -149,7 +150,8 @@ class Server:
         writes = Writes(service, gatekeeper, settings)
         streams = Streams(service, self._lifecycle, settings)
         application = web.Application()
-        application.add_routes(app.routes(handlers, events, writes, streams))
+        bulk = Bulk(service)
+        application.add_routes(app.routes(handlers, bulk, events, writes, streams))
         self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []
 

@@ -2,6 +2,7 @@
 
     FarpeekError
     ├── InvalidRequest       the request makes no sense, whoever asks
+    ├── RangeUnreadable      a range ends, or cannot begin, where a byte cannot be read
     ├── TooLarge             it asks for more than one request may carry
     ├── NoSuchTarget         no target has that id
     ├── NoSuchProcess        no process has that number, or fits that match
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek.model import Difference, Gate, ListedProcess, TargetSnapshot
+    from farpeek.model import Difference, Gap, Gate, ListedProcess, TargetSnapshot
 
 
 class FarpeekError(Exception):
@@ -48,6 +49,17 @@ class InvalidRequest(FarpeekError):
     def __init__(self, detail: str, place: Sequence[str | int] = ()) -> None:
         super().__init__(detail)
         self.place = tuple(place)
+
+
+class RangeUnreadable(FarpeekError):
+    """A long read has come to ``gap``: at its first byte, or further on where that was not seen."""
+
+    def __init__(self, gap: Gap) -> None:
+        super().__init__(
+            f"{gap.length} bytes from {gap.address:#x} on cannot be read: {gap.reason}"
+        )
+        self.gap = gap
+        self.retryable = gap.reason.retryable
 
 
 class TooLarge(FarpeekError):

@@ -10,9 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from farpeek import processes, regions, uapi
+from farpeek import bulk, processes, regions, uapi
 from farpeek.access import ProcessGone, WriteAccess, choose
 from farpeek.budget import Budget
+from farpeek.bulk import Transfer
 from farpeek.errors import (
     AmbiguousMatch,
     FarpeekError,
@@ -32,6 +33,7 @@ from farpeek.model import (
     ServiceState,
     StuckThreads,
     TargetState,
+    ThreadCounts,
 )
 from farpeek.pool import Pool, StuckLimit
 from farpeek.probe import probe
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         MappingView,
         Match,
         Process,
+        RangeSpec,
         ReadResult,
         ReadSpec,
         Rehearsal,
@@ -95,6 +98,8 @@ class MemoryService:
         stuck_limit = StuckLimit(limits.max_stuck_threads)
         self._pool = Pool(loop, limits.access_threads, stuck_limit)
         self._nowait_pool = Pool(loop, _NOWAIT_THREADS, stuck_limit)
+        self._bulk_pool = Pool(loop, bulk.THREADS, stuck_limit, bulk.NICENESS)
+        self._pools = (self._pool, self._nowait_pool, self._bulk_pool)
         self._proc_lane = Lane(
             self._pool, _LOOKING_AT_PROC, loop, _MOST_LOOKING_AT_PROC, "the threads that read /proc"
         )
@@ -119,7 +124,7 @@ class MemoryService:
         """A look at the service from outside."""
         exited = self._registry.exited
         return ServiceState(
-            threads=self._pool.counts + self._nowait_pool.counts,
+            threads=sum((pool.counts for pool in self._pools), ThreadCounts()),
             running=len(self._registry) - exited,
             exited=exited,
             stuck=self._stuck(),
@@ -306,6 +311,21 @@ class MemoryService:
             raise Unsupported(self.capabilities[lacking].detail)
         return writer
 
+    def transfer(self, target_id: str, spec: RangeSpec) -> Transfer:
+        """Make ready to read a range of any length, chunk by chunk; use it in a ``with``.
+
+        Raises InvalidRequest, NoSuchTarget, TargetExited, Unsupported, ShuttingDown.
+        """
+        self._check_open()
+        bulk.check(spec)
+        target = self._registry.get_running(target_id)
+        reader = self._ways.ranges.reader(spec.mode)
+        if reader is None:
+            raise Unsupported(self.capabilities["nowait"].detail)
+        lane = self._lane(target, bulk.PURPOSES[spec.mode])
+        run = partial(self._for_transfer, target, lane)
+        return Transfer(target, spec, reader, run, self._budget, self.limits.deadline_s)
+
     async def maps(
         self, target_id: str, address: int | None = None, *, residency: bool = False
     ) -> list[MappingView]:
@@ -336,7 +356,7 @@ class MemoryService:
         True if no thread is left in the kernel.
         """
         self.begin_shutdown()
-        await asyncio.gather(self._pool.drain(grace_s), self._nowait_pool.drain(grace_s))
+        await asyncio.gather(*(pool.drain(grace_s) for pool in self._pools))
         if self._closed:
             return self._is_drained
         self._closed = True
@@ -347,13 +367,13 @@ class MemoryService:
         self._registry.close()
         for task in self._prefetching:
             task.cancel()
-        self._pool.close()
-        self._nowait_pool.close()
+        for pool in self._pools:
+            pool.close()
         return self._is_drained
 
     @property
     def _is_drained(self) -> bool:
-        return not self._pool.unfinished and not self._nowait_pool.unfinished
+        return not any(pool.unfinished for pool in self._pools)
 
     def _check_open(self) -> None:
         if self._stopping:
@@ -393,6 +413,20 @@ class MemoryService:
             raise TargetExited(target.snapshot()) from None
         finally:
             target.let_go()
+
+    async def _for_transfer(
+        self,
+        target: Target,
+        lane: Lane,
+        work: Callable[[], T],
+        deadline: float,
+        returned: Callable[[], None],
+    ) -> T:
+        """Have a chunk read. A transfer goes on for a target that was released meanwhile."""
+        if self._closed or target.state is not TargetState.RUNNING:
+            returned()
+            raise ShuttingDown if self._closed else TargetExited(target.snapshot())
+        return await self._with_pidfd(target, lane, work, deadline, returned)
 
     async def _hold(self, pid: int) -> tuple[Process, Identity]:
         """Open a pidfd in a thread.
@@ -440,11 +474,13 @@ class MemoryService:
         return self._ways.nowait
 
     def _lane(self, target: Target, purpose: str) -> Lane:
-        """The lane of a target for a Mode, for writes in it, for its maps, or for prefetches."""
+        """The lane of a target for a Mode, for writes or bulk in it, its maps, or prefetches."""
         lane = target.lanes.get(purpose)
         if lane is None:
             pool = self._nowait_pool if purpose in _OF_NOWAIT else self._pool
             slots = 1 if purpose in _ONE_BY_ONE else self.limits.target_threads
+            if purpose in bulk.PURPOSES.values():
+                pool, slots = self._bulk_pool, bulk.SLOTS
             lane = target.lanes[purpose] = Lane(pool, slots, self._loop)
         return lane
 

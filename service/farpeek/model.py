@@ -102,6 +102,16 @@ class ReadSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeSpec:
+    """One long read of ``start .. end``; with ``OnGap.CONTINUE`` holes are zeros."""
+
+    start: int
+    end: int
+    mode: Mode = Mode.WAIT
+    on_gap: OnGap = OnGap.STOP
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes ``address .. address + length`` of region number ``region`` that were not read.
 
@@ -352,7 +362,7 @@ class StuckThreads:
     """Threads that hang in the kernel for one target; ``since`` is seconds since the epoch."""
 
     target: str
-    mode: str  # a Mode, or "maps" or "prefetch"
+    mode: str  # a Mode, or "bulk", "bulk-nowait", "maps" or "prefetch"
     threads: int
     since: float
 

@@ -22,6 +22,8 @@ _CLUSTER_GAP = 2 << 20
 costs less than one more system call from here."""
 _MOST_RUNS = 512
 """Of one answer; for a page or two less is made ready, which takes a fifth off the call."""
+_KERNEL_HALF = 1 << 63
+"""No page table of a process reaches there, nor does the last address of all fit in 64 bits."""
 _PRESENT_BIT = 63  # of an entry of /proc/PID/pagemap
 _SWAPPED_BIT = 62
 _PROTECTED_BIT = 57  # by userfaultfd; Documentation/admin-guide/mm/pagemap.rst
@@ -62,7 +64,7 @@ class ScanResidency:
         found: list[PageRun] = []
         with _Pagemap(proc) as pagemap:
             for start, end in spans:
-                found += self._scan(pagemap, start, end)
+                found += self._scan(pagemap, start, min(end, _KERNEL_HALF))
         return found
 
     def _scan(self, pagemap: int, start: int, end: int) -> Iterator[PageRun]:

@@ -42,6 +42,7 @@ class Target:
         "process",
         "registered_at",
         "state",
+        "transfers",
     )
 
     def __init__(
@@ -56,7 +57,8 @@ class Target:
         self.exited_at: float | None = None
         self.exit_seen_at = 0.0  # the same by time.monotonic
         self.exit: ExitStatus | None = None
-        self.lanes: dict[str, Lane] = {}  # by purpose: a Mode, the maps, prefetches
+        self.lanes: dict[str, Lane] = {}  # by purpose: a Mode, bulk, the maps, prefetches
+        self.transfers = 0  # long reads under way
         self._holds = 0
         self._released = False
 

@@ -13,6 +13,8 @@ from farpeek import errors
 from farpeek.model import (
     Difference,
     ExitStatus,
+    Gap,
+    GapReason,
     Gate,
     Identity,
     ListedProcess,
@@ -50,6 +52,7 @@ TARGET = TargetSnapshot(
 )
 EXAMPLES: list[Exception] = [
     errors.InvalidRequest("no", ("addresses", 3)),
+    errors.RangeUnreadable(Gap(0, 0, 0x1000, 16, GapReason.NOT_RESIDENT)),
     errors.TooLarge("no"),
     errors.NoSuchTarget("1-2"),
     errors.NoSuchProcess("no"),
@@ -64,7 +67,7 @@ EXAMPLES: list[Exception] = [
     errors.TargetStuck("no"),
     errors.DeadlineExceeded("no"),
     errors.ShuttingDown(),
-    refusals.Malformed("no"),
+    refusals.BadRange("no", "send FIRST-LAST"),
     refusals.Unauthenticated("no"),
     refusals.Forbidden("no"),
     refusals.NotAcceptable("no"),

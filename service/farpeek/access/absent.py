@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from farpeek import files, gates
 from farpeek.cache import CachedFile
 from farpeek.maps import cut
-from farpeek.model import GapReason
+from farpeek.model import ADDRESS_LIMIT, GapReason
 from farpeek.regions import Hole
 from farpeek.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
 
@@ -33,6 +33,32 @@ if TYPE_CHECKING:
     from farpeek.maps import AddressMap, Mapping
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
+
+_MOST_KNOWN = 1024  # mappings; those of one piece of a long read are a quarter of that at most
+
+
+class FaultHandlers:
+    """Whether missing pages wait for a userfaultfd handler; asked in the order of the addresses.
+
+    The question costs the process up to a page of page table, and a handler has whole mappings. So
+    it is put once to a mapping, and again ``every`` so many bytes further on in it: a long read may
+    last until a handler comes.
+    """
+
+    def __init__(self, every: int = ADDRESS_LIMIT) -> None:
+        self._every = every
+        # by the bounds of a mapping: where it was asked about, and what came of it
+        self._known: dict[tuple[int, int], tuple[int, bool]] = {}
+
+    def have(self, mapping: Mapping, address: int, ask: Callable[[int], bool]) -> bool:
+        """Whether they have ``mapping``; ``ask`` finds out about the missing page at an address."""
+        bounds = mapping.start, mapping.end
+        known = self._known.get(bounds)
+        if known is None or address - known[0] >= self._every:
+            known = self._known[bounds] = address, ask(address)
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+        return known[1]
 
 
 @dataclass(slots=True)
@@ -56,12 +82,14 @@ class AbsentPages:
         self,
         naming: Naming,
         open_map: Callable[[str], AbstractContextManager[AddressMap]],
+        handlers: FaultHandlers | None = None,
     ) -> None:
+        """``handlers``: what is known of them already."""
         self._proc = naming.proc
         self._pid = naming.process.pid
         self._open_map = open_map
         self._files: dict[tuple[tuple[int, int], int], CachedFile | None] = {}
-        self._handled: dict[int, bool] = {}  # start of a mapping -> a userfaultfd handler has it
+        self._handlers = handlers or FaultHandlers()
         self.findings = Findings()
 
     def sort(self, places: Sequence[PageRun]) -> Findings:
@@ -95,13 +123,10 @@ class AbsentPages:
     def _is_handled(self, mapping: Mapping, address: int) -> bool:
         """Whether missing pages of this mapping wait for a userfaultfd handler.
 
-        A handler has whole mappings. /proc/PID/mem does not wait for it, but fails with EIO at
-        once. Only ever asked of memory that no server stands behind: on FUSE the same read hangs,
-        and no signal ends it.
+        /proc/PID/mem does not wait for it, but fails with EIO at once. Only ever asked of memory
+        that no server stands behind: on FUSE the same read hangs, and no signal ends it.
         """
-        if mapping.start not in self._handled:
-            self._handled[mapping.start] = self._fails_with_eio(address)
-        return self._handled[mapping.start]
+        return self._handlers.have(mapping, address, self._fails_with_eio)
 
     def _fails_with_eio(self, address: int) -> bool:
         try:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from farpeek import maps, uapi
 from farpeek.access.listing import Lister
 from farpeek.access.naming import ByNumber, ByPidfd
-from farpeek.access.nowait import CheckAll, CheckNothing, CheckRemote, NowaitAccess
+from farpeek.access.nowait import CheckAll, CheckedAccess, CheckNothing, CheckRemote
 from farpeek.access.planning import PlanByMap, PlanByPages
 from farpeek.access.prefetch import Prefetcher
+from farpeek.access.ranges import RangeWays
 from farpeek.access.wait import WaitAccess
 from farpeek.access.write import WriteAccess
 from farpeek.model import Backend, GapReason, NowaitCheck
@@ -32,6 +33,7 @@ class Ways:
     nowait: Access | None
     lister: Lister
     prefetcher: Prefetcher | None
+    ranges: RangeWays
     write: WriteAccess | None
     write_nowait: WriteAccess | None
 
@@ -40,8 +42,12 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     """The best ways that are to be had here."""
     open_map = maps.queried_map if capabilities.procmap_query else maps.listed_map
     residency = _residency(capabilities)
-    wait = _wait(capabilities, open_map)
+    explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+    name = ByPidfd if capabilities.flag_pidfd else ByNumber
+    pidfd = Backend(_named(capabilities), capabilities.as_mapping()["pidfd"].technique)
+    wait = WaitAccess(name, explainer, pidfd)
     nowait = _nowait(capabilities, check, open_map, residency)
+    patient = CheckedAccess(name, CheckNothing(), explainer, pidfd)
     can_prefetch = capabilities.prefetch and residency is not None
     can_write = capabilities.flag_pidfd or capabilities.ptrace
     return Ways(
@@ -49,6 +55,7 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
         nowait=nowait,
         lister=Lister(residency, nowait, kernel_tells=capabilities.procmap_query),
         prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
+        ranges=RangeWays(name, open_map, residency, patient, nowait),
         write=_write(capabilities, open_map, wait) if can_write else None,
         write_nowait=(
             _write_nowait(capabilities, open_map, residency, nowait)
@@ -64,12 +71,8 @@ def _residency(capabilities: Capabilities) -> Residency | None:
     return PagemapResidency() if capabilities.pagemap else None
 
 
-def _wait(capabilities: Capabilities, open_map: OpenMap) -> Access:
-    explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
-    pidfd = capabilities.as_mapping()["pidfd"]
-    if capabilities.flag_pidfd:
-        return WaitAccess(ByPidfd, explainer, Backend("native", pidfd.technique))
-    return WaitAccess(ByNumber, explainer, Backend("emulated", pidfd.technique))
+def _named(capabilities: Capabilities) -> Literal["native", "emulated"]:
+    return "native" if capabilities.flag_pidfd else "emulated"
 
 
 def _nowait(
@@ -77,21 +80,21 @@ def _nowait(
     check: NowaitCheck,
     open_map: OpenMap,
     residency: Residency | None,
-) -> Access | None:
+) -> CheckedAccess | None:
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
-    named: Literal["native", "emulated"] = "native" if capabilities.flag_pidfd else "emulated"
+    named = _named(capabilities)
     if not capabilities.flag_nowait:
         if residency is None:
             return None
         explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
         checker: Checker = CheckAll(residency, open_map)
         backend = Backend(named, capabilities.nowait_rung(), "emulated")
-        return NowaitAccess(name, checker, explainer, backend)
+        return CheckedAccess(name, checker, explainer, backend)
     # With the flag, EFAULT at a place that could be read means that it would have had to wait.
     explainer = maps.Explainer(
         open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
     )
-    return NowaitAccess(
+    return CheckedAccess(
         partial(name, flags=uapi.PROCESS_VM_NOWAIT),
         _checker(check, residency, open_map),
         explainer,

@@ -14,7 +14,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek import files, gates, regions, uapi
-from farpeek.access.absent import AbsentPages, Findings
+from farpeek.access.absent import AbsentPages, FaultHandlers, Findings
 from farpeek.access.naming import NoMemory
 from farpeek.access.reading import cut_at_first_gap, read_settled
 from farpeek.access.seam import ProcessGone
@@ -60,9 +60,16 @@ class Checker(Protocol):
 class CheckAll:
     """Every page: reads those in the page table, decides about the others by their mapping."""
 
-    def __init__(self, residency: Residency, open_map: OpenMap) -> None:
+    def __init__(
+        self,
+        residency: Residency,
+        open_map: OpenMap,
+        handlers: Callable[[], FaultHandlers] = FaultHandlers,
+    ) -> None:
+        """``handlers`` gives what is known of them already at the beginning of a read."""
         self._residency = residency
         self._open_map = open_map
+        self._handlers = handlers
 
     def check(self, naming: Naming, runs: Runs) -> Checked:
         """See ``Checker.check``."""
@@ -77,8 +84,10 @@ class CheckAll:
                 present.append((place.start, place.end))
             else:
                 absent.append(place)
-        findings = AbsentPages(naming, self._open_map).sort(absent) if absent else Findings()
-        return Checked(_as_runs([*present, *findings.readable]), findings)
+        findings = Findings()
+        if absent:
+            findings = AbsentPages(naming, self._open_map, self._handlers()).sort(absent)
+        return Checked(as_runs([*present, *findings.readable]), findings)
 
 
 class CheckRemote:
@@ -106,7 +115,7 @@ class CheckRemote:
         findings = Findings()
         if remote:
             self._look_at_remote(naming, remote, readable, findings)
-        return Checked(_as_runs(readable), findings)
+        return Checked(as_runs(readable), findings)
 
     def _look_at_remote(
         self,
@@ -115,7 +124,7 @@ class CheckRemote:
         readable: list[tuple[int, int]],
         findings: Findings,
     ) -> None:
-        runs = _as_runs(remote)
+        runs = as_runs(remote)
         pages: list[PageRun] = []
         if self._residency is not None:
             with suppress(NoPagemap):  # what cannot be seen is not touched
@@ -136,8 +145,8 @@ class CheckNothing:
         return Checked(runs, Findings())
 
 
-class NowaitAccess:
-    """Reads what a checker lets through, by process_vm_readv(2)."""
+class CheckedAccess:
+    """Reads what a checker lets through, by process_vm_readv(2); in a range, in `wait` too."""
 
     def __init__(
         self,
@@ -150,6 +159,10 @@ class NowaitAccess:
         self._checker = checker
         self._explainer = explainer
         self.backend = backend
+
+    def checked_by(self, checker: Callable[[Checker], Checker]) -> CheckedAccess:
+        """Give the same way with another checker, made of its own."""
+        return CheckedAccess(self._name, checker(self._checker), self._explainer, self.backend)
 
     def read(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         """See ``Access.read``."""
@@ -200,7 +213,8 @@ def _denied(process: Process) -> FarpeekError:
     )
 
 
-def _as_runs(places: Sequence[tuple[int, int]]) -> Runs:
+def as_runs(places: Sequence[tuple[int, int]]) -> Runs:
+    """Put disjoint ``places`` (start, end) in order."""
     ordered = sorted(places)
     return Runs(
         [start for start, _ in ordered],
