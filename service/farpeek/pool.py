@@ -123,7 +123,7 @@ class _Worker(threading.Thread):
         self.batch: deque[Job[Any]] = deque()
 
     def run(self) -> None:
-        os.nice(self._pool.niceness)  # of this thread alone: nice(2), "C library/kernel differences"
+        os.nice(self._pool.niceness)  # this thread's alone; nice(2), "C library/kernel differences"
         while (batch := self._pool.jobs.get()) is not None:
             self.batch = batch
             self._work_off(batch)
