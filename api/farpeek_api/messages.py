@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Annotated, Final, cast
 
 from pydantic import Field
 from pydantic_core import from_json
 
-from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec, Regions
+from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec
 from farpeek_api import schema
 from farpeek_api.schema import LONGEST_TARGET, Columns, ReadRequest, TargetId, Wire
 
@@ -34,10 +33,8 @@ class Sampling(Columns):
     changed_only: bool = False
 
     def spec(self) -> ReadSpec:
-        """Cross over to the service's value, which is kept: eight bytes for a number."""
-        regions = self.regions()
-        kept = Regions(array("Q", regions.addresses), array("Q", regions.lengths))
-        return ReadSpec(kept, self.mode)
+        """Cross over to the service's value."""
+        return ReadSpec(self.regions(), self.mode)
 
 
 class Subscribe(Wire):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from array import array
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar, cast
 
@@ -82,7 +83,8 @@ class Columns(Wire):
         lengths = self.lengths
         if isinstance(lengths, int):
             lengths = [lengths] * len(self.addresses)
-        return Regions(_integers(self.addresses), lengths)
+        # As columns, so that the service need not convert them more than once.
+        return Regions(array("Q", _integers(self.addresses)), array("Q", lengths))
 
 
 class ReadOptions(Wire):

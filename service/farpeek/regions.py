@@ -9,13 +9,18 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import add, le, lt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from farpeek import columns
 from farpeek.errors import InvalidRequest
 from farpeek.model import ADDRESS_LIMIT, Gap, GapReason, Regions, WriteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+
+_MANY: Final = 16
+"""Regions from which on it is faster to look at all of them at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,16 @@ def check(regions: Regions, column: str = "lengths") -> int:
         )
     if not regions.addresses:
         raise InvalidRequest("name at least one region", ("addresses",))
-    if min(regions.addresses) < 0 or min(regions.lengths) < 0:
-        raise InvalidRequest("addresses and lengths are not negative", ("addresses",))
-    if max(regions.addresses) + max(regions.lengths) > ADDRESS_LIMIT:
+    try:
+        starts, lengths = columns.column(regions.addresses), columns.column(regions.lengths)
+    except OverflowError:
+        raise InvalidRequest(
+            "addresses and lengths are integers from 0 to 2^64-1", ("addresses",)
+        ) from None
+    plainly_within = len(starts) >= _MANY and columns.are_low(starts, lengths)
+    if not plainly_within and max(starts) + max(lengths) > ADDRESS_LIMIT:
         _check_each_end(regions, column)
-    return sum(regions.lengths)
+    return columns.total(lengths)
 
 
 def check_write(spec: WriteSpec) -> int:
@@ -127,6 +137,10 @@ def merge(regions: Regions) -> Runs:
 
     One read of 8 KiB takes 7 us, the same bytes as 1024 regions 444 us.
     """
+    if len(regions.addresses) >= _MANY:
+        columned = columns.column(regions.addresses), columns.column(regions.lengths)
+        if columns.lie_apart(*columned):
+            return Runs(*columned, in_order=True)
     regions = without_empty(regions)
     if len(regions.addresses) == 1:  # the most frequent read
         return Runs(regions.addresses, regions.lengths, in_order=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Protocol
 
-from farpeek import files, gates, regions, uapi
+from farpeek import columns, files, gates, regions, uapi
 from farpeek.access.absent import AbsentPages, FaultHandlers, Findings
 from farpeek.access.naming import NoMemory
 from farpeek.access.reading import cut_at_first_gap, read_settled
@@ -184,7 +184,7 @@ class CheckedAccess:
             explained = self._explainer.explain(naming.proc, places)
             holes = sorted([*holes, *explained], key=lambda hole: hole.start)
         missing = regions.gaps(spec.regions, regions.join(holes))
-        requested = sum(spec.regions.lengths)
+        requested = columns.total(columns.column(spec.regions.lengths))
         return ReadResult(
             data=regions.lay_out(spec.regions, runs, _assemble(runs, checked, content)),
             requested=requested,
@@ -227,7 +227,7 @@ def _assemble(runs: Runs, checked: Checked, content: bytearray) -> bytearray:
     """Put what was read, and what was taken from elsewhere, where it belongs in ``runs``."""
     if checked.readable is runs:
         return content
-    whole = bytearray(sum(runs.lengths))
+    whole = bytearray(columns.total(columns.column(runs.lengths)))
     view = memoryview(content)
     offsets = accumulate(checked.readable.lengths, initial=0)
     read = (

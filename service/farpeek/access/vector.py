@@ -13,7 +13,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from farpeek import uapi
+from farpeek import columns, uapi
 from farpeek.access.naming import fail
 from farpeek.errors import DeadlineExceeded, KernelFailure, Unsupported
 from farpeek.model import PAGE_SIZE
@@ -58,7 +58,7 @@ def _read_whole(naming: Naming, address: int, length: int) -> bytearray | None:
 
 def read_vector(naming: Naming, runs: Runs) -> Vector:
     """Make ready to read ``runs``; holes are left as zeros."""
-    content = bytearray(sum(runs.lengths))
+    content = bytearray(columns.total(columns.column(runs.lengths)))
     return Vector(naming.process, naming.readv, uapi.IOV_MAX, runs, content)
 
 
@@ -81,8 +81,8 @@ class Vector:
         self._transfer = transfer
         self._offsets = _offsets(runs.lengths)
         self._remote = array("Q", bytes(16 * len(runs.starts)))
-        self._remote[0::2] = array("Q", runs.starts)
-        self._remote[1::2] = array("Q", runs.lengths)
+        self._remote[0::2] = columns.column(runs.starts)
+        self._remote[1::2] = columns.column(runs.lengths)
         self._element = 0
         self._most = self._elements = elements
         self.done = 0  # bytes of `content` behind which nothing is decided
@@ -147,6 +147,5 @@ class Vector:
 
 def _offsets(lengths: Sequence[int]) -> Sequence[int]:
     """Where each of them begins if they lie one behind the other, and where the last one ends."""
-    if lengths and lengths.count(lengths[0]) == len(lengths):
-        return range(0, (len(lengths) + 1) * lengths[0], lengths[0])
-    return list(accumulate(lengths, initial=0))
+    equal = columns.offsets(columns.column(lengths))
+    return equal if equal is not None else list(accumulate(lengths, initial=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farpeek import regions
+from farpeek import columns, regions
 from farpeek.access.reading import place_in_request, read_settled
 from farpeek.access.vector import read_all, read_vector
 from farpeek.model import Backend, Gap, OnGap, Process, ReadResult, ReadSpec
@@ -38,7 +38,7 @@ class WaitAccess:
         content, places = read_all(naming, runs, deadline)
         explained = self._explainer.explain(naming.proc, places) if places else []
         missing = regions.gaps(spec.regions, regions.join(explained))
-        requested = sum(spec.regions.lengths)
+        requested = columns.total(columns.column(spec.regions.lengths))
         return ReadResult(
             data=regions.lay_out(spec.regions, runs, content),
             requested=requested,
