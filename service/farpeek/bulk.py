@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from farpeek.errors import InvalidRequest, RangeUnreadable, TooBusy
 from farpeek.lanes import MOST_WAITING
-from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE, Mode
+from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     from farpeek.access.ranges import RangeReader
@@ -29,18 +29,6 @@ T = TypeVar("T")
 
 CHUNK: Final = 1 << 20
 """Bytes that are read at once. Of 64 K to 4 M, this size came closest to a plain loop in C."""
-
-PURPOSES: Final[Mapping[Mode, str]] = {Mode.WAIT: "bulk", Mode.NOWAIT: "bulk-nowait"}
-"""The lanes of a target for transfers, so that small reads never stand in line with them."""
-
-SLOTS: Final = 2
-"""Of such a lane."""
-
-THREADS: Final = 4
-"""For all transfers together: a chunk takes its thread for a hundred small reads' time."""
-
-NICENESS: Final = 10
-"""Of those threads: what is short goes first on a busy processor."""
 
 SPARE: Final = 4
 """One part in so many of the bytes in flight is never a transfer's, and left to small reads."""

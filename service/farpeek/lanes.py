@@ -14,7 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
-from farpeek.pool import Job, no_thread_for_doubtful
+from farpeek.pool import no_thread_for_doubtful
+from farpeek.workers import Job
 
 if TYPE_CHECKING:
     import asyncio
@@ -130,6 +131,7 @@ class Lane:
 
     __slots__ = (
         "_answers",
+        "_has_answered",
         "_jobs",
         "_loop",
         "_most_waiting",
@@ -158,6 +160,7 @@ class Lane:
         self._slots = slots
         self._taken = 0
         self._answers = False  # the last job that came back had not hung
+        self._has_answered = False  # one of them had not
         self._overdue = 0  # slots with jobs whose time is over while their thread has not returned
         # The last slot that light jobs may share. Doubtful ones may have to wait in the pool, each
         # for itself, and would go to several threads then.
@@ -217,6 +220,7 @@ class Lane:
         self._pool.deadlines.discard(errand)
         if not errand.abandoned:
             self._answers = not errand.hung and not isinstance(error, TooBusy)
+            self._has_answered |= self._answers
         errand.returned()
         self._leave(errand)
         self._serve_line()
@@ -230,7 +234,10 @@ class Lane:
 
     def expire(self, errand: Errand[Any]) -> None:
         """Its time is over."""
-        late = DeadlineExceeded("the time is over; a page that was asked for has not come")
+        late = DeadlineExceeded(
+            "the time is over, and the kernel has not answered: a page that is needed has not "
+            "come, or the target's mappings are locked"
+        )
         slot = errand.slot
         if slot is None:
             self._waiting.remove(errand)
@@ -263,7 +270,7 @@ class Lane:
             raise TooBusy(
                 "as many threads hang in the kernel as may, some of them for this target", 5
             )
-        if self._pool.refuses_doubtful and not self._answers:
+        if self._pool.refuses_doubtful and self._is_doubtful:
             raise no_thread_for_doubtful()
         if self._shared(errand) is not None or self._taken < self._slots:
             return
@@ -271,6 +278,15 @@ class Lane:
             raise self._stuck_error()
         if len(self._waiting) >= self._most_waiting:
             raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether nobody knows that its next job will not hang.
+
+        Who has answered before and was only slow since may try with one job at a time: else it
+        could never show that it answers again, where doubtful ones are refused.
+        """
+        return not self._answers and not (self._has_answered and self.is_idle)
 
     def _shared(self, errand: Errand[Any]) -> _Slot | None:
         """The slot that ``errand`` can share, if there is one."""
@@ -281,6 +297,7 @@ class Lane:
 
     def _start(self, errand: Errand[Any]) -> bool:
         """Give ``errand`` a slot, and to a thread; False if there is none."""
+        doubtful = self._is_doubtful
         slot = self._shared(errand)
         if slot is None:
             if self._taken >= self._slots:
@@ -291,7 +308,7 @@ class Lane:
                 self._open = slot
         slot.jobs += 1
         errand.slot = slot
-        errand.doubtful = not self._answers
+        errand.doubtful = doubtful
         self._jobs.add(errand)
         self._pool.submit(errand)
         return True

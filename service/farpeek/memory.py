@@ -6,39 +6,34 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from farpeek import bulk, processes, regions, uapi
-from farpeek.access import ProcessGone, WriteAccess, choose
+from farpeek.access import WriteAccess, choose
 from farpeek.budget import Budget
 from farpeek.bulk import Transfer
 from farpeek.errors import (
     AmbiguousMatch,
-    FarpeekError,
     NoSuchProcess,
     ShuttingDown,
     TargetExited,
     TooLarge,
     Unsupported,
 )
-from farpeek.lanes import Lane, settle
+from farpeek.lanes import settle
 from farpeek.model import (
-    GapReason,
     ListedProcess,
     Mode,
     NowaitCheck,
-    Prefetch,
     ServiceState,
-    StuckThreads,
     TargetState,
-    ThreadCounts,
 )
-from farpeek.pool import Pool, StuckLimit
+from farpeek.prefetches import Prefetches
 from farpeek.probe import probe
 from farpeek.reads import Reading
 from farpeek.registry import Registry
+from farpeek.threads import READING, TRANSFER, WRITING, Purpose, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,18 +60,8 @@ if TYPE_CHECKING:
     from farpeek.target import Target
 
 T = TypeVar("T")
-_MAPS = "maps"
-_PREFETCH = "prefetch"
-_WRITES = {Mode.WAIT: "write", Mode.NOWAIT: "write-nowait"}
-_OF_NOWAIT = frozenset([Mode.NOWAIT, _WRITES[Mode.NOWAIT]])
-_ONE_BY_ONE = frozenset([_PREFETCH, *_WRITES.values()])
 _COPIES_OF_A_WRITE = 3
 """What is written, what was there before, and what is there afterwards."""
-_NOWAIT_THREADS = 8
-_LOOKING_AT_PROC = 4
-"""Threads that may list and identify processes at once, so that targets' reads have the others."""
-_MOST_LOOKING_AT_PROC = 1024
-"""In line for them, of all targets together: a profiler may register a whole host at once."""
 
 
 class MemoryService:
@@ -95,18 +80,17 @@ class MemoryService:
         self.limits = self._registry.limits
         self._loop = loop
         self._ways = choose(found, nowait_check)
-        stuck_limit = StuckLimit(limits.max_stuck_threads)
-        self._pool = Pool(loop, limits.access_threads, stuck_limit)
-        self._nowait_pool = Pool(loop, _NOWAIT_THREADS, stuck_limit)
-        self._bulk_pool = Pool(loop, bulk.THREADS, stuck_limit, bulk.NICENESS)
-        self._pools = (self._pool, self._nowait_pool, self._bulk_pool)
-        self._proc_lane = Lane(
-            self._pool, _LOOKING_AT_PROC, loop, _MOST_LOOKING_AT_PROC, "the threads that read /proc"
+        self._threads = Threads(loop, limits, self._registry.look_at)
+        self._prefetches = Prefetches(
+            loop,
+            self._threads,
+            self._ways.prefetcher,
+            self.capabilities["prefetch"].detail,
+            limits.deadline_s,
         )
         self._budget = Budget(limits.max_inflight_bytes)
         self._stopping = False
         self._closed = False
-        self._prefetching: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(
@@ -124,10 +108,10 @@ class MemoryService:
         """A look at the service from outside."""
         exited = self._registry.exited
         return ServiceState(
-            threads=sum((pool.counts for pool in self._pools), ThreadCounts()),
+            threads=self._threads.counts,
             running=len(self._registry) - exited,
             exited=exited,
-            stuck=self._stuck(),
+            stuck=self._threads.stuck(self._registry.with_released()),
         )
 
     async def processes(self, match: Match) -> list[ListedProcess]:
@@ -172,8 +156,8 @@ class MemoryService:
         if target.state is TargetState.RUNNING:
             work = partial(processes.refresh, target.process, target.identity)
             with suppress(TargetExited):
-                target.identity = await self._with_pidfd(
-                    target, self._proc_lane, work, self._default_deadline(), _nothing
+                target.identity = await self._threads.run(
+                    target, self._threads.proc, work, self._deadline()
                 )
         return target.snapshot()
 
@@ -245,10 +229,9 @@ class MemoryService:
         """
         self._check_open()
         target = self._registry.get_running(target_id)
-        time_left = min(timeout_s or self.limits.deadline_s, self.limits.deadline_s)
         reading = Reading(
-            self._lane(target, spec.mode),
-            time.monotonic() + time_left,
+            self._threads.lane(target, READING[spec.mode]),
+            self._deadline(timeout_s),
             partial(self._prefetched, target, told) if spec.prefetch else told,
             target=target,
             access=self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access(),
@@ -296,13 +279,11 @@ class MemoryService:
     ) -> T:
         self._check_open()
         target = self._registry.get_running(target_id)
-        writer = self._writer(spec.mode)
-        time_left = min(timeout_s or self.limits.deadline_s, self.limits.deadline_s)
-        deadline = time.monotonic() + time_left
-        work = partial(act, writer, target.process, spec, deadline)
+        deadline = self._deadline(timeout_s)
+        work = partial(act, self._writer(spec.mode), target.process, spec, deadline)
         lease.hold()
-        lane = self._lane(target, _WRITES[spec.mode])
-        return await self._with_pidfd(target, lane, work, deadline, lease.let_go)
+        lane = self._threads.lane(target, WRITING[spec.mode])
+        return await self._threads.run(target, lane, work, deadline, lease.let_go)
 
     def _writer(self, mode: Mode) -> WriteAccess:
         writer = self._ways.write if mode is Mode.WAIT else self._ways.write_nowait
@@ -322,8 +303,8 @@ class MemoryService:
         reader = self._ways.ranges.reader(spec.mode)
         if reader is None:
             raise Unsupported(self.capabilities["nowait"].detail)
-        lane = self._lane(target, bulk.PURPOSES[spec.mode])
-        run = partial(self._for_transfer, target, lane)
+        lane = self._threads.lane(target, TRANSFER[spec.mode])
+        run = partial(self._threads.run_chunk, target, lane)
         return Transfer(target, spec, reader, run, self._budget, self.limits.deadline_s)
 
     async def maps(
@@ -335,7 +316,7 @@ class MemoryService:
         """
         self._check_open()
         target = self._registry.get_running(target_id)
-        deadline = self._default_deadline()
+        deadline = self._deadline()
         work = partial(
             self._ways.lister.mappings,
             target.process,
@@ -343,7 +324,8 @@ class MemoryService:
             residency=residency,
             deadline=deadline,
         )
-        return await self._with_pidfd(target, self._lane(target, _MAPS), work, deadline, _nothing)
+        lane = self._threads.lane(target, Purpose.MAPS)
+        return await self._threads.run(target, lane, work, deadline)
 
     def begin_shutdown(self) -> None:
         """Take no new work; what waits for an exit need not wait any more."""
@@ -356,77 +338,26 @@ class MemoryService:
         True if no thread is left in the kernel.
         """
         self.begin_shutdown()
-        await asyncio.gather(*(pool.drain(grace_s) for pool in self._pools))
-        if self._closed:
-            return self._is_drained
-        self._closed = True
-        for target in self._registry.with_released():
-            for lane in target.lanes.values():
-                lane.fail(ShuttingDown())
-        self._proc_lane.fail(ShuttingDown())
-        self._registry.close()
-        for task in self._prefetching:
-            task.cancel()
-        for pool in self._pools:
-            pool.close()
-        return self._is_drained
-
-    @property
-    def _is_drained(self) -> bool:
-        return not any(pool.unfinished for pool in self._pools)
+        await self._threads.drain(grace_s)
+        if not self._closed:
+            self._closed = True
+            self._threads.close(self._registry.with_released())
+            self._registry.close()
+            self._prefetches.close()
+        return self._threads.are_drained
 
     def _check_open(self) -> None:
         if self._stopping:
             raise ShuttingDown
 
-    def _default_deadline(self) -> float:
-        return time.monotonic() + self.limits.deadline_s
+    def _deadline(self, timeout_s: float | None = None) -> float:
+        longest = self.limits.deadline_s
+        return time.monotonic() + min(timeout_s or longest, longest)
 
     async def _look(self, work: Callable[[], T]) -> T:
         """Have something looked up in /proc."""
         self._check_open()
-        return await self._proc_lane.run(work, self._default_deadline(), _nothing)
-
-    async def _with_pidfd(
-        self,
-        target: Target,
-        lane: Lane,
-        work: Callable[[], T],
-        deadline: float,
-        returned: Callable[[], None],
-    ) -> T:
-        """Have ``work`` done, which uses the target's pidfd.
-
-        The pidfd stays open until thread *and* request are done with it.
-        """
-
-        def thread_returned() -> None:
-            returned()
-            target.let_go()
-
-        target.hold()
-        target.hold()
-        try:
-            return await lane.run(work, deadline, thread_returned)
-        except ProcessGone:
-            self._registry.look_at(target)
-            raise TargetExited(target.snapshot()) from None
-        finally:
-            target.let_go()
-
-    async def _for_transfer(
-        self,
-        target: Target,
-        lane: Lane,
-        work: Callable[[], T],
-        deadline: float,
-        returned: Callable[[], None],
-    ) -> T:
-        """Have a chunk read. A transfer goes on for a target that was released meanwhile."""
-        if self._closed or target.state is not TargetState.RUNNING:
-            returned()
-            raise ShuttingDown if self._closed else TargetExited(target.snapshot())
-        return await self._with_pidfd(target, lane, work, deadline, returned)
+        return await self._threads.proc.run(work, self._deadline(), _nothing)
 
     async def _hold(self, pid: int) -> tuple[Process, Identity]:
         """Open a pidfd in a thread.
@@ -449,8 +380,8 @@ class MemoryService:
                 discard()
 
         try:
-            await self._proc_lane.run(
-                lambda: held.append(processes.hold(pid)), self._default_deadline(), thread_returned
+            await self._threads.proc.run(
+                lambda: held.append(processes.hold(pid)), self._deadline(), thread_returned
             )
         except BaseException:
             abandoned = True
@@ -473,70 +404,11 @@ class MemoryService:
             raise Unsupported(self.capabilities["nowait"].detail)
         return self._ways.nowait
 
-    def _lane(self, target: Target, purpose: str) -> Lane:
-        """The lane of a target for a Mode, for writes or bulk in it, its maps, or prefetches."""
-        lane = target.lanes.get(purpose)
-        if lane is None:
-            pool = self._nowait_pool if purpose in _OF_NOWAIT else self._pool
-            slots = 1 if purpose in _ONE_BY_ONE else self.limits.target_threads
-            if purpose in bulk.PURPOSES.values():
-                pool, slots = self._bulk_pool, bulk.SLOTS
-            lane = target.lanes[purpose] = Lane(pool, slots, self._loop)
-        return lane
-
     def _prefetched(
         self, target: Target, told: Told, result: ReadResult | None, error: BaseException | None
     ) -> None:
         """Pass on what came of a read, with what came of its prefetch."""
-        if result is not None:
-            result = replace(result, prefetch=self._prefetch(target, result))
-        told(result, error)
-
-    def _prefetch(self, target: Target, result: ReadResult) -> Prefetch:
-        """Begin to have what ``result`` missed read in; goes on after the answer."""
-        missed = [gap for gap in result.gaps if gap.reason is GapReason.NOT_RESIDENT]
-        length = sum(gap.length for gap in missed)
-        if not missed:
-            return Prefetch(started=False, length=0, detail="nothing was missing")
-        prefetcher = self._ways.prefetcher
-        if prefetcher is None:
-            return Prefetch(
-                started=False, length=length, detail=self.capabilities["prefetch"].detail
-            )
-        lane = self._lane(target, _PREFETCH)
-        if not lane.is_idle:
-            return Prefetch(
-                started=False,
-                length=length,
-                detail="an earlier prefetch of this target is under way",
-            )
-        deadline = self._default_deadline()
-        places = [(gap.address, gap.address + gap.length) for gap in missed]
-        work = partial(prefetcher.read_in, target.process, places, deadline)
-        task = self._loop.create_task(self._quietly(target, lane, work, deadline))
-        self._prefetching.add(task)
-        task.add_done_callback(self._prefetching.discard)
-        return Prefetch(
-            started=True, length=length, detail="pages of local files, and what was swapped out"
-        )
-
-    async def _quietly(
-        self, target: Target, lane: Lane, work: Callable[[], None], deadline: float
-    ) -> None:
-        """For work that nobody waits for: it fails without a word."""
-        with suppress(FarpeekError, OSError):
-            await self._with_pidfd(target, lane, work, deadline, _nothing)
-
-    def _stuck(self) -> list[StuckThreads]:
-        """Threads that hang, by target and mode."""
-        found: list[StuckThreads] = []
-        to_wall_clock = time.time() - time.monotonic()
-        for target in self._registry.with_released():
-            for purpose, lane in target.lanes.items():
-                if times := lane.stuck():
-                    since = min(times) + to_wall_clock
-                    found.append(StuckThreads(target.id, purpose, len(times), since))
-        return found
+        told(None if result is None else self._prefetches.after(target, result), error)
 
 
 def _nothing() -> None:

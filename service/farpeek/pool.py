@@ -19,133 +19,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections import deque
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from farpeek.deadlines import Deadlines
 from farpeek.errors import TooBusy
 from farpeek.model import ThreadCounts
+from farpeek.workers import Batches, Worker
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from farpeek.workers import Job
+
 _log = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 0.05
 _SLOW_AFTER_S = 0.001
-_WAKE_AFTER_S = 0.0005
-"""How long a thread keeps results of a batch to itself: each wake-up of the loop costs as much as a
-small read, for the two take the GIL from one another."""
 _EAGER = 2
 """Threads that are started at once. Small reads go faster through few threads, since the GIL lets
 one of them run at a time; more are started when those there are slow."""
-
-
-class Job(Generic[T]):
-    """Something to do in a thread, and what to do (on the loop) with what came of it."""
-
-    __slots__ = ("abandoned", "doubtful", "hung", "light")
-
-    def __init__(self, *, doubtful: bool = False, light: bool = False) -> None:
-        self.doubtful = doubtful  # whether its target answers is not known
-        self.light = light  # takes microseconds, unless it hangs
-        self.hung = False  # its thread was found stuck
-        self.abandoned = False  # nobody waits any more: not worth beginning
-
-    def work(self) -> T:
-        """In a thread: what there is to do."""
-        raise NotImplementedError
-
-    def conclude(self, value: T | None, error: BaseException | None) -> None:
-        """On the loop: what came of it."""
-        raise NotImplementedError
-
-    def put_back(self) -> None:
-        """On the loop: its turn has not come, and its thread hangs in a job that it shares with."""
-        raise NotImplementedError
-
-    def shares_with(self, other: Job[Any]) -> bool:
-        """Whether it may be done in the same thread as ``other`` only, and in no second one."""
-        raise NotImplementedError
-
-    def execute(self) -> tuple[T | None, BaseException | None]:
-        """In a thread: do it."""
-        if self.abandoned:
-            return None, None
-        try:
-            return self.work(), None
-        except BaseException as error:  # noqa: BLE001 - it is for whoever waits, on the loop
-            return None, error
-
-
-class _Batches:
-    """A queue of batches, in which threads wait in a read(2) of an eventfd.
-
-    That is for what the writer does: its system call gives up the GIL, so that the thread that it
-    wakes can run. Woken by a lock of Python's, it finds the GIL taken, and sleeps again, twice (9.3
-    context switches for a read, against 5).
-    """
-
-    def __init__(self) -> None:
-        self._batches: deque[deque[Job[Any]] | None] = deque()
-        self._count = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def put(self, batch: deque[Job[Any]] | None) -> None:
-        """Append a batch, and wake a thread; None is for one that is to end."""
-        self._batches.append(batch)
-        os.eventfd_write(self._count, 1)
-
-    def get(self) -> deque[Job[Any]] | None:
-        """In a thread: wait for a batch."""
-        os.eventfd_read(self._count)
-        return self._batches.popleft()
-
-    def close(self) -> None:
-        """Nobody waits, or will."""
-        os.close(self._count)
-
-
-class _Worker(threading.Thread):
-    """One thread. ``job``, ``batch`` and ``since`` are its own to write, the loop's to read.
-
-    Jobs come in batches. From one whose thread hangs the loop takes back what was not begun.
-    """
-
-    def __init__(self, pool: Pool, number: int) -> None:
-        super().__init__(name=f"access-{number}", daemon=True)
-        self._pool = pool
-        self.since = 0.0
-        self.job: Job[Any] | None = None
-        self.batch: deque[Job[Any]] = deque()
-
-    def run(self) -> None:
-        os.nice(self._pool.niceness)  # this thread's alone; nice(2), "C library/kernel differences"
-        while (batch := self._pool.jobs.get()) is not None:
-            self.batch = batch
-            self._work_off(batch)
-            self._pool.wake()
-        self._pool.leave()
-
-    def _work_off(self, batch: deque[Job[Any]]) -> None:
-        pool = self._pool
-        wake_at = time.monotonic() + _WAKE_AFTER_S
-        while batch:
-            try:
-                job = batch.popleft()
-            except IndexError:  # the loop was faster
-                return
-            self.since = time.monotonic()
-            if self.since > wake_at:
-                pool.wake()
-                wake_at = self.since + _WAKE_AFTER_S
-            self.job = job
-            value, error = job.execute()
-            self.job = None
-            pool.results.append((job, value, error))
 
 
 def no_thread_for_doubtful() -> TooBusy:
@@ -189,14 +82,14 @@ class Pool:
         self._stuck_limit = stuck_limit
         self.niceness = niceness
         self.deadlines = Deadlines(loop)
-        self.jobs = _Batches()
+        self.jobs = Batches()
         self._users = 1  # of that queue: the loop, and every thread
         self._users_lock = threading.Lock()
         self.results: deque[tuple[Job[Any], Any, BaseException | None]] = deque()
         self._waking = False
-        self._workers: set[_Worker] = set()
-        self._stuck: dict[_Worker, Job[Any]] = {}
-        self._unreplaced: dict[_Worker, Job[Any]] = {}  # they hang too, beyond the limit
+        self._workers: set[Worker] = set()
+        self._stuck: dict[Worker, Job[Any]] = {}
+        self._unreplaced: dict[Worker, Job[Any]] = {}  # they hang too, beyond the limit
         self._doubtful_threads = max(1, working // 4)
         self._doubtful: set[Job[Any]] = set()  # in the hands of threads that count as working
         self._held: deque[Job[Any]] = deque()  # doubtful ones that wait for their turn
@@ -418,7 +311,7 @@ class Pool:
         if self._hurry is None and (waiting or under_way):
             self._hurry = self._loop.call_later(_SLOW_AFTER_S, self._help_slow_ones)
 
-    def _take_back(self, worker: _Worker) -> None:
+    def _take_back(self, worker: Worker) -> None:
         """Give others what a slow thread has not begun of its batch."""
         batch, doing = worker.batch, worker.job
         others: deque[Job[Any]] = deque()
@@ -443,7 +336,7 @@ class Pool:
         self._started += 1
         with self._users_lock:
             self._users += 1
-        worker = _Worker(self, self._started)
+        worker = Worker(self, self._started)
         try:
             worker.start()
         except RuntimeError:  # a limit on threads; tried again as long as jobs wait

@@ -233,4 +233,4 @@ def _affordable(wanted: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return min(wanted, hard - max(hard // 8, 64))
+    return max(1, min(wanted, hard - max(hard // 8, 64)))

@@ -62,6 +62,11 @@ class Target:
         self._holds = 0
         self._released = False
 
+    @property
+    def has_exited(self) -> bool:
+        """Whether its memory is gone, as far as is known."""
+        return self.state is not TargetState.RUNNING
+
     def snapshot(self) -> TargetSnapshot:
         """The target as it is now."""
         return TargetSnapshot(

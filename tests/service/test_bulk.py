@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farpeek import bulk
+from farpeek import bulk, threads
 from farpeek.access import choose
 from farpeek.errors import (
     DeadlineExceeded,
@@ -339,11 +339,11 @@ async def test_a_page_that_never_comes_ends_the_transfer_and_its_thread_is_accou
             target_id = await register(service, target)
             missing = target["missing"]
             spec = RangeSpec(target["before"], target["after"] + PAGE)
-            for _ in range(bulk.SLOTS):
+            for _ in range(threads.BULK_SLOTS):
                 with pytest.raises(DeadlineExceeded):
                     await take(service, target_id, spec)
             (entry,) = service.state().stuck
-            assert (entry.mode, entry.threads) == ("bulk", bulk.SLOTS)
+            assert (entry.mode, entry.threads) == ("bulk", threads.BULK_SLOTS)
             with pytest.raises(TargetStuck):
                 await take(service, target_id, spec)
             # Small reads have threads of their own.
@@ -375,7 +375,7 @@ async def test_threads_of_bulk_stand_behind_those_of_small_reads(
     assert niceness(small) == {own}
     await take(service, target_id, RangeSpec(block["block"], block["block"] + 8))
     both = {thread.native_id or 0 for thread in threading.enumerate()}
-    assert niceness(both - small) == {min(own + bulk.NICENESS, 19)}
+    assert niceness(both - small) == {min(own + threads.BULK_NICENESS, 19)}
     assert niceness(small) == {own}
 
 

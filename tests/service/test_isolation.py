@@ -212,6 +212,8 @@ async def test_with_more_hung_than_may_be_replaced_who_answered_before_is_still_
     healthy = await crowd_of.start("plain", 7)
     for target, target_id in healthy:
         assert (await ask(service, target_id, _marker(target))).complete
+    ((slow, slow_id),) = await crowd_of.start("uffd", 1)
+    assert (await ask(service, slow_id, ReadSpec(Regions([slow["before"]], [8])))).complete
     await crowd_of.start_hung(24)  # 96 reads that hang, for 16 stuck threads and 8 that work
     for target, target_id in crowd_of.hung:
         crowd_of.hang(target, target_id, 4)
@@ -220,6 +222,19 @@ async def test_with_more_hung_than_may_be_replaced_who_answered_before_is_still_
         for target, target_id in healthy:
             result = await ask(service, target_id, _marker(target), 5)
             assert bytes(result.data) == _what_it_holds(target)
+    # Who was only slow meanwhile is served on, too.
+    read_before = ReadSpec(Regions([slow["before"]], [8]))
+    for page in range(3):
+        late = asyncio.ensure_future(ask(service, slow_id, _missing(slow, page), 10))
+        await aio_until(lambda: slow_id in crowd_of.stuck(), "its thread counts as stuck")
+        assert slow.command(f"resolve {page}") == "ok"
+        assert (await late).complete
+        assert (await ask(service, slow_id, read_before, 5)).complete
+
+    def is_up_to_date() -> bool:
+        return service.state().threads.stuck == sum(crowd_of.stuck().values())
+
+    await aio_until(is_up_to_date, "threads that came back are no longer counted")
     # Who hangs, or has not been heard of, is told at once; the line is not left waiting either.
     for target, target_id in crowd_of.hung:
         with pytest.raises(TooBusy):

@@ -11,7 +11,8 @@ import pytest
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
 from farpeek.lanes import MOST_TOGETHER, MOST_WAITING, Errand, Lane
-from farpeek.pool import STUCK_AFTER_S, Job, Pool, StuckLimit
+from farpeek.pool import STUCK_AFTER_S, Pool, StuckLimit
+from farpeek.workers import Job
 from support.waiting import aio_until
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest
 
 from farpeek import uapi
 from farpeek.access import choose
-from farpeek.access.prefetch import MOST_BYTES, Prefetcher
+from farpeek.access.prefetch import MOST_BYTES, Prefetcher, bounded
 from farpeek.memory import MemoryService
 from farpeek.model import GapReason, Limits, Mode, NowaitCheck, Process, ReadSpec, Regions
 from farpeek.probe import probe
@@ -213,7 +213,7 @@ def _read_in(pid: int, places: Sequence[tuple[int, int]]) -> None:
     assert prefetcher is not None
     pidfd = os.pidfd_open(pid)
     try:
-        prefetcher.read_in(Process(pid, pidfd), places, time.monotonic() + PATIENCE_S)
+        prefetcher.read_in(Process(pid, pidfd), bounded(places), time.monotonic() + PATIENCE_S)
     finally:
         os.close(pidfd)
 

@@ -18,11 +18,12 @@ def children() -> set[int]:
 
 
 def mounts() -> set[str]:
-    """Return the mounts below the folder for temporary files, a line of mountinfo each.
+    """Return the mounts in the tests' own temporary folders, a line of mountinfo each.
 
     Tests mount nothing elsewhere, and others may.
     """
-    below = f"{tempfile.gettempdir()}/"
+    folder = tempfile.gettempdir()
+    below = tuple(f"{folder}/{name}" for name in ("pytest-", "farpeek-test-", "tmp"))
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return {line for line in lines if line.split()[4].startswith(below)}
 

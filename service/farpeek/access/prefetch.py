@@ -36,7 +36,7 @@ class Prefetcher:
         self._wait = wait
 
     def read_in(self, process: Process, places: Sequence[tuple[int, int]], deadline: float) -> None:
-        """Ask for ``places`` (start, end) that are of local files, or swapped out.
+        """Ask for ``places`` (`bounded`) that are of local files, or swapped out.
 
         Files on any other filesystem are not touched: their server may never answer. What was
         swapped out is read too, for the kernel leaves it marked as swapped otherwise. In a thread;
@@ -64,7 +64,7 @@ class Prefetcher:
         anonymous: list[tuple[int, int]] = []
         local: dict[tuple[int, int], bool] = {}
         with self._open_map(proc) as address_map:
-            for start, end, mapping in cut(address_map, _bounded(places)):
+            for start, end, mapping in cut(address_map, places):
                 if mapping is None:
                     continue
                 if not mapping.inode:
@@ -91,8 +91,12 @@ class Prefetcher:
         ]
 
 
-def _bounded(places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def bounded(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """The pages of ``places``, in order, each once, and not too many."""
+    return list(_first_pages(places))
+
+
+def _first_pages(places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     reached, left = 0, MOST_BYTES
     for start, end in sorted(places)[:_MOST_PLACES]:
         first = max(start // PAGE_SIZE * PAGE_SIZE, reached)
