@@ -176,7 +176,7 @@ def listen_unix(address: UnixAddress, mode: int = 0o600, group: int | None = Non
             inode = inode_of(address.path)
             # Nobody can connect before listen(), so the group comes in time.
             if group is not None:
-                os.chown(address.path, -1, group, follow_symlinks=False)
+                _give(address.path, group)
             sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
@@ -202,18 +202,28 @@ def ready_folder(folder: Path, group: int | None = None) -> None:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        _check_folder(folder)
+        _check_folder(folder, group)
     except OSError as error:
         raise ListenError(
             f"cannot make the folder {folder}: {error.strerror}; make it, or choose another path"
         ) from error
     else:
         if group is not None:
-            os.chown(folder, -1, group)
+            _give(folder, group)
             folder.chmod(0o710)
 
 
-def _check_folder(folder: Path) -> None:
+def _give(path: Path, group: int) -> None:
+    try:
+        os.chown(path, -1, group, follow_symlinks=False)
+    except OSError as error:
+        raise ListenError(
+            f"cannot give {path} to the group {group}: {error.strerror}; run the service as a "
+            "member of it (supplementalGroups, --group-add, SupplementaryGroups=)"
+        ) from error
+
+
+def _check_folder(folder: Path, group: int | None) -> None:
     ours = {0, os.geteuid()}
     try:
         link, status = folder.lstat(), folder.stat()
@@ -228,6 +238,13 @@ def _check_folder(folder: Path) -> None:
         raise ListenError(
             f"others can write in {folder}: chmod go-w it, or choose a folder below it that "
             "farpeek can make itself"
+        )
+    # A folder that was there is left as it is, and nobody should have to guess who is shut out.
+    passable = status.st_mode & 0o001 or (status.st_gid == group and status.st_mode & 0o010)
+    if group is not None and not passable:
+        raise ListenError(
+            f"the group {group} cannot pass through {folder}: chgrp it and chmod g+x it, or let "
+            "farpeek make the folder"
         )
 
 

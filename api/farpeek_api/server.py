@@ -16,13 +16,20 @@ import uvloop
 from aiohttp import web
 
 from farpeek.memory import MemoryService
-from farpeek_api import app
+from farpeek_api import activation, app, watchdog
 from farpeek_api.auth import Gatekeeper
 from farpeek_api.bulk import Bulk
 from farpeek_api.connection import connection_factory
 from farpeek_api.handlers import Handlers
 from farpeek_api.lifecycle import Lifecycle
-from farpeek_api.listeners import BACKLOG, UnixAddress, listen_tcp, listen_unix
+from farpeek_api.listeners import (
+    BACKLOG,
+    ListenError,
+    UnixAddress,
+    default_socket_path,
+    listen_tcp,
+    listen_unix,
+)
 from farpeek_api.logs import log
 from farpeek_api.notify import notify
 from farpeek_api.sse import EventStreams
@@ -31,7 +38,9 @@ from farpeek_api.tokens import OwnTokenFile, Tokens, read_tokens
 from farpeek_api.writes import Writes
 
 if TYPE_CHECKING:
-    from farpeek_api.listeners import Listener
+    from pathlib import Path
+
+    from farpeek_api.listeners import Address, Listener
     from farpeek_api.settings import Settings
 
 GRACE_S: Final = 5.0
@@ -72,6 +81,7 @@ async def _serve(settings: Settings) -> bool:
         gc.set_threshold(GC_THRESHOLD, 20, 100)
         _announce(settings, listeners)
         notify("READY=1")
+        cleanup.callback(watchdog.start().cancel)
         await stop.wait()
         notify("STOPPING=1")
         return await server.stop()
@@ -94,7 +104,10 @@ def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
 
 
 def _listen(settings: Settings, cleanup: ExitStack) -> list[Listener]:
-    listeners: list[Listener] = []
+    listeners = _handed_over(settings, cleanup)
+    # Sockets that were handed over take the place of the default, not of what was asked for.
+    if listeners and not settings.names_listeners:
+        return listeners
     for address in settings.addresses:
         if isinstance(address, UnixAddress):
             new = [listen_unix(address, settings.unix_mode, settings.unix_group)]
@@ -106,6 +119,17 @@ def _listen(settings: Settings, cleanup: ExitStack) -> list[Listener]:
     return listeners
 
 
+def _handed_over(settings: Settings, cleanup: ExitStack) -> list[Listener]:
+    listeners = activation.take()
+    for listener in listeners:
+        cleanup.callback(listener.close)
+        try:
+            settings.check_reach(listener.address)
+        except ValueError as error:
+            raise ListenError(f"a socket of the supervisor's: {error}") from error
+    return listeners
+
+
 def _gatekeeper(settings: Settings, listeners: list[Listener], cleanup: ExitStack) -> Gatekeeper:
     addresses = [listener.address for listener in listeners]
     asks_for_token = not all(isinstance(address, UnixAddress) for address in addresses)
@@ -113,11 +137,17 @@ def _gatekeeper(settings: Settings, listeners: list[Listener], cleanup: ExitStac
     if settings.token_file is not None:
         tokens = read_tokens(settings.token_file)
     elif asks_for_token and not settings.no_auth:
-        own = OwnTokenFile(settings.token_folder / "token")
+        own = OwnTokenFile(_token_path(addresses))
         cleanup.callback(own.close)
         tokens = own.tokens
         log.info("the token for TCP is in %s", own.path)
     return Gatekeeper(addresses, settings.allow_host, tokens, everybody=settings.no_auth)
+
+
+def _token_path(addresses: list[Address]) -> Path:
+    """Where a token made at start goes: beside the (first) socket."""
+    sockets = [each.path for each in addresses if isinstance(each, UnixAddress)]
+    return (sockets or [default_socket_path()])[0].with_name("token")
 
 
 def _announce(settings: Settings, listeners: list[Listener]) -> None:

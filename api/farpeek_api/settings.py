@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from farpeek.model import Limits, NowaitCheck
-from farpeek_api.listeners import Address, UnixAddress, default_socket_path, parse_address
+from farpeek_api.listeners import Address, default_socket_path, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +37,8 @@ class Settings(BaseSettings):
 
     listen: Commas = Field(
         default_factory=lambda: [f"unix:{default_socket_path()}"],
-        description="unix:PATH or http://HOST:PORT; may be repeated (default: "
-        f"unix:{default_socket_path()})",
+        description="unix:PATH or http://HOST:PORT; may be repeated (default: the sockets that a "
+        f"supervisor hands over, else unix:{default_socket_path()})",
     )
     token_file: Path | None = Field(
         default=None,
@@ -60,10 +60,12 @@ class Settings(BaseSettings):
     )
     socket_mode: int | None = Field(
         default=None,
-        description="mode of unix sockets, octal (default: 0600, or 0660 with --socket-group)",
+        description="mode of unix sockets that it makes, octal (default: 0600, or 0660 with "
+        "--socket-group)",
     )
     socket_group: str | None = Field(
-        default=None, description="group of unix sockets, by name or number"
+        default=None,
+        description="group of unix sockets that it makes, and of their folder; by name or number",
     )
     access_threads: int = Field(
         default=32, ge=1, le=4096, description="threads for memory access in all"
@@ -161,24 +163,35 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
-        remote = [str(address) for address in self.addresses if not address.is_local]
-        if remote and self.no_auth:
-            raise ValueError(f"--no-auth is for unix and loopback listeners only, not {remote[0]}")
-        if remote and not self.insecure_listen:
-            raise ValueError(
-                f"--listen {remote[0]} is plain http that other hosts can reach: put TLS in front "
-                "and listen on loopback, or accept the risk with --insecure-listen"
-            )
+        for address in self.addresses:
+            self.check_reach(address)
         if self.no_auth and self.token_file is not None:
             raise ValueError("--no-auth and --token-file contradict each other: give one")
         if self.max_request_bytes > self.max_inflight_bytes:
             raise ValueError("--max-request-bytes is over --max-inflight-bytes: lower it")
         return self
 
+    def check_reach(self, address: Address) -> None:
+        """Refuse (ValueError) a listener that other hosts can reach, unless it is wanted so."""
+        if address.is_local:
+            return
+        if self.no_auth:
+            raise ValueError(f"--no-auth is for unix and loopback listeners only, not {address}")
+        if not self.insecure_listen:
+            raise ValueError(
+                f"{address} is plain http that other hosts can reach: put TLS in front and listen "
+                "on loopback, or accept the risk with --insecure-listen"
+            )
+
     @property
     def addresses(self) -> list[Address]:
         """``listen``, parsed."""
         return [parse_address(url) for url in self.listen]
+
+    @property
+    def names_listeners(self) -> bool:
+        """Whether somebody said where to listen, so that ``listen`` is more than a default."""
+        return "listen" in self.model_fields_set
 
     @property
     def unix_mode(self) -> int:
@@ -191,12 +204,6 @@ class Settings(BaseSettings):
     def unix_group(self) -> int | None:
         """Number of the group of unix sockets; ``None`` leaves the service's own."""
         return None if self.socket_group is None else group_id(self.socket_group)
-
-    @property
-    def token_folder(self) -> Path:
-        """Where a token made at start goes: beside the (first) socket."""
-        sockets = [each.path for each in self.addresses if isinstance(each, UnixAddress)]
-        return (sockets or [default_socket_path()])[0].parent
 
     @property
     def limits(self) -> Limits:

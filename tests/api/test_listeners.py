@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -86,6 +87,35 @@ def test_a_group_gets_into_folder_and_socket(folder: Path) -> None:
     for path, mode in ((folder / "run", 0o710), (folder / "run" / "x.sock", 0o660)):
         assert (mode_of(path), path.lstat().st_gid) == (mode, 4242)
     listener.close()
+
+
+@needs_root
+def test_a_folder_that_the_group_cannot_pass_is_told(folder: Path) -> None:
+    run = folder / "run"
+    listen_unix(UnixAddress(run / "x.sock")).close()  # made without a group
+    with pytest.raises(ListenError, match=r"the group 4242 cannot pass through .*/run: chgrp"):
+        listen_unix(UnixAddress(run / "x.sock"), 0o660, 4242)
+    assert (mode_of(run), run.stat().st_gid) == (0o700, 0)
+    os.chown(run, 0, 4242)
+    run.chmod(0o710)
+    listen_unix(UnixAddress(run / "x.sock"), 0o660, 4242).close()
+    os.chown(run, 0, 0)
+    run.chmod(0o711)
+    listen_unix(UnixAddress(run / "x.sock"), 0o660, 4242).close()
+
+
+def test_a_group_that_the_service_is_no_member_of_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    for path in (folder / "x.sock", folder / "run" / "x.sock"):
+        with pytest.raises(
+            ListenError, match=r"to the group 4242: .*; run the service as a member"
+        ):
+            listen_unix(UnixAddress(path), 0o660, 4242)
 
 
 def test_the_umask_is_as_before(folder: Path) -> None:
