@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from farpeek_api.listeners import Listener, ListenError, TcpAddress, UnixAddress
 
@@ -67,12 +67,13 @@ def _address(sock: socket.socket) -> Address | str:
     """Where it listens, or what is wrong with it."""
     if sock.type != socket.SOCK_STREAM:
         return "is no stream socket"
-    place: Any = sock.getsockname()
+    place = sock.getsockname()
     address: Address | None = None
     if sock.family == socket.AF_UNIX and isinstance(place, str) and place.startswith("/"):
         address = UnixAddress(Path(place))
     elif sock.family in (socket.AF_INET, socket.AF_INET6):
-        address = TcpAddress(place[0], place[1])
+        host, port, *_ = sock.getsockname()
+        address = TcpAddress(host, port)
     # SCTP has streams too.
     protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
     if address is None or protocol not in (0, socket.IPPROTO_TCP):
