@@ -1,12 +1,13 @@
 /* Pages that userfaultfd keeps missing: whoever touches one waits until it is resolved.
  *
- * uffd [PAGES]. Prints `missing` (the first of them), with a page of the pattern on each side:
+ * uffd [PAGES [UID]], which then runs as that user and group. Prints `missing` (the first of them), with a page of the pattern on each side:
  * `before` and `after`. Commands: faults N (answers when N touches are waiting or have waited),
  * resolve PAGE (with the pattern), resolve-all, exit N.
  */
 #include "target.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -59,6 +60,14 @@ int main(int argc, char **argv) {
         .mode = UFFDIO_REGISTER_MODE_MISSING,
     };
     CHECK(ioctl(uffd, UFFDIO_REGISTER, &registered) == 0);
+    if (argc > 2) {
+        uid_t user = (uid_t)strtoul(argv[2], NULL, 10);
+        CHECK(setgroups(0, NULL) == 0);
+        CHECK(setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
+        /* A change of credentials takes both of these back. */
+        die_with_parent();
+        CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+    }
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, count_faults, NULL) == 0);
     say("before", block);

@@ -1,0 +1,226 @@
+"""Runs a manifest's pod on podman as the kubelet would, field by field; an unknown field fails.
+
+What podman cannot do (cgroups of a pod, networks, restarts) is left to the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from support import podman
+from support.ending import Ending
+from support.podman import Container
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "deploy" / "k8s"
+TOKEN = "the-token-of-the-container-tests"  # noqa: S105 - of no other service
+POD_ADDRESS = "10.88.0.7"
+"""Of pods with a network of their own here: an address of their loopback device."""
+
+_IMAGES = {
+    "docker.io/library/python:3.11-slim-bookworm": podman.BASE,
+    "farpeek:latest": podman.PLAIN,
+    "farpeek:ptrace": podman.PTRACE,
+}
+
+Spec = dict[str, Any]
+
+
+def documents(name: str) -> list[Spec]:
+    """Return what is in a manifest of deploy/k8s."""
+    return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
+
+
+def pod_spec(name: str) -> Spec:
+    """Return the pod that a manifest describes."""
+    (found,) = (
+        document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
+        for document in documents(name)
+        if document["kind"] in ("Pod", "DaemonSet")
+    )
+    return found
+
+
+class Pod(Ending):
+    """A pod of a manifest, its containers by their names; ``only`` leaves the others out."""
+
+    def __init__(self, spec: Spec, only: tuple[str, ...] | None = None) -> None:
+        self.spec = spec
+        self.containers: dict[str, Container] = {}
+        self._described: dict[str, Spec] = {}
+        self._stack = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"farpeek-test-{os.getpid()}-"))
+        self._stack.callback(shutil.rmtree, self.folder)
+        try:
+            self._volumes = {each["name"]: self._volume(each) for each in spec["volumes"]}
+            self._shared = self._share()
+            for described in self._in_order():
+                if only is None or described["name"] in only:
+                    self.start(described)
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        self._stack.close()
+
+    def __getitem__(self, name: str) -> Container:
+        return self.containers[name]
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The flags of `podman run` for another container of the pod."""
+        return self._shared
+
+    def folder_of(self, volume: str) -> Path:
+        """Return where a volume is, on this host."""
+        return self._volumes[volume]
+
+    @property
+    def socket(self) -> Path:
+        """The service's socket, as this host sees it."""
+        return self._volumes["socket"] / "api" / "farpeek.sock"
+
+    def start(self, described: Spec) -> Container:
+        """Start one more container of the pod, and wait for its startup probe."""
+        flags = [*self._shared, *self._flags(described)]
+        command = described.get("command", [])
+        if command:
+            flags += ["--entrypoint", json.dumps(command)]
+        image = _IMAGES[described["image"]]
+        container = Container(image, *described.get("args", []), flags=tuple(flags))
+        self._stack.enter_context(container)
+        self.containers[described["name"]] = container
+        self._described[described["name"]] = described
+        if "startupProbe" in described:
+            until(lambda: self.probe(described["name"], "startupProbe"), "the startup probe")
+        return container
+
+    def probe(self, name: str, kind: str) -> bool:
+        """Run a probe of a container as the kubelet does; whether it succeeds."""
+        probe = self._described[name][kind]
+        known = {"exec", "httpGet", "periodSeconds", "timeoutSeconds", "failureThreshold"}
+        assert set(probe) <= known
+        limit = str(probe["timeoutSeconds"])
+        if "exec" in probe:
+            command = ("exec", self[name].name, *probe["exec"]["command"])
+            return podman.podman(*command, status=None).returncode == 0
+        (port,) = (
+            each["containerPort"]
+            for each in self._described[name]["ports"]
+            if each["name"] == probe["httpGet"]["port"]
+        )
+        url = f"http://{POD_ADDRESS}:{port}{probe['httpGet']['path']}"
+        curl = ["curl", "--silent", "--fail", "--max-time", limit, "--output", "/dev/null", url]
+        return self.in_network(name, *curl).returncode == 0
+
+    def in_network(
+        self, name: str, *command: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program of this host in the network of a container."""
+        return subprocess.run(
+            ["nsenter", "--net", "--target", str(self[name].pid), "--", *command],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, **environment},
+        )
+
+    def add_address(self, name: str) -> None:
+        """Give the pod the address that others would reach it at."""
+        added = self.in_network(name, "ip", "address", "add", f"{POD_ADDRESS}/32", "dev", "lo")
+        assert added.returncode == 0, added
+
+    def stop(self, name: str) -> None:
+        """End a container: SIGTERM, and SIGKILL once the grace period is over."""
+        seconds = str(self.spec["terminationGracePeriodSeconds"])
+        podman.podman("stop", "--time", seconds, self[name].name)
+
+    def _in_order(self) -> Iterator[Spec]:
+        known = {
+            *("automountServiceAccountToken", "containers", "enableServiceLinks", "hostPID"),
+            *("initContainers", "securityContext", "shareProcessNamespace", "tolerations"),
+            *("terminationGracePeriodSeconds", "volumes"),
+        }
+        assert set(self.spec) <= known, set(self.spec) - known
+        for described in self.spec.get("initContainers", []):
+            assert described["restartPolicy"] == "Always"
+            yield described
+        yield from self.spec["containers"]
+
+    def _share(self) -> tuple[str, ...]:
+        if self.spec.get("hostPID"):
+            return ("--pid", "host", "--network", "none")
+        assert self.spec["shareProcessNamespace"]
+        return ("--pod", self._stack.enter_context(podman.pod()))
+
+    def _volume(self, volume: Spec) -> Path:
+        """Make a volume's folder as the kubelet does: emptyDir is everybody's, a Secret root's."""
+        folder = self.folder / volume["name"]
+        folder.mkdir()
+        group = self.spec["securityContext"].get("fsGroup", 0)
+        os.chown(folder, 0, group)
+        folder.chmod(0o2777 if group else 0o777)
+        if "secret" in volume:
+            assert set(volume["secret"]) == {"secretName", "defaultMode"}
+            file = folder / "token"
+            file.write_text(TOKEN + "\n")
+            os.chown(file, 0, group)
+            file.chmod(volume["secret"]["defaultMode"] | (0o440 if group else 0))
+        else:
+            assert set(volume["emptyDir"]) <= {"medium", "sizeLimit"}
+        return folder
+
+    def _flags(self, described: Spec) -> Iterator[str]:
+        known = {
+            *("args", "command", "env", "image", "livenessProbe", "name", "ports"),
+            *("readinessProbe", "resources", "restartPolicy", "securityContext", "startupProbe"),
+            "volumeMounts",
+        }
+        assert set(described) <= known, set(described) - known
+        for variable in described.get("env", []):
+            yield f"--env={variable['name']}={variable['value']}"
+        limits = described["resources"]["limits"]
+        assert set(limits) == {"memory"}
+        yield f"--memory={limits['memory'].replace('Mi', 'm')}"
+        for mount in described.get("volumeMounts", []):
+            mode = "ro" if mount.get("readOnly") else "rw"
+            yield f"--volume={self._volumes[mount['name']]}:{mount['mountPath']}:{mode}"
+        yield from self._security({**self.spec["securityContext"], **described["securityContext"]})
+
+    @staticmethod
+    def _security(context: Mapping[str, Any]) -> Iterator[str]:
+        known = {
+            *("allowPrivilegeEscalation", "capabilities", "fsGroup", "readOnlyRootFilesystem"),
+            *("runAsGroup", "runAsNonRoot", "runAsUser", "seccompProfile"),
+        }
+        assert set(context) <= known, set(context) - known
+        assert context["runAsUser"] or not context.get("runAsNonRoot")
+        # Without runAsGroup it is the image's group for that user: 0 for an unknown one.
+        group = f":{context['runAsGroup']}" if "runAsGroup" in context else ""
+        yield f"--user={context['runAsUser']}{group}"
+        if "fsGroup" in context:
+            yield f"--group-add={context['fsGroup']}"
+        for name in context["capabilities"]["drop"]:
+            yield f"--cap-drop={name}"
+        for name in context["capabilities"].get("add", []):
+            yield f"--cap-add={name}"
+        if not context["allowPrivilegeEscalation"]:
+            yield "--security-opt=no-new-privileges"
+        if context["readOnlyRootFilesystem"]:
+            yield "--read-only"
+            yield "--read-only-tmpfs=false"
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}  # podman's own
