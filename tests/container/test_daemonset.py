@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +10,6 @@ from support import podman
 from support.kubelet import POD_ADDRESS, TOKEN, Pod, documents, pod_spec
 from support.podman import Foreground, status_of
 from support.targets import build
-from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +20,7 @@ CAPABILITIES = 1 << 19 | 1 << 2  # SYS_PTRACE, DAC_READ_SEARCH
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Pod]:
     with Pod(pod_spec("daemonset.yaml")) as pod:
-        pod.add_address("farpeek")
-        until(lambda: pod.probe("farpeek", "readinessProbe"), "it is ready")
+        pod.await_ready()
         yield pod
 
 
@@ -36,34 +33,17 @@ def app() -> Iterator[Foreground]:
         yield container
 
 
-def curl(pod: Pod, path: str, *arguments: str, host: str = POD_ADDRESS) -> tuple[int, Any]:
-    """Put a request by TCP from inside of the pod's network; status and answer."""
-    done = pod.in_network(
-        "farpeek",
-        *("curl", "--silent", "--write-out", "\n%{http_code}", "--header", f"Host: {host}:7335"),
-        *(*arguments, f"http://{POD_ADDRESS}:7335{path}"),
-    )
-    body, _, status = done.stdout.rpartition("\n")
-    return int(status), json.loads(body)
-
-
-BEARER = ("--header", f"Authorization: Bearer {TOKEN}")
-AS_JSON = ("--header", "Content-Type: application/json", "--data")
-
-
 @pytest.mark.parametrize("mode", ["wait", "nowait"])
 def test_a_process_of_another_container_and_user_is_read(
     daemon: Pod, app: Foreground, mode: str
 ) -> None:
-    body = json.dumps({"match": {"comm": "far-app"}})
-    status, target = curl(daemon, "/v1/targets", *BEARER, *AS_JSON, body)
-    assert status in (200, 201), target
+    target = daemon.request("POST", "/v1/targets", {"match": {"comm": "far-app"}}).json
     assert (target["uid"], target["pid"]) == (4242, app.pid)
     assert target["ns_pids"] == [app.pid, 1]
     assert target["container"]
-    body = json.dumps({"addresses": [app["marker"]], "lengths": 8, "encoding": "hex", "mode": mode})
-    status, answer = curl(daemon, f"/v1/targets/{target['id']}/readv", *BEARER, *AS_JSON, body)
-    assert (status, answer["data"]) == (200, "0100000000000000")
+    body = {"addresses": [app["marker"]], "lengths": 8, "encoding": "hex", "mode": mode}
+    reply = daemon.request("POST", f"/v1/targets/{target['id']}/readv", body)
+    assert (reply.status, reply.json["data"]) == (200, "0100000000000000")
 
 
 def test_it_has_the_named_capabilities_and_no_other_of_roots(daemon: Pod) -> None:
@@ -76,16 +56,21 @@ def test_it_has_the_named_capabilities_and_no_other_of_roots(daemon: Pod) -> Non
 def test_the_probes_need_no_token_and_all_else_does(daemon: Pod) -> None:
     for kind in ("readinessProbe", "livenessProbe"):
         assert daemon.probe("farpeek", kind)
-    status, problem = curl(daemon, "/v1/targets")
-    assert (status, problem["type"]) == (401, "urn:farpeek:problem:unauthenticated")
+    refused = daemon.request_tcp("GET", "/v1/targets")
+    assert (refused.status, refused.slug) == (401, "unauthenticated")
 
 
 def test_it_is_called_by_its_address_and_by_the_services_name_only(daemon: Pod) -> None:
     (service,) = (each for each in documents("daemonset.yaml") if each["kind"] == "Service")
     name = "{name}.{namespace}.svc".format(**service["metadata"])
-    for host in (POD_ADDRESS, name, f"{name}.cluster.local"):
-        assert curl(daemon, "/v1/targets", *BEARER, host=host)[0] == 200
-    assert curl(daemon, "/v1/targets", *BEARER, host="evil.example")[0] == 403
+    for host, status in (
+        (POD_ADDRESS, 200),
+        (name, 200),
+        (f"{name}.cluster.local", 200),
+        ("evil.example", 403),
+    ):
+        headers = {"Host": f"{host}:7335", "Authorization": f"Bearer {TOKEN}"}
+        assert daemon.request_tcp("GET", "/v1/targets", headers=headers).status == status
 
 
 def test_policy_and_service_select_the_daemons_pods_and_port() -> None:

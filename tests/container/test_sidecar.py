@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -14,7 +15,6 @@ import pytest
 from support import podman
 from support.kubelet import TOKEN, Pod, pod_spec
 from support.podman import Foreground
-from support.serving import UnixConnection, ask
 from support.targets import build
 from support.waiting import until
 
@@ -26,25 +26,17 @@ if TYPE_CHECKING:
 SAID = b"hello from the pod"
 
 
-def started(spec_of: str) -> Pod:
-    """Start a manifest's pod; it is ready once its readiness probe says so."""
-    pod = Pod(pod_spec(spec_of))
-    try:
-        until(lambda: pod.probe("farpeek", "readinessProbe"), "it is ready")
-    except BaseException:
-        pod.end()
-        raise
-    return pod
-
-
-def call(pod: Pod, method: str, path: str, body: object = None) -> Reply:
-    """Put a request as root, by the socket on the shared volume."""
-    return ask(UnixConnection(pod.socket), method, path, body)
+@contextlib.contextmanager
+def started(manifest: str) -> Iterator[Pod]:
+    """Run a manifest's pod; farpeek is ready."""
+    with Pod(pod_spec(manifest)) as pod:
+        pod.await_ready()
+        yield pod
 
 
 def register_app(pod: Pod) -> dict[str, object]:
     """Register the app by what it is called; its target."""
-    reply = call(pod, "POST", "/v1/targets", {"match": {"comm": "python3"}})
+    reply = pod.request("POST", "/v1/targets", {"match": {"comm": "python3"}})
     assert reply.status == 201, reply
     return dict(reply.json)
 
@@ -53,7 +45,7 @@ def read_app(pod: Pod, target: str, mode: str = "wait") -> Reply:
     """Read what the app says that it holds."""
     address = pod["app"].log.split()[-1]
     body = {"addresses": [address], "lengths": len(SAID), "encoding": "hex", "mode": mode}
-    return call(pod, "POST", f"/v1/targets/{target}/readv", body)
+    return pod.request("POST", f"/v1/targets/{target}/readv", body)
 
 
 @pytest.fixture(
@@ -76,13 +68,13 @@ def test_the_app_is_found_by_match_and_read_followed_through_exit_and_restart(an
     reply = read_app(pod, str(target["id"]))
     assert (reply.status, bytes.fromhex(reply.json["data"])) == (200, SAID), reply
     os.kill(pod["app"].pid, signal.SIGTERM)
-    exited = call(pod, "GET", f"/v1/targets/{target['id']}?wait=exit&timeout_s=20").json
+    exited = pod.request("GET", f"/v1/targets/{target['id']}?wait=exit&timeout_s=20").json
     assert exited["state"] in ("exited", "reaped")
     until(
-        lambda: call(pod, "GET", f"/v1/targets/{target['id']}").json["state"] == "reaped",
+        lambda: pod.request("GET", f"/v1/targets/{target['id']}").json["state"] == "reaped",
         "the runtime has reaped it",
     )
-    final = call(pod, "GET", f"/v1/targets/{target['id']}").json
+    final = pod.request("GET", f"/v1/targets/{target['id']}").json
     assert final["exit"] == {"code": None, "signal": "SIGTERM", "core_dumped": False}
     gone = read_app(pod, str(target["id"]))
     assert (gone.status, gone.slug) == (410, "target-exited")
@@ -130,7 +122,7 @@ def test_its_limits_are_the_manifests(pod: Pod) -> None:
 
 
 def test_what_it_says_it_can_do_is_what_the_table_promises(pod: Pod) -> None:
-    found = call(pod, "GET", "/v1/info").json["capabilities"]
+    found = pod.request("GET", "/v1/info").json["capabilities"]
     assert found["process_vm"]["provided"] == "native"
     assert found["nowait"]["technique"] in (
         "PAGEMAP_SCAN + verified path",
@@ -147,9 +139,9 @@ def test_it_ends_within_the_grace_period_though_a_read_is_stuck_in_the_kernel() 
         Pod(pod_spec("sidecar.yaml"), only=("farpeek",)) as own,
         Foreground(podman.BASE, "/uffd", "4", "1000", flags=(*own.beside, *flags)) as target,
     ):
-        until(lambda: own.probe("farpeek", "readinessProbe"), "it is ready")
+        own.await_ready()
         target.await_ready()
-        reply = call(own, "POST", "/v1/targets", {"match": {"comm": "uffd"}})
+        reply = own.request("POST", "/v1/targets", {"match": {"comm": "uffd"}})
         assert reply.status == 201, reply
         body = {"addresses": [target["missing"]], "lengths": 8}
         path = f"/v1/targets/{reply.json['id']}/readv"
@@ -168,7 +160,7 @@ def test_it_ends_within_the_grace_period_though_a_read_is_stuck_in_the_kernel() 
 def attempt(pod: Pod, path: str, body: object) -> Reply | OSError:
     """Put a request that may be cut off."""
     try:
-        return call(pod, "POST", path, body)
+        return pod.request("POST", path, body)
     except (OSError, http.client.HTTPException) as error:
         return OSError(str(error))
 
@@ -221,7 +213,7 @@ def test_without_a_socket_group_only_the_own_user_can_connect() -> None:
     described = spec["containers"][1]
     described["env"] = [each for each in described["env"] if each["name"] != "FARPEEK_SOCKET_GROUP"]
     with Pod(spec, only=("farpeek",)) as pod:
-        until(lambda: pod.probe("farpeek", "readinessProbe"), "it is ready")
+        pod.await_ready()
         group = ("--group-add=2000",)
         assert connect_from(pod, "1000:1000", group) == "200"
         assert connect_from(pod, "3000:3000", group, TOKEN) == "not let in by the socket's mode"

@@ -19,10 +19,14 @@ import yaml
 from support import podman
 from support.ending import Ending
 from support.podman import Container
+from support.serving import UnixConnection, ask
 from support.waiting import until
+from support.wire import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from support.serving import Reply
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "deploy" / "k8s"
 TOKEN = "the-token-of-the-container-tests"  # noqa: S105 - of no other service
@@ -101,7 +105,8 @@ class Pod(Ending):
             flags += ["--entrypoint", json.dumps(command)]
         image = _IMAGES[described["image"]]
         container = Container(image, *described.get("args", []), flags=tuple(flags))
-        self._stack.enter_context(container)
+        if self.spec.get("hostPID"):
+            self._stack.enter_context(container)  # the others go with their pod
         self.containers[described["name"]] = container
         self._described[described["name"]] = described
         if "startupProbe" in described:
@@ -128,21 +133,61 @@ class Pod(Ending):
 
     def in_network(
         self, name: str, *command: str, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a program of this host in the network of a container."""
         return subprocess.run(
             ["nsenter", "--net", "--target", str(self[name].pid), "--", *command],
             check=False,
             capture_output=True,
-            text=True,
             timeout=60,
             env={**os.environ, **environment},
         )
 
-    def add_address(self, name: str) -> None:
-        """Give the pod the address that others would reach it at."""
-        added = self.in_network(name, "ip", "address", "add", f"{POD_ADDRESS}/32", "dev", "lo")
-        assert added.returncode == 0, added
+    def request(self, method: str, path: str, body: object = None) -> Reply:
+        """Put a request to farpeek: as root by the socket on the volume, else by TCP and token."""
+        if "socket" in self._volumes:
+            return ask(UnixConnection(self.socket), method, path, body)
+        return self.request_tcp(method, path, body, {"Authorization": f"Bearer {TOKEN}"})
+
+    def request_tcp(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Put a request from inside of the pod's network, to the pod's address."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        done = self.in_network(
+            "farpeek",
+            *("curl", "--silent", "--include", "--request", method),
+            *(part for name, value in sent.items() for part in ("--header", f"{name}: {value}")),
+            *(() if body is None else ("--data", json.dumps(body))),
+            f"http://{POD_ADDRESS}:7335{path}",
+        )
+        assert done.returncode == 0, done
+        return parse(done.stdout)
+
+    def await_ready(self) -> None:
+        """Wait until farpeek's readiness probe succeeds; fails if it has ended."""
+        assert self.gets_ready(), self["farpeek"].log
+
+    def gets_ready(self) -> bool:
+        """Wait until farpeek is ready, or has ended; whether it is ready."""
+        process = Path(f"/proc/{self['farpeek'].pid}")
+        if "ports" in self._described["farpeek"]:
+            # The address that others would reach it at.
+            address = ("ip", "address", "add", f"{POD_ADDRESS}/32", "dev", "lo")
+            added = self.in_network("farpeek", *address)
+            assert added.returncode == 0, added
+        until(lambda: self._answers() or not process.exists(), "it is ready")
+        return process.exists()
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("GET", "/readyz").status == 200
+        except (OSError, AssertionError):  # nothing listens yet; by the socket, and by curl
+            return False
 
     def stop(self, name: str) -> None:
         """End a container: SIGTERM, and SIGKILL once the grace period is over."""
@@ -164,8 +209,8 @@ class Pod(Ending):
     def _share(self) -> tuple[str, ...]:
         if self.spec.get("hostPID"):
             return ("--pid", "host", "--network", "none")
-        assert self.spec["shareProcessNamespace"]
-        return ("--pod", self._stack.enter_context(podman.pod()))
+        shared = "pid,net" if self.spec["shareProcessNamespace"] else "net"
+        return ("--pod", self._stack.enter_context(podman.pod(shared)))
 
     def _volume(self, volume: Spec) -> Path:
         """Make a volume's folder as the kubelet does: emptyDir is everybody's, a Secret root's."""
@@ -223,4 +268,8 @@ class Pod(Ending):
         if context["readOnlyRootFilesystem"]:
             yield "--read-only"
             yield "--read-only-tmpfs=false"
-        assert context["seccompProfile"] == {"type": "RuntimeDefault"}  # podman's own
+        profile = context["seccompProfile"]
+        if profile["type"] == "Localhost":
+            yield f"--security-opt=seccomp={profile['localhostProfile']}"
+        else:
+            assert profile == {"type": "RuntimeDefault"}  # podman's own

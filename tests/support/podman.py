@@ -121,10 +121,10 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def pod(*flags: str) -> Iterator[str]:
-    """Make a pod whose containers share their processes and their loopback; its name."""
+def pod(shared: str) -> Iterator[str]:
+    """Make a pod whose containers share such namespaces (`pid,net`); its name."""
     name = new_name()
-    podman("pod", "create", "--name", name, "--share", "pid,net", "--network", "none", *flags)
+    podman("pod", "create", "--name", name, "--share", shared, "--network", "none")
     try:
         yield name
     finally:

@@ -1,0 +1,206 @@
+"""The units of deploy/systemd, started by a real systemd: PID 1 of a container."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import podman
+from support.podman import Container
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
+SOCKET = "/run/farpeek/farpeek.sock"
+GAMES = 5
+"""A user that every Debian has."""
+
+_ASK = """
+import http.client, json, os, socket, sys
+user, groups, token, method, path, body = json.loads(sys.argv[1])
+os.setgroups(groups)
+os.setresgid(user, user, user)
+os.setresuid(user, user, user)
+sock = socket.socket(socket.AF_UNIX)
+sock.settimeout(20)
+try:
+    sock.connect("/run/farpeek/farpeek.sock")
+except PermissionError:
+    sys.exit(print(json.dumps([0, "not let in by the socket's mode"])))
+connection = http.client.HTTPConnection("localhost")
+connection.sock = sock
+headers = {"Content-Type": "application/json"}
+if token:
+    headers["Authorization"] = "Bearer " + token
+connection.request(method, path, body and json.dumps(body), headers)
+response = connection.getresponse()
+print(json.dumps([response.status, json.loads(response.read())]))
+"""
+
+_APP = """
+import ctypes, os, time
+text = ctypes.create_string_buffer(b"hello from a unit")
+open("/tmp/address", "w").write(hex(ctypes.addressof(text)))
+time.sleep(1e6)
+"""
+
+
+class Host(Container):
+    """A container whose first process is systemd, with farpeek at /opt/farpeek and its units."""
+
+    def __init__(self, *dropins: Path) -> None:
+        mounts = [
+            f"--volume={UNITS}/farpeek.service:/etc/systemd/system/farpeek.service:ro",
+            f"--volume={UNITS}/farpeek.socket:/etc/systemd/system/farpeek.socket:ro",
+            f"--volume={UNITS}/farpeek.sysusers:/usr/lib/sysusers.d/farpeek.conf:ro",
+            f"--mount=type=image,source={podman.PLAIN},destination=/image",
+            *(
+                f"--volume={path}:/etc/systemd/system/farpeek.service.d/{path.name}:ro"
+                for path in dropins
+            ),
+        ]
+        flags = ("--privileged", "--systemd=always", *mounts)
+        # systemd shares its mounts with its services by itself, but for in a container; without it
+        # LoadCredential= leaves nothing.
+        boot = "mount --make-rshared / && exec /lib/systemd/systemd"
+        super().__init__(podman.BASE, "sh", "-c", boot, flags=flags)
+        try:
+            until(self._has_booted, "systemd has booted")
+            self.execute("ln", "-s", "/image/opt/farpeek", "/opt/farpeek")
+            self.execute("systemd-sysusers")
+            self.execute("systemctl", "start", "farpeek.socket")
+        except BaseException:
+            self.end()
+            raise
+
+    def _has_booted(self) -> bool:
+        return self.execute("systemctl", "is-system-running", status=None).strip() == "running"
+
+    def show(self, name: str, unit: str = "farpeek.service") -> str:
+        """Return a property of a unit."""
+        return self.execute("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: int = 0,
+        groups: tuple[int, ...] = (),
+        token: str = "",
+    ) -> tuple[int, dict[str, object]]:
+        """Put a request in the container, as this user; status and answer."""
+        question = json.dumps([user, groups, token, method, path, body])
+        status, answer = json.loads(self.execute("python3", "-c", _ASK, question))
+        return status, answer
+
+    def read_from_an_app(self) -> tuple[int, dict[str, object]]:
+        """Read a string that a process of another user holds."""
+        self.execute("rm", "--force", "/tmp/address")  # noqa: S108 - in the container
+        run = ("systemd-run", "--quiet", "--collect", "--uid=games", "--unit=app")
+        self.execute(*run, "python3", "-c", _APP)
+        until(lambda: self.execute("cat", "/tmp/address", status=None).startswith("0x"), "it runs")  # noqa: S108
+        address = self.execute("cat", "/tmp/address").strip()  # noqa: S108
+        status, target = self.ask("POST", "/v1/targets", {"match": {"uid": GAMES}})
+        assert status == 201, target
+        body = {"addresses": [address], "lengths": 17, "encoding": "hex", "mode": "nowait"}
+        answer = self.ask("POST", f"/v1/targets/{target['id']}/readv", body)
+        self.execute("systemctl", "stop", "app")
+        return answer
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with Host() as made:
+        yield made
+
+
+def test_the_first_connection_starts_it_and_a_stop_leaves_the_socket(host: Host) -> None:
+    assert host.show("ActiveState") == "inactive"
+    status, info = host.ask("GET", "/v1/info")
+    assert status == 200
+    assert info["listeners"] == [f"unix:{SOCKET}"]
+    assert host.show("ActiveState") == "active"
+    host.execute("systemctl", "stop", "farpeek.service")
+    assert host.show("Result") == "success"
+    assert host.show("ActiveState", "farpeek.socket") == "active"
+    assert host.ask("GET", "/readyz")[0] == 200
+
+
+def test_a_process_of_another_user_is_read_under_all_of_its_hardening(host: Host) -> None:
+    status, answer = host.read_from_an_app()
+    assert (status, answer["data"]) == (200, b"hello from a unit".hex())
+    found = podman.status_of(pid_of(host))
+    assert int(found["CapEff"], 16) == 1 << 19 | 1 << 2  # SYS_PTRACE, DAC_READ_SEARCH
+    assert found["NoNewPrivs"] == "1"
+    assert found["Seccomp"] == "2"
+
+
+def pid_of(host: Host) -> int:
+    """Return the service's number on this host."""
+    inside = host.show("MainPID")
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            found = podman.status_of(int(path.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if found["Name"] == "farpeek" and found["NSpid"].split()[-1] == inside:
+            return int(path.name)
+    raise AssertionError("there is no such process")
+
+
+def test_a_loop_that_hangs_is_replaced_by_the_watchdog(host: Host) -> None:
+    assert host.show("WatchdogUSec") == "30s"
+    host.ask("GET", "/readyz")
+    host.execute("mkdir", "--parents", "/run/systemd/system/farpeek.service.d")
+    dropin = (
+        "printf '[Service]\\nWatchdogSec=2\\n' >/run/systemd/system/farpeek.service.d/quick.conf"
+    )
+    host.execute("sh", "-c", dropin)
+    host.execute("systemctl", "daemon-reload")
+    host.execute("systemctl", "restart", "farpeek.service")
+    before = host.show("MainPID")
+    host.execute("systemctl", "kill", "--signal=STOP", "farpeek.service")
+    until(lambda: host.show("NRestarts") == "1", "it is started again")
+    until(lambda: host.show("ActiveState") == "active", "it is ready again")
+    assert host.show("MainPID") != before
+    assert host.ask("GET", "/readyz")[0] == 200
+    host.execute("rm", "/run/systemd/system/farpeek.service.d/quick.conf")
+    host.execute("systemctl", "daemon-reload")
+
+
+def test_who_is_in_the_group_connects_and_needs_a_token_that_systemd_hands_over(
+    host: Host,
+) -> None:
+    group = int(host.execute("getent", "group", "farpeek").split(":")[2])
+    assert host.ask("GET", "/v1/targets", user=4242) == (0, "not let in by the socket's mode")
+    assert host.ask("GET", "/v1/targets", user=4242, groups=(group,))[0] == 401
+    host.execute("mkdir", "--parents", "/etc/farpeek", "/run/systemd/system/farpeek.service.d")
+    script = (
+        "umask 077; echo a-token-of-the-tests >/etc/farpeek/token;"
+        "sed -n 's/^#\\(LoadCredential\\|Environment\\)/\\1/p' "
+        "/etc/systemd/system/farpeek.service >/tmp/lines;"
+        "{ echo '[Service]'; cat /tmp/lines; } >/run/systemd/system/farpeek.service.d/token.conf"
+    )
+    host.execute("sh", "-c", script)
+    host.execute("systemctl", "daemon-reload")
+    host.execute("systemctl", "restart", "farpeek.service")
+    asks = {"user": 4242, "groups": (group,)}
+    assert host.ask("GET", "/v1/targets", token="a-token-of-the-tests", **asks)[0] == 200
+    assert host.ask("GET", "/v1/targets", token="another", **asks)[0] == 401
+    assert host.ask("GET", "/v1/targets", user=0)[0] == 200
+
+
+def test_the_variant_with_a_dynamic_user_reads_as_well() -> None:
+    with Host(UNITS / "dynamic-user.conf") as host:
+        status, answer = host.read_from_an_app()
+        assert (status, answer["data"]) == (200, b"hello from a unit".hex())
+        found = podman.status_of(pid_of(host))
+        # systemd.exec(5): where dynamic users come from.
+        assert 61184 <= int(found["Uid"].split()[0]) <= 65519
