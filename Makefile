@@ -3,25 +3,42 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gdb test-kernel kind-table check serve bench bench-peers clean
+.PHONY: demo test gdb systemd-analyze test-kernel test-container kind-table privilege-table lock check serve
+.PHONY: bench bench-peers clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
 
-test: $(VENV)/.dev gdb  ## everything: style, types, all tests, and again under a kernel with the flags
+test: $(VENV)/.dev gdb systemd-analyze  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
+	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
 	@if [ -n "$$FARPEEK_TEST_KERNEL" ]; then $(MAKE) test-kernel; else \
 	  echo "Left out: the tests under a kernel with PROCESS_VM_PIDFD and PROCESS_VM_NOWAIT," \
 	    "for FARPEEK_TEST_KERNEL names none (docs/testing.md says how to get one)."; fi
 
+# $(1) is a program of Debian's package $(2); without it, $(3).
+installed = command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+  apt-get update -q && apt-get install -qy --no-install-recommends $(2); } || \
+  echo "$(1) is not there, and cannot be installed here: $(3)"
+
 gdb:  ## a debugger, for the tests of targets that have one
-	@command -v gdb >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  apt-get update -q && apt-get install -qy --no-install-recommends gdb; } || \
-	  echo "gdb is not there, and cannot be installed here: its tests will be skipped"
+	@$(call installed,gdb,gdb,its tests will be skipped)
+
+systemd-analyze:  ## what checks the units
+	@$(call installed,systemd-analyze,systemd,the units will not be checked)
 
 test-kernel: $(VENV)/.dev  ## tests of the service under the kernel that FARPEEK_TEST_KERNEL names
 	cd tests && ../$(BIN)/python -m support.build
 	tests/kernel/run $(BIN)/pytest --color=no -p no:cacheprovider tests/service -m "not slow"
+
+test-container: $(VENV)/.dev  ## the images, manifests and units of deploy/, run by podman and systemd
+	PYTHON=$(BIN)/python tests/container/prepare
+	$(BIN)/pytest tests/container
+
+privilege-table: $(VENV)/.dev  ## measures the table of deploy/README.md
+	PYTHON=$(BIN)/python tests/container/prepare
+	cd tests && ../$(BIN)/python -m support.privileges write
 
 kind-table: $(VENV)/.dev  ## measures the table of docs/nowait.md, here and under that kernel
 	mkdir -p build
@@ -29,8 +46,17 @@ kind-table: $(VENV)/.dev  ## measures the table of docs/nowait.md, here and unde
 	tests/kernel/run env PYTHONPATH=tests $(BIN)/python -m support.kind_table measure >build/there
 	cd tests && ../$(BIN)/python -m support.kind_table write ../build/here ../build/there
 
-check: $(VENV)/.dev gdb  ## the quick part of it
+check: $(VENV)/.dev gdb systemd-analyze  ## the quick part of it
 	.ci/check -m "not slow"
+
+# uv writes the hashes of all platforms; pip has nothing for that.
+lock: $(VENV)/.dev  ## deploy/*.lock, which the images are built from
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	  $(BIN)/uv pip compile $(LOCKED) --output-file deploy/build-requirements.lock -
+	$(BIN)/uv pip compile $(LOCKED) --output-file deploy/requirements.lock pyproject.toml
+LOCKED = --quiet --no-config --native-tls --universal --python-version 3.11 --generate-hashes --upgrade \
+  --custom-compile-command "make lock"
 
 serve: $(VENV)/.runtime  ## the service, on the default socket
 	$(BIN)/farpeek serve

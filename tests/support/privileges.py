@@ -1,8 +1,8 @@
 """The privilege table of deploy/README.md: what is taken away, and what the service then answers.
 
-Each row runs the farpeek container of a manifest with one thing changed, and asks it for everything;
-`python -m support.privileges write` (`make privilege-table`) measures all rows and
-writes them; tests/container/test_privileges.py measures each again.
+Each row runs the farpeek container of a manifest with one thing changed, and asks it for all that
+there is. `make privilege-table` measures the rows and writes them, and test_privileges.py measures
+each again.
 """
 
 from __future__ import annotations
