@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import podman
+from support.folders import open_folder
 from support.podman import BASE, PLAIN, PTRACE, Container
+from support.serving import UnixConnection, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +77,20 @@ def test_its_health_check_follows_the_service(container: Container) -> None:
     podman.podman("healthcheck", "run", container.name, status=1)
     os.kill(container.pid, signal.SIGCONT)
     podman.podman("healthcheck", "run", container.name)
+
+
+def test_it_serves_with_a_single_thread_where_no_more_processes_may_be() -> None:
+    with open_folder() as folder:
+        folder.chmod(0o1777)
+        flags = ("--pids-limit=2", f"--volume={folder}:/run/farpeek")
+        with Container(PLAIN, flags=flags) as container:
+            container.await_log("farpeek is listening")
+            assert container.limit("pids", "pids.max") == 2
+            own = UnixConnection(folder / "farpeek.sock")
+            target = ask(own, "POST", "/v1/targets", {"pid": 1}).json
+            body = {"addresses": [0], "lengths": 8}
+            reply = ask(own, "POST", f"/v1/targets/{target['id']}/readv", body)
+            assert (reply.status, reply.json["gaps"][0]["reason"]) == (200, "unmapped")
 
 
 def test_sigterm_ends_it_with_status_0(container: Container) -> None:

@@ -7,7 +7,7 @@ import http.client
 import os
 import signal
 import threading
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,15 +86,18 @@ def test_the_app_is_found_by_match_and_read_followed_through_exit_and_restart(an
     assert (reply.status, bytes.fromhex(reply.json["data"])) == (200, SAID), reply
 
 
-def test_the_probes_succeed_and_fail_with_the_service(any_pod: Pod) -> None:
-    for kind in ("readinessProbe", "livenessProbe"):
-        assert any_pod.probe("farpeek", kind)
-    os.kill(any_pod["farpeek"].pid, signal.SIGSTOP)
-    for kind in ("readinessProbe", "livenessProbe"):
-        assert not any_pod.probe("farpeek", kind)
-    os.kill(any_pod["farpeek"].pid, signal.SIGCONT)
-    for kind in ("readinessProbe", "livenessProbe"):
-        assert any_pod.probe("farpeek", kind)
+PROBES = ("readinessProbe", "livenessProbe")
+
+
+def test_the_probes_succeed(any_pod: Pod) -> None:
+    assert all(any_pod.probe("farpeek", kind) for kind in PROBES)
+
+
+def test_the_probes_fail_while_it_hangs(pod: Pod) -> None:
+    os.kill(pod["farpeek"].pid, signal.SIGSTOP)
+    assert not any(pod.probe("farpeek", kind) for kind in PROBES)
+    os.kill(pod["farpeek"].pid, signal.SIGCONT)
+    assert all(pod.probe("farpeek", kind) for kind in PROBES)
 
 
 def test_it_has_no_capability_no_way_to_one_and_nowhere_to_write(pod: Pod) -> None:
@@ -111,14 +114,33 @@ def test_it_has_no_capability_no_way_to_one_and_nowhere_to_write(pod: Pod) -> No
         service.execute("/opt/farpeek/bin/python3", "-c", probe, place)
 
 
-def test_its_limits_are_the_manifests(pod: Pod) -> None:
-    line = next(
-        each
-        for each in Path(f"/proc/{pod['farpeek'].pid}/cgroup").read_text().splitlines()
-        if ":memory:" in each
-    )
-    group = Path("/sys/fs/cgroup/memory" + line.rpartition(":")[2])
-    assert int((group / "memory.limit_in_bytes").read_text()) == 256 << 20
+_HOLDS_16_MIB = """
+import ctypes, time
+text = ctypes.create_string_buffer(b"\\1" * (16 << 20))
+print(hex(ctypes.addressof(text)), flush=True)
+time.sleep(1e6)
+"""
+
+
+def test_it_lives_within_its_memory_limit_with_all_bytes_in_flight() -> None:
+    spec = pod_spec("sidecar.yaml")
+    spec["containers"][0]["command"][2] = _HOLDS_16_MIB
+    with Pod(spec) as pod:
+        pod.await_ready()
+        assert pod["farpeek"].limit("memory", "memory.limit_in_bytes") == 256 << 20
+        target = register_app(pod)
+        address = pod["app"].log.split()[-1]
+        body = {"addresses": [address], "lengths": 16 << 20, "encoding": "hex"}
+        path = f"/v1/targets/{target['id']}/readv"
+
+        def read(_: int) -> None:
+            until(lambda: pod.request("POST", path, body).status == 200, "its bytes have room")
+
+        # Four fit into what may be in flight at once.
+        with ThreadPoolExecutor(12) as callers:
+            list(callers.map(read, range(48)))
+        state = pod["farpeek"].state
+        assert (state["Running"], state["OOMKilled"]) == (True, False)
 
 
 def test_what_it_says_it_can_do_is_what_the_table_promises(pod: Pod) -> None:

@@ -42,6 +42,14 @@ response = connection.getresponse()
 print(json.dumps([response.status, json.loads(response.read())]))
 """
 
+_ASK_TCP = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", 7335), 20) as sock:
+    lines = ["GET /v1/targets HTTP/1.1", "Host: localhost", f"Authorization: Bearer {sys.argv[1]}"]
+    sock.sendall("\\r\\n".join([*lines, "", ""]).encode())
+    print(sock.recv(1000).decode())
+"""
+
 _APP = """
 import ctypes, os, time
 text = ctypes.create_string_buffer(b"hello from a unit")
@@ -183,6 +191,9 @@ def test_who_is_in_the_group_connects_and_needs_a_token_that_systemd_hands_over(
     assert host.ask("GET", "/v1/targets", user=4242, groups=(group,))[0] == 401
     host.execute("mkdir", "--parents", "/etc/farpeek", "/run/systemd/system/farpeek.service.d")
     script = (
+        "mkdir -p /run/systemd/system/farpeek.socket.d;"
+        "printf '[Socket]\\nListenStream=127.0.0.1:7335\\n'"
+        " >/run/systemd/system/farpeek.socket.d/tcp.conf;"
         "umask 077; echo a-token-of-the-tests >/etc/farpeek/token;"
         "sed -n 's/^#\\(LoadCredential\\|Environment\\)/\\1/p' "
         "/etc/systemd/system/farpeek.service >/tmp/lines;"
@@ -190,10 +201,13 @@ def test_who_is_in_the_group_connects_and_needs_a_token_that_systemd_hands_over(
     )
     host.execute("sh", "-c", script)
     host.execute("systemctl", "daemon-reload")
-    host.execute("systemctl", "restart", "farpeek.service")
+    host.execute("systemctl", "stop", "farpeek.service", "farpeek.socket")
+    host.execute("systemctl", "start", "farpeek.socket", "farpeek.service")
     for token, status in (("a-token-of-the-tests", 200), ("another", 401)):
         answer = host.ask("GET", "/v1/targets", user=4242, groups=(group,), token=token)
         assert answer[0] == status
+        # Though the service itself has no network: systemd opened the socket.
+        assert f"HTTP/1.1 {status}" in host.execute("python3", "-c", _ASK_TCP, token)
     assert host.ask("GET", "/v1/targets", user=0)[0] == 200
 
 

@@ -108,6 +108,14 @@ class Container(Ending):
         """Return /proc/PID/status of the process itself: `podman exec` has rights of its own."""
         return status_of(self.pid)
 
+    def limit(self, controller: str, file: str) -> int:
+        """Return what is in a file of its group of a cgroup controller (of version 1)."""
+        for line in Path(f"/proc/{self.pid}/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controller in controllers.split(","):
+                return int(Path(f"/sys/fs/cgroup/{controller}{group}/{file}").read_text())
+        raise AssertionError(f"no cgroup of {controller}")
+
     def execute(self, *command: str, flags: tuple[str, ...] = (), status: int | None = 0) -> str:
         """Run a command in it; what it says."""
         done = podman("exec", *flags, self.name, *command, status=status)
