@@ -27,6 +27,7 @@ def compose(file: Path, *arguments: str) -> None:
         capture_output=True,
         text=True,
         timeout=120,
+        cwd=podman.HOME,
         env=podman.environment(),
     )
     assert done.returncode == 0, done

@@ -42,6 +42,7 @@ def podman(*arguments: str, status: int | None = 0) -> subprocess.CompletedProce
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
+        cwd=HOME,  # conmon leaves a file `oom` where it is when a container runs out of memory
         env=environment(),
     )
     assert status is None or done.returncode == status, (arguments, done)
@@ -156,6 +157,7 @@ class Foreground(Ending):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=HOME,
             env=environment(),
         )
 
