@@ -209,8 +209,17 @@ def ready_folder(folder: Path, group: int | None = None) -> None:
         ) from error
     else:
         if group is not None:
-            _give(folder, group)
-            folder.chmod(0o710)
+            _open_to(folder, group)
+
+
+def _open_to(folder: Path, group: int) -> None:
+    """Let a group pass through a new folder; one that cannot be given to it is not left there."""
+    try:
+        _give(folder, group)
+    except ListenError:
+        folder.rmdir()
+        raise
+    folder.chmod(0o710)
 
 
 def _give(path: Path, group: int) -> None:
@@ -240,8 +249,8 @@ def _check_folder(folder: Path, group: int | None) -> None:
             "farpeek can make itself"
         )
     # A folder that was there is left as it is, and nobody should have to guess who is shut out.
-    passable = status.st_mode & 0o001 or (status.st_gid == group and status.st_mode & 0o010)
-    if group is not None and not passable:
+    passing = 0o010 if status.st_gid == group else 0o001
+    if group is not None and not status.st_mode & passing:
         raise ListenError(
             f"the group {group} cannot pass through {folder}: chgrp it and chmod g+x it, or let "
             "farpeek make the folder"

@@ -99,8 +99,10 @@ def test_a_folder_that_the_group_cannot_pass_is_told(folder: Path) -> None:
     os.chown(run, 0, 4242)
     run.chmod(0o710)
     listen_unix(UnixAddress(run / "x.sock"), 0o660, 4242).close()
+    run.chmod(0o701)
+    with pytest.raises(ListenError, match="cannot pass through"):
+        listen_unix(UnixAddress(run / "x.sock"), 0o660, 4242)
     os.chown(run, 0, 0)
-    run.chmod(0o711)
     listen_unix(UnixAddress(run / "x.sock"), 0o660, 4242).close()
 
 
@@ -116,6 +118,7 @@ def test_a_group_that_the_service_is_no_member_of_is_told(
             ListenError, match=r"to the group 4242: .*; run the service as a member"
         ):
             listen_unix(UnixAddress(path), 0o660, 4242)
+    assert not (folder / "run").exists()
 
 
 def test_the_umask_is_as_before(folder: Path) -> None:
