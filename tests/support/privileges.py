@@ -110,6 +110,7 @@ CASES = (
     Case("sidecar.yaml", "the target has a capability", (*_SAME, "--capability", _KILL)),
     Case("sidecar.yaml", "`shareProcessNamespace`", _SAME, _not_shared),
     Case("sidecar.yaml", "process_vm_readv, by seccomp", _SAME, _seccomp("process_vm_readv")),
+    Case("sidecar.yaml", "ptrace, by seccomp", _SAME, _seccomp("ptrace")),
     Case("sidecar-ptrace.yaml", "nothing"),
     Case("sidecar-ptrace.yaml", "nothing; the target is not dumpable", (*_OTHER, "--nondumpable")),
     Case("sidecar-ptrace.yaml", "the image's file capability", change=_plain_image),
