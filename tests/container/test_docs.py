@@ -68,6 +68,8 @@ def test_the_command_for_docker_reads_the_container_that_it_names() -> None:
         flags = [
             each.replace("container:APP", f"container:{target.name}") for each in command[5:-1]
         ]
+        assert "podman run` takes the same and `--read-only-tmpfs=false`" in README.read_text()
+        flags.append("--read-only-tmpfs=false")
         with Container(podman.PLAIN, flags=tuple(flags)) as service:
             service.await_log("farpeek is listening")
             # Its tmpfs can be reached from here, by root.
