@@ -98,6 +98,7 @@ class Pool:
         self._watch: asyncio.TimerHandle | None = None
         self._hurry: asyncio.TimerHandle | None = None
         self._started = 0
+        self._refused = False  # the system let no further thread be, the last time
         self._retiring = 0
         self._fresh: list[Job[Any]] = []  # came in this turn of the loop
         self.turn = 0  # a number for it
@@ -341,8 +342,11 @@ class Pool:
             worker.start()
         except RuntimeError:  # a limit on threads; tried again as long as jobs wait
             self.leave()
-            _log.warning("no further access thread can be started (%d run)", len(self._workers))
+            if not self._refused:  # said once, for it is tried every millisecond
+                _log.warning("no further access thread can be started (%d run)", len(self._workers))
+            self._refused = True
             return
+        self._refused = False
         self._workers.add(worker)
 
     def _retire_surplus(self) -> None:

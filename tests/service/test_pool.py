@@ -61,6 +61,24 @@ async def test_a_burst_of_results_comes_back_whole(pool: Pool) -> None:
     assert await asyncio.gather(*jobs) == list(numbers)
 
 
+async def test_a_limit_on_threads_is_told_once_and_left_behind_when_it_goes(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[threading.Thread] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        attempts.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        waiting = asyncio.create_task(lane.run(lambda: 7, soon(), nothing))
+        await aio_until(lambda: len(attempts) > 5, "it goes on trying")
+    assert await waiting == 7
+    assert caplog.text.count("no further access thread can be started") == 1
+
+
 async def test_threads_that_hang_are_replaced_at_once(pool: Pool) -> None:
     loop = asyncio.get_running_loop()
     release = threading.Event()
