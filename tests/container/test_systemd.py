@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,8 +109,9 @@ class Host(Container):
         status, answer = json.loads(self.execute("python3", "-c", _ASK, question))
         return status, answer
 
-    def read_from_an_app(self) -> tuple[int, dict[str, object]]:
-        """Read a string that a process of another user holds."""
+    @contextmanager
+    def app(self) -> Iterator[tuple[str, str]]:
+        """Run a process of another user that holds a string: its target, and the address."""
         self.execute("rm", "--force", "/tmp/address")  # noqa: S108 - in the container
         run = ("systemd-run", "--quiet", "--collect", "--uid=games", "--unit=app")
         self.execute(*run, "python3", "-c", _APP)
@@ -117,10 +119,16 @@ class Host(Container):
         address = self.execute("cat", "/tmp/address").strip()  # noqa: S108
         status, target = self.ask("POST", "/v1/targets", {"match": {"uid": GAMES}})
         assert status == 201, target
-        body = {"addresses": [address], "lengths": 17, "encoding": "hex", "mode": "nowait"}
-        answer = self.ask("POST", f"/v1/targets/{target['id']}/readv", body)
-        self.execute("systemctl", "stop", "app")
-        return answer
+        try:
+            yield str(target["id"]), address
+        finally:
+            self.execute("systemctl", "stop", "app")
+
+    def read_from_an_app(self) -> tuple[int, dict[str, object]]:
+        """Read a string that a process of another user holds."""
+        with self.app() as (target, address):
+            body = {"addresses": [address], "lengths": 17, "encoding": "hex", "mode": "nowait"}
+            return self.ask("POST", f"/v1/targets/{target}/readv", body)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +156,13 @@ def test_a_process_of_another_user_is_read_under_all_of_its_hardening(host: Host
     assert int(found["CapEff"], 16) == 1 << 19 | 1 << 2  # SYS_PTRACE, DAC_READ_SEARCH
     assert found["NoNewPrivs"] == "1"
     assert found["Seccomp"] == "2"
+
+
+def test_writing_takes_a_drop_in_that_lets_it_trace() -> None:
+    with Host(UNITS / "allow-writes.conf") as host, host.app() as (target, address):
+        body = {"addresses": [address], "data": ["SEVMTE8="]}
+        status, answer = host.ask("POST", f"/v1/targets/{target}/writev", body)
+        assert (status, answer.get("verified")) == (200, True), answer
 
 
 def pid_of(host: Host) -> int:
