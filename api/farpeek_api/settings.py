@@ -68,10 +68,13 @@ class Settings(BaseSettings):
         description="group of unix sockets that it makes, and of their folder; by name or number",
     )
     access_threads: int = Field(
-        default=32, ge=1, le=4096, description="threads for memory access in all"
+        default=32,
+        ge=1,
+        le=4096,
+        description="threads for memory access that may wait; 8 more serve nowait, 4 long ranges",
     )
     target_threads: int = Field(
-        default=4, ge=1, le=4096, description="of these at most for one target and mode"
+        default=4, ge=1, le=4096, description="threads at most for one target and mode"
     )
     max_stuck_threads: int = Field(
         default=256,
