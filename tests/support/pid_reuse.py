@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -32,7 +33,7 @@ from support.targets import PATIENCE_S, build
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from farpeek.access import Access
 
@@ -173,6 +174,22 @@ class Race:
                 raise TimeoutError("the readers do not read")
             time.sleep(0)
 
+    def run_under(
+        self, racing: Sequence[Callable[[], None]], respawner: Respawner, rounds: int
+    ) -> None:
+        """Run with a thread for each of ``racing``."""
+        # Five busy threads and one lock between them: with the usual 5 ms a turn it takes minutes.
+        sys.setswitchinterval(0.0005)
+        threads = [threading.Thread(target=act) for act in racing]
+        for thread in threads:
+            thread.start()
+        try:
+            self.run(respawner, rounds)
+        finally:
+            self.running = False
+            for thread in threads:
+                thread.join(PATIENCE_S)
+
     def inspect(self) -> None:
         """Look at the process before it ends."""
 
@@ -193,23 +210,11 @@ class Race:
 
 def race_of_reads(rounds: int) -> dict[str, object]:
     """Swap the process behind the number ``rounds`` times under threads that read it."""
-    # Five busy threads and one lock between them: with the usual 5 ms a turn it takes minutes.
-    sys.setswitchinterval(0.0005)
     access = choose(probe()).wait
     with respawner() as swapping:
         race = Race(*swapping.swap())
-        threads = [
-            *(threading.Thread(target=race.read_with_care, args=(r, access)) for r in race.readers),
-            threading.Thread(target=race.read_naively, args=(race.control,)),
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            race.run(swapping, rounds)
-        finally:
-            race.running = False
-            for thread in threads:
-                thread.join(PATIENCE_S)
+        careful = [partial(race.read_with_care, reader, access) for reader in race.readers]
+        race.run_under([*careful, partial(race.read_naively, race.control)], swapping, rounds)
     return {
         "rounds": race.current[0],
         "own": sum(reader.own for reader in race.readers),

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import sys
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from farpeek.access import ProcessGone
@@ -92,27 +91,13 @@ class _WriteRace(Race):
 
 def race_of_writes(rounds: int, way: str) -> dict[str, object]:
     """Swap the process behind the number ``rounds`` times under threads that write to it."""
-    sys.setswitchinterval(0.0005)
     found = writers(way)
     assert found is not None
     writer = found[Mode.WAIT]
     with respawner() as swapping:
         race = _WriteRace(*swapping.swap())
-        threads = [
-            *(
-                threading.Thread(target=race.write_with_care, args=(r, writer))
-                for r in race.readers
-            ),
-            threading.Thread(target=race.write_naively, args=(race.control,)),
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            race.run(swapping, rounds)
-        finally:
-            race.running = False
-            for thread in threads:
-                thread.join(PATIENCE_S)
+        careful = [partial(race.write_with_care, racer, writer) for racer in race.readers]
+        race.run_under([*careful, partial(race.write_naively, race.control)], swapping, rounds)
     return {
         "rounds": race.current[0],
         "own": sum(racer.own for racer in race.readers),

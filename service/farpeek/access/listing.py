@@ -69,7 +69,7 @@ class Lister:
                 if time.monotonic() > deadline:
                     raise DeadlineExceeded("the time was over before all mappings were listed")
                 counts = self._counts(proc, mapping) if residency else (None, None)
-                views.append(_view(mapping, build_ids.of(mapping, deadline), counts))
+                views.append(view(mapping, build_ids.of(mapping, deadline), counts))
         except (FileNotFoundError, ProcessLookupError) as error:
             raise NoMemory from error
         return views
@@ -103,9 +103,12 @@ def _chosen(proc: str, address: int | None) -> Iterator[Mapping]:
                 yield mapping
 
 
-def _view(
-    mapping: Mapping, build_id: str | None, counts: tuple[int, int] | tuple[None, None]
+def view(
+    mapping: Mapping,
+    build_id: str | None = None,
+    counts: tuple[int, int] | tuple[None, None] = (None, None),
 ) -> MappingView:
+    """Show a mapping with what was found out about it; ``counts``: resident and swapped bytes."""
     return MappingView(
         start=mapping.start,
         end=mapping.end,

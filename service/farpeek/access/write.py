@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek import regions, uapi
 from farpeek.access import pin
+from farpeek.access.listing import view
 from farpeek.access.naming import ByPidfd, NoMemory
 from farpeek.access.planning import as_runs
 from farpeek.access.reading import elsewhere
@@ -21,7 +22,6 @@ from farpeek.errors import (
 )
 from farpeek.model import (
     Difference,
-    MappingView,
     ReadSpec,
     Regions,
     Rehearsal,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from farpeek.access.naming import Naming
     from farpeek.access.planning import Plan, Planner
     from farpeek.access.seam import Access
-    from farpeek.maps import Explainer, Mapping
+    from farpeek.maps import Explainer
     from farpeek.model import Backend, Gap, Process, ReadResult, WriteSpec
 
 _CHUNK: Final = 4096
@@ -89,7 +89,7 @@ class WriteAccess:
                 backend=self.backend,
             ),
             would_write=requested - sum(gap.length for gap in missing),
-            mappings=[_view(mapping) for mapping in plan.mappings],
+            mappings=[view(mapping) for mapping in plan.mappings],
         )
 
     def _prepare(
@@ -213,18 +213,3 @@ def _first_difference(wanted: bytes, found: bytes | bytearray) -> int | None:
             pairs = enumerate(zip(ours, theirs, strict=True), start)
             return next(offset for offset, (mine, its) in pairs if mine != its)
     return None
-
-
-def _view(mapping: Mapping) -> MappingView:
-    return MappingView(
-        start=mapping.start,
-        end=mapping.end,
-        perms=mapping.perms,
-        offset=mapping.offset,
-        device=mapping.device,
-        inode=mapping.inode,
-        path=mapping.path.decode("utf-8", "replace"),
-        build_id=None,
-        resident=None,
-        swapped=None,
-    )
