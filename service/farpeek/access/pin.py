@@ -41,8 +41,9 @@ MOST_BYTES: Final = 15 * PAGE_SIZE
 
 _LOOK_AGAIN_S: Final = 0.002
 _RETRY_S: Final = 0.0002
-_PATIENCE_S: Final = 0.1
-"""For a tracer that cannot be seen, or has just let go (3 of 2,000 were refused in that moment)."""
+_TRIES: Final = 300
+"""For a tracer that has just let go (3 of 2,000 were refused in that moment), before it is one that
+cannot be seen. Not a time: on a busy machine that is over before the second try."""
 
 
 class PinnedWriter:
@@ -115,15 +116,13 @@ class _Pin(threading.Thread):
 
     def _seize(self) -> None:
         number = self._naming.number
-        give_up = time.monotonic() + _PATIENCE_S
+        tries = _TRIES
         while (code := uapi.ptrace_seize(number)) == -errno.EPERM:
             if uapi.probe_memory(number) == -errno.EPERM:
                 self._naming.vouch()
                 raise gates.find(number)
-            now = time.monotonic()
-            if is_traced_by_us(self._naming.proc):
-                give_up = now + _PATIENCE_S
-            elif now > give_up:
+            tries = _TRIES if is_traced_by_us(self._naming.proc) else tries - 1
+            if not tries:
                 self._naming.vouch()
                 raise AlreadyTraced(foreign_tracer(self._naming.proc))
             time.sleep(_RETRY_S)
