@@ -93,7 +93,9 @@ class Handlers:
     async def register(self, request: web.Request) -> web.StreamResponse:
         """Make a process a target, or find that it is one already."""
         prepare(request, schema.NoQuery)
-        wanted = schema.RegisterRequest.model_validate_json(await self._body(request))
+        body = await self._body(request)
+        schema.check_members(body)
+        wanted = schema.RegisterRequest.model_validate_json(body)
         if wanted.pid is not None:
             snapshot, created = await self._service.register(wanted.pid, wanted.labels)
         else:

@@ -32,6 +32,7 @@ HIGHEST_ID: Final = 2**32 - 2
 
 _SHOWN_OF_A_NAME = 64
 _LARGEST_UNCOUNTED = 64 << 10  # bytes of a body that is parsed without a look
+_MOST_COLONS = 1024  # one for each member, and those in its texts
 _BRANCH = "~"  # begins the names of union branches, which are no part of a place
 
 
@@ -115,12 +116,15 @@ class ReadRequest(ReadOptions, Columns):
         return self.spec_of(self.regions())
 
 
+_Pieces = Annotated[list[str], Field(fail_fast=True)]
+
+
 class WriteRequest(Wire):
     """Body of writev: the remote iovec as two columns, and how to write it."""
 
     addresses: Annotated[list[int | str], _AddressesSchema()]
-    data: list[str]
-    expect: list[str] | None = None
+    data: _Pieces
+    expect: _Pieces | None = None
     mode: Mode = Mode.WAIT
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dry_run: bool = False
@@ -156,8 +160,15 @@ def _integers(addresses: list[int | str]) -> list[int]:
     return [int(each, 16) if isinstance(each, str) else each for each in addresses]
 
 
+def check_members(body: bytes) -> None:
+    """Refuse far too many members before each is a mistake to tell (some 3 us of everybody's)."""
+    if len(body) > _LARGEST_UNCOUNTED and body.count(b":") > _MOST_COLONS:
+        raise InvalidRequest("it has more members than are known here: remove them")
+
+
 def check_columns(body: bytes, max_regions: int, columns: int = 2) -> None:
-    """Refuse far too many regions before millions of numbers are parsed."""
+    """Refuse far too many members, or regions, before millions of numbers are parsed."""
+    check_members(body)
     if len(body) > _LARGEST_UNCOUNTED and body.count(b",") > columns * max_regions + len(
         ReadRequest.model_fields
     ):

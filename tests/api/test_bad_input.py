@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.websocket import WebSocket
 from support.wire import parse, receive_all
 
 if TYPE_CHECKING:
@@ -135,6 +136,20 @@ def test_an_unknown_member_or_value_is_named(
 ) -> None:
     reply = served.readv(target, addresses=[4096], lengths=8, **{member: value})
     assert (reply.status, reply.slug, reply.places) == (422, "invalid", [member])
+
+
+@pytest.mark.parametrize("path", ["/v1/targets", "/v1/targets/x/readv", "stream"])
+def test_thousands_of_unknown_members_are_one_mistake(served: Served, path: str) -> None:
+    # Told one by one, those of 4 MiB took a second of everybody's time.
+    body = json.dumps({f"{number}": 0 for number in range(15_000)}).encode()
+    if path == "stream":
+        with WebSocket(served.connect()) as ws:
+            problem = ws.ask(body)[0]["problem"]
+    else:
+        reply = served.request("POST", path, body)
+        assert (reply.status, reply.slug) == (422, "invalid")
+        problem = reply.json
+    assert "more members than are known" in problem["detail"]
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])

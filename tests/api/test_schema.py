@@ -82,6 +82,13 @@ def test_only_the_first_bad_one_of_a_million_is_told() -> None:
     assert caught.value.error_count() == 1
 
 
+def test_only_the_first_piece_that_is_no_text_is_told() -> None:
+    body = {"addresses": [1], "data": [0] * 1000, "expect": [0] * 1000}
+    with pytest.raises(ValidationError) as caught:
+        schema.WriteRequest.model_validate_json(json.dumps(body))
+    assert [each["loc"] for each in caught.value.errors()] == [("data", 0), ("expect", 0)]
+
+
 def test_far_too_many_regions_are_refused_before_they_are_parsed() -> None:
     body = json.dumps({"addresses": [0] * 100_000, "lengths": 0}).encode()
     with pytest.raises(TooLarge):
