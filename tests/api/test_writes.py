@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.debugger import gdb_attached
+from support.debugger import gdb_attached, stracing
 from support.folders import open_folder
 from support.reading import proc_mem
 from support.targets import Target, start, state_of
@@ -183,6 +183,21 @@ def test_who_holds_the_target_is_named(writing: Served, written: Target) -> None
         assert writing.read(target, written["block"], 8).json["complete"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
+def test_a_holder_that_may_not_be_looked_at_is_named_too(tmp_path: Path) -> None:
+    with (
+        open_folder() as folder,
+        Served(folder, "--allow-writes", uid=NOBODY, as_user=["--hide-others"]) as service,
+        start("written", tmp_path / "file", NOBODY) as target,
+    ):
+        registered = service.register(target.pid)
+        with gdb_attached(target.pid) as tracer:
+            reply = writev(service, registered, target["block"], b"x")
+            assert (reply.status, reply.slug) == (409, "already-traced")
+            assert reply.json["tracer_pid"] == tracer
+        assert writev(service, registered, target["block"], b"x").json["verified"]
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -335,6 +350,25 @@ def test_a_service_that_may_not_look_at_itself_hands_signals_on(tmp_path: Path) 
         assert target.command("resolve") == "ok"
         assert hanging.result(PATIENCE_S).json["verified"]
         assert not tracers(target.pid)
+
+
+def test_the_pin_holds_while_strace_keeps_the_call_from_beginning(tmp_path: Path) -> None:
+    with (
+        open_folder() as folder,
+        Served(folder, "--allow-writes") as service,
+        start("written", tmp_path / "file") as target,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        registered = service.register(target.pid)
+        before = writev(service, registered, target["block"], b"a").json
+        if before["backend"]["pidfd"] != "pinned":
+            pytest.skip("this kernel has no need to pin")
+        with stracing(service.process.pid, "process_vm_writev", "delay_enter=300000"):
+            writing = thread.submit(writev, service, registered, target["block"], b"b")
+            until(lambda: tracers(target.pid), "the target is held")
+            until(lambda: not tracers(target.pid), "it is let go")
+            assert proc_mem(target.pid, target["block"], 1) == b"b"
+            assert writing.result(PATIENCE_S).json["verified"]
 
 
 @pytest.mark.slow

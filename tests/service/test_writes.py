@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from farpeek import uapi
 from farpeek.access import ProcessGone
-from farpeek.errors import AlreadyTraced, ExpectationFailed, InvalidRequest
+from farpeek.errors import AlreadyTraced, ExpectationFailed, InvalidRequest, TooBusy
 from farpeek.model import Gap, GapReason, Mode, WriteSpec
 from support.debugger import gdb_attached
 from support.kind_reads import hung_server, rearm
@@ -464,6 +465,32 @@ def test_a_target_in_a_debuggers_hands_is_left_to_it(
     assert write(writer, process, [target["block"]], [b"x"]).verified
     # The debugger did interrupt system calls; all threads run on all the same.
     assert target.command("alive") == "ok"
+
+
+def test_a_write_for_which_no_thread_can_be_started_is_refused_as_busy(
+    target: Target, process: Process
+) -> None:
+    found = writers("pinned")
+    assert found is not None
+    was = proc_mem(target.pid, target["block"], 1)
+    with no_further_threads(), pytest.raises(TooBusy):
+        write(found[Mode.WAIT], process, [target["block"]], [b"x"])
+    assert proc_mem(target.pid, target["block"], 1) == was
+    assert write(found[Mode.WAIT], process, [target["block"]], [b"x"]).verified
+
+
+@contextmanager
+def no_further_threads() -> Iterator[None]:
+    """Leave less of the address space than the stack of a thread takes."""
+    (pages, *_) = map(int, Path("/proc/self/statm").read_text().split())
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    stack = threading.stack_size(1 << 30)  # no stack of that size is kept from before
+    resource.setrlimit(resource.RLIMIT_AS, (pages * PAGE + (1 << 29), limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        threading.stack_size(stack)
 
 
 def test_writes_of_many_threads_wait_for_one_another(

@@ -1,7 +1,8 @@
 """Runs `farpeek` as another user: as_user.py UID GID [FLAG ...] -- serve ...
 
 Flags: --no-process-vm (a seccomp filter is in the way), --not-dumpable (as a program with file
-capabilities is).
+capabilities is), --hide-others (its /proc shows nothing of other users' processes but their
+numbers).
 
 The interpreter may lie in a folder that this user cannot enter, so everything is imported before
 the privileges go. Nothing can be exec'ed afterwards.
@@ -21,6 +22,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
+_CLONE_NEWNS = 0x20000
+_MS_REC_PRIVATE = 0x44000
 _PROCESS_VM_READV = {"x86_64": 310, "aarch64": 270}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +52,16 @@ def _refuse_process_vm() -> None:
     _prctl(_PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_char_p(head))
 
 
+def _hide_others() -> None:
+    """Mount a /proc with hidepid=1, proc(5), for this process alone."""
+    steps = (
+        _libc.unshare(_CLONE_NEWNS),
+        _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None),
+        _libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=1"),
+    )
+    assert steps == (0, 0, 0), os.strerror(ctypes.get_errno())
+
+
 def _import_all(*packages: str) -> None:
     """Import every module of ``packages``: what is imported lazily could not be, later."""
     for package in packages:
@@ -73,6 +86,8 @@ def _main() -> int:
     entry = importlib.import_module("farpeek_api.__main__").main
     if "--no-process-vm" in flags:
         _refuse_process_vm()
+    if "--hide-others" in flags:
+        _hide_others()
     os.setgroups([])
     os.setresgid(int(gid), int(gid), int(gid))
     os.setresuid(int(uid), int(uid), int(uid))

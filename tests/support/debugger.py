@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.waiting import PATIENCE_S, until
-from support.writing import tracers
+from support.writing import all_traced_by, tracers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,3 +33,20 @@ def gdb_attached(pid: int) -> Iterator[int]:
     finally:
         debugger.communicate(b"-gdb-exit\n", timeout=PATIENCE_S)
     until(lambda: not tracers(pid), "the debugger has let go")
+
+
+@contextmanager
+def stracing(pid: int, call: str, injected: str) -> Iterator[None]:
+    """Let strace trace all threads of a process, and disturb one system call (strace(1))."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-p", str(pid), "-o", "/dev/null", f"--inject={call}:{injected}"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: all_traced_by(tracer.pid, pid), "strace has attached to all threads")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait(PATIENCE_S)

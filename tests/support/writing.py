@@ -57,9 +57,16 @@ def write(  # noqa: PLR0913 - what a request can say
 
 def tracers(pid: int) -> set[int]:
     """Return who traces any thread of a process; empty if nobody does."""
-    found: set[int] = set()
+    return set(_tracers_of_threads(pid)) - {0}
+
+
+def all_traced_by(tracer: int, pid: int) -> bool:
+    """Return whether ``tracer`` traces every thread of a process."""
+    return set(_tracers_of_threads(pid)) == {tracer}
+
+
+def _tracers_of_threads(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         status = (task / "status").read_text()
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        found.add(int(fields["TracerPid"]))
-    return found - {0}
+        yield int(fields["TracerPid"])

@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 from farpeek import gates, uapi
 from farpeek.access.naming import NoMemory
-from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure
+from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure, TooBusy
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ _TRIES: Final = 300
 """For a tracer that has just let go (3 of 2,000 were refused in that moment), before it is one that
 cannot be seen. Not a time: on a busy machine that is over before the second try."""
 
+_NOT_TO_BE_SEEN: Final = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""Of a process: it has ended, or /proc is mounted with hidepid=1."""
+
 
 class PinnedWriter:
     """Transfers by process_vm_writev(2), with the process pinned for each call."""
@@ -58,7 +61,7 @@ class PinnedWriter:
     def __call__(self, local: int, remote: int, count: int) -> int:
         """Write; bytes written or a negative errno.
 
-        Raises AlreadyTraced, AccessDenied, ProcessGone, NoMemory, DeadlineExceeded.
+        Raises AlreadyTraced, AccessDenied, ProcessGone, NoMemory, DeadlineExceeded, TooBusy.
         """
         size = 16 * (1 + count)
         self._iovecs[:size] = uapi.bytes_at(local, 16) + uapi.bytes_at(remote, size - 16)
@@ -87,7 +90,10 @@ class _Pin(threading.Thread):
 
     def attach(self) -> None:
         """Return when the number is held, or raise why it cannot be."""
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:  # a limit on threads, or on memory
+            raise TooBusy("no thread can be started that would hold the target") from None
         self._decided.wait()
         if self._error is not None:
             self.join()
@@ -174,14 +180,17 @@ def _one_at_a_time(number: int, deadline: float) -> Generator[None]:
 def _sleeps_in_the_call(tid: int) -> bool:
     """Whether thread ``tid`` of ours sleeps inside process_vm_writev; False if it cannot be told.
 
-    A service that is not dumpable may not look even at itself.
+    A service that is not dumpable may not look even at itself. One that is traced (by strace, say)
+    may sleep before the call has begun.
     """
     try:
         with open(f"/proc/self/task/{tid}/syscall", "rb") as file:  # noqa: PTH123 - pathlib is slow
             number = file.read(8).split(b" ")[0]
     except OSError:
         return False
-    return uapi.WRITEV_NUMBER is not None and number == b"%d" % uapi.WRITEV_NUMBER
+    if uapi.WRITEV_NUMBER is None or number != b"%d" % uapi.WRITEV_NUMBER:
+        return False
+    return not tracer(f"/proc/self/task/{tid}")
 
 
 def tracer(proc: str) -> int:
@@ -189,7 +198,7 @@ def tracer(proc: str) -> int:
     try:
         with open(f"{proc}/status", "rb") as file:  # noqa: PTH123 - pathlib is slow
             fields = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
-    except (FileNotFoundError, ProcessLookupError):
+    except _NOT_TO_BE_SEEN:
         return 0
     return int(fields[b"TracerPid"])
 
@@ -213,6 +222,6 @@ def _process_of(tid: int) -> int:
     try:
         with open(f"/proc/{tid}/status", "rb") as file:  # noqa: PTH123 - pathlib is slow
             fields = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
-    except (FileNotFoundError, ProcessLookupError):
+    except _NOT_TO_BE_SEEN:
         return tid
     return int(fields[b"Tgid"])
