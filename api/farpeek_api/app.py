@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from farpeek.errors import ShuttingDown
+from farpeek.tracebacks import empty_frames
 from farpeek_api import problems
 from farpeek_api.logs import log
 
@@ -71,7 +72,8 @@ class Gate:
         self._lifecycle.enter()
         try:
             return await self._answer(request)
-        except ConnectionError:
+        except ConnectionError as error:
+            empty_frames(error)  # one of aiohttp's has a future that holds it
             raise  # there is nobody left to tell
         except Exception as error:  # noqa: BLE001 - the last net: nothing may go without an answer
             return self._explain(request, error)
@@ -89,6 +91,7 @@ class Gate:
     def _explain(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
         if not problems.is_known(error):
             log.error("a request failed", exc_info=error)
+        empty_frames(error)
         if request.writer.output_size > 0:
             # A second answer inside of the first would be taken for its bytes.
             raise ConnectionError("the answer has begun already") from error

@@ -113,6 +113,8 @@ class Transfer:
         if self._ahead is not None:
             self._ahead.add_done_callback(_discard)
             self._ahead.cancel()
+        # A task that was cancelled leads back here, and both would stay until a garbage collection.
+        self._ready = self._out = self._ahead = None
         self._target.transfers -= 1
         self._target.let_go()
 

@@ -182,6 +182,7 @@ class Lane:
             return await future
         finally:
             call.forget()
+            del future  # an error holds this frame, which would hold the error, and all its memory
 
     def begin(self, errand: Errand[Any]) -> None:
         """Give ``errand`` to a thread, or let it wait in line for a slot.

@@ -214,6 +214,7 @@ class MemoryService:
             return await future
         finally:
             reading.forget()
+            del future  # an error holds this frame, which would hold the error, and all its memory
 
     def begin_read(
         self,

@@ -8,6 +8,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from farpeek.tracebacks import empty_frames
+
 if TYPE_CHECKING:
     from farpeek.pool import Pool
 
@@ -52,6 +54,7 @@ class Job(Generic[T]):
         try:
             return self.work(), None
         except BaseException as error:  # noqa: BLE001 - it is for whoever waits, on the loop
+            empty_frames(error)
             return None, error
 
 
@@ -123,3 +126,4 @@ class Worker(threading.Thread):
             value, error = job.execute()
             self.job = None
             pool.results.append((job, value, error))
+            del value, error  # the frames that an error holds lead back to this one

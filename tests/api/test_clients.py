@@ -285,6 +285,23 @@ def test_bytes_of_clients_that_left_are_given_back(folder: Path) -> None:
         until(lambda: service.request("POST", path, body).status == 200, "the bytes are back")
 
 
+def test_what_was_read_for_clients_that_left_is_not_kept(folder: Path) -> None:
+    """Errors hold the frames that they have passed, and those their memory: 16 MiB each."""
+    with Sample(16 << 20) as process, Served(folder) as service:
+        target = service.register(process.pid)
+        body = {"addresses": [process.address], "lengths": 16 << 20}
+        for _ in range(30):
+            with service.connect() as sock:
+                sock.sendall(as_bytes(target, body))
+                sock.recv(1000)
+        until(lambda: resident_mib(service) < 53 + 8 * 16, "nearly all of it is given back")
+
+
+def resident_mib(service: Served) -> int:
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) >> 10
+
+
 def test_hundreds_may_connect_before_the_service_looks(folder: Path) -> None:
     if int(Path("/proc/sys/net/core/somaxconn").read_text()) < BACKLOG:
         pytest.skip("this machine keeps fewer connections in line")

@@ -10,6 +10,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,6 @@ from support.writing import tracers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PAGE = 4096
 NOBODY = 65534
@@ -171,6 +171,18 @@ def test_a_failed_expectation_names_the_first_difference(writing: Served, writte
         "found": f"{was[3]:02x}",
     }
     assert proc_mem(written.pid, block, 4) == was
+
+
+def test_failed_expectations_hold_no_memory(writing: Served, written: Target) -> None:
+    """Errors hold the frames that they have passed, and those all that was read and sent."""
+    target = writing.register(written.pid)
+    size = 1 << 20
+    body = {"addresses": [written["big"]], "data": [b64(bytes(size))], "expect": [b64(bytes(size))]}
+    for _ in range(40):  # 10 MiB each
+        reply = writing.request("POST", f"/v1/targets/{target}/writev", body)
+        assert reply.slug == "expectation-failed"
+    status = Path(f"/proc/{writing.process.pid}/status").read_text()
+    assert int(status.partition("VmRSS:")[2].split()[0]) < 200 << 10
 
 
 def test_who_holds_the_target_is_named(writing: Served, written: Target) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -459,6 +461,24 @@ async def test_whatever_an_abandoned_transfer_held_is_given_back(
                     break
                 await asyncio.sleep(0.001)
         await aio_until(lambda: len(asyncio.all_tasks()) == 1, "no task is left")
+
+
+async def test_a_transfer_that_was_cut_leaves_no_chunk_to_a_garbage_collection(
+    service: MemoryService, block: Target
+) -> None:
+    target_id = await register(service, block)
+    spec = RangeSpec(block["block"], block["block"] + PAGES * PAGE)
+    gc.disable()
+    try:
+        with service.transfer(target_id, spec) as transfer:
+            await transfer.begin()
+            await transfer.next()
+        left = weakref.ref(transfer)
+        del transfer
+        await aio_until(lambda: len(asyncio.all_tasks()) == 1, "no task is left")
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_the_end_of_the_service_ends_transfers(block: Target) -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from farpeek.workers import Job
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 @pytest.fixture
@@ -52,6 +54,43 @@ async def test_what_the_work_raises_reaches_the_one_who_waits(pool: Pool) -> Non
 
     with pytest.raises(LookupError, match="from the thread"):
         await lane.run(fail, soon(), nothing)
+
+
+async def test_an_error_holds_nothing_of_what_was_read_until_then(pool: Pool) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    read: list[weakref.ref[Memory]] = []
+
+    def fail() -> None:
+        memory = Memory()
+        read.append(weakref.ref(memory))
+        try:
+            raise LookupError
+        except LookupError as error:
+            raise TooBusy("in a frame that has it") from error
+
+    with without_collections():
+        told: weakref.ref[TooBusy] | None = None
+        try:
+            await lane.run(fail, soon(), nothing)
+        except TooBusy as error:
+            told = weakref.ref(error)
+            assert read[0]() is None
+        await asyncio.sleep(0)  # until now the loop has the future in hand that woke us
+        assert told is not None
+        assert told() is None
+
+
+class Memory:
+    """Stands for what a read has brought."""
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 async def test_a_burst_of_results_comes_back_whole(pool: Pool) -> None:
