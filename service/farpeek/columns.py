@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LANE: Final = 64
+_KEPT: Final = 4096
+"""Lanes up to which masks are kept: 64 KiB each time, of whatever counts clients choose."""
 
 
 def column(numbers: Sequence[int]) -> array[int]:
@@ -85,8 +87,14 @@ def _as_one(numbers: array[int]) -> int:
     return int.from_bytes(numbers.tobytes(), "little")
 
 
-@lru_cache(maxsize=64)
 def _masks(count: int) -> tuple[int, int]:
     """The highest bit of each of so many lanes, and the lowest one."""
+    return _kept_masks(count) if count <= _KEPT else _new_masks(count)
+
+
+def _new_masks(count: int) -> tuple[int, int]:
     ones = int.from_bytes((1).to_bytes(8, "little") * count, "little")
     return ones << (_LANE - 1), ones
+
+
+_kept_masks = lru_cache(maxsize=64)(_new_masks)

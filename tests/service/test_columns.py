@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from array import array
 from itertools import accumulate, pairwise
 
@@ -43,6 +44,18 @@ def test_regions_lie_apart_if_each_begins_behind_the_end_of_the_one_before(
         and all(end < start for end, start in zip(ends, starts[1:], strict=False))
     )
     assert columns.lie_apart(array("Q", starts), array("Q", lengths)) is expected
+
+
+def test_columns_of_many_lengths_leave_little_in_memory() -> None:
+    ones = array("Q", [1]) * 65_536
+    tracemalloc.start()
+    try:
+        for count in [*range(4000, 4100), *range(65_436, 65_536)]:
+            assert columns.are_low(ones[:count], ones[:count])
+        kept, _most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 8 << 20
 
 
 @given(two_columns())
