@@ -183,14 +183,14 @@ def _sleeps_in_the_call(tid: int) -> bool:
     A service that is not dumpable may not look even at itself. One that is traced (by strace, say)
     may sleep before the call has begun.
     """
+    if uapi.WRITEV_NUMBER is None:
+        return False
     try:
         with open(f"/proc/self/task/{tid}/syscall", "rb") as file:  # noqa: PTH123 - pathlib is slow
             number = file.read(8).split(b" ")[0]
+        return number == b"%d" % uapi.WRITEV_NUMBER and not tracer(f"/proc/self/task/{tid}")
     except OSError:
         return False
-    if uapi.WRITEV_NUMBER is None or number != b"%d" % uapi.WRITEV_NUMBER:
-        return False
-    return not tracer(f"/proc/self/task/{tid}")
 
 
 def tracer(proc: str) -> int:
