@@ -119,13 +119,22 @@ class ByThread:
     """The number of a live thread, for a process whose first thread has ended.
 
     Such a process has no memory under its own number nor under its pidfd, and lives all the same.
-    ``start_ticks`` tells the thread from a later one of the same number.
+    ``start_ticks`` tells the thread from a later one of the same number. ``first`` is how the
+    process is named otherwise, as it has to be again once a thread has executed a program: that one
+    is the first then, and the only one.
     """
 
-    process: Process
-    flags: int
+    first: Naming
     tid: int
     start_ticks: int
+
+    @property
+    def process(self) -> Process:
+        return self.first.process
+
+    @property
+    def flags(self) -> int:
+        return self.first.flags
 
     @property
     def number(self) -> int:
@@ -157,15 +166,16 @@ def _conclude(pidfd: int, probed: int) -> None:
         raise NoMemory
 
 
-def live_thread(process: Process, flags: int) -> ByThread | None:
-    """Find a thread of ``process`` that has memory, other than the first one; None if none has."""
+def live_thread(first: Naming) -> ByThread | None:
+    """Find a thread that has memory, other than the first one; None if none has."""
+    process = first.process
     try:
         with os.scandir(f"/proc/{process.pid}/task") as entries:
             for entry in entries:
                 tid = int(entry.name)
                 start = thread_start(process.pid, tid) if tid != process.pid else None
                 if start is not None and uapi.probe_memory(tid) != -errno.ESRCH:
-                    return ByThread(process, flags, tid, start)
+                    return ByThread(first, tid, start)
     except (FileNotFoundError, ProcessLookupError):
         pass
     return None

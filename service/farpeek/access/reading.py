@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
-from farpeek.access.naming import NoMemory, live_thread
+from farpeek.access.naming import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded
 from farpeek.model import Gap, ReadResult, ReadSpec
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farpeek.access.naming import Naming
-    from farpeek.model import Process
 
 T = TypeVar("T")
 
@@ -55,18 +54,18 @@ def read_settled(
 def elsewhere(naming: Naming, deadline: float) -> Naming:
     """Find out what became of a process without memory: how to name it from now on.
 
-    That is as before if it has only executed another program (files of /proc that were open then
-    fail with ESRCH), else by a live thread. Raises ProcessGone if it has exited, DeadlineExceeded
-    if it takes too long over it.
+    That is by its first thread if it has only executed another program (files of /proc that were
+    open then fail with ESRCH, and other threads are gone), else by a live one. Raises ProcessGone
+    if it has exited, DeadlineExceeded if it takes too long over it.
     """
-    process: Process = naming.process
+    first = naming.first if isinstance(naming, ByThread) else naming
     patience_ms = 0  # a process that lives on by another thread is found at once
     while time.monotonic() < deadline:
-        if has_exited(process.pidfd, patience_ms):
+        if has_exited(first.process.pidfd, patience_ms):
             raise ProcessGone
-        if _has_memory(naming):
-            return naming
-        thread = live_thread(process, naming.flags)
+        if _has_memory(first):
+            return first
+        thread = live_thread(first)
         if thread is not None:
             return thread
         patience_ms = _EXIT_PATIENCE_MS
