@@ -431,8 +431,11 @@ def _write_in_a_storm(writer: WriteAccess, target: Target, process: Process, wri
     assert _hurt(target) == []
 
 
-def test_a_target_that_forks_and_executes_all_the_time_goes_on(writer: WriteAccess) -> None:
-    with start("execs") as target, held(target.pid) as process:
+@pytest.mark.parametrize("by_whom", [(), (0, "thread")], ids=["first thread", "second thread"])
+def test_a_target_that_forks_and_executes_all_the_time_goes_on(
+    writer: WriteAccess, by_whom: tuple[object, ...]
+) -> None:
+    with start("execs", *by_whom) as target, held(target.pid) as process:
         marker = target["marker"]
         written = 0
         for _ in range(300):
