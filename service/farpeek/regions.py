@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, compress, islice
 from operator import add, le, lt
 from typing import TYPE_CHECKING, Final
 
@@ -106,20 +106,20 @@ def _check_expectation(data: Sequence[bytes], expect: Sequence[bytes]) -> None:
 
 
 def _check_apart(regions: Regions) -> None:
-    reached, last = -1, -1
-    for start, length, number in sorted(
-        (address, length, number)
-        for number, (address, length) in enumerate(
-            zip(regions.addresses, regions.lengths, strict=True)
-        )
-        if length
-    ):
-        if start < reached:
-            raise InvalidRequest(
-                f"regions {last} and {number} overlap: which of them should be there afterwards?",
-                ("addresses", number),
-            )
-        reached, last = start + length, number
+    """Raise InvalidRequest if two regions overlap; a column at a time, for there may be many."""
+    addresses, lengths = regions.addresses, regions.lengths
+    order = sorted(compress(range(len(addresses)), lengths), key=addresses.__getitem__)
+    starts = [addresses[number] for number in order]
+    ends = map(add, starts, map(lengths.__getitem__, order))
+    following = list(map(le, ends, islice(starts, 1, None)))
+    if all(following):
+        return
+    first = following.index(False)
+    raise InvalidRequest(
+        f"regions {order[first]} and {order[first + 1]} overlap: "
+        "which of them should be there afterwards?",
+        ("addresses", order[first + 1]),
+    )
 
 
 def _check_each_end(regions: Regions, column: str) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 
 from farpeek import regions as arithmetic
 from farpeek.errors import InvalidRequest
-from farpeek.model import ADDRESS_LIMIT, Regions
+from farpeek.model import ADDRESS_LIMIT, Regions, WriteSpec
 from strategies import holes, regions
 
 if TYPE_CHECKING:
@@ -27,6 +27,21 @@ def covered(asked: Regions) -> set[int]:
 def test_merged_runs_cover_exactly_what_was_asked_for(asked: Regions) -> None:
     runs = arithmetic.merge(asked)
     assert covered(Regions(runs.starts, runs.lengths)) == covered(asked)
+
+
+@given(regions(most=5, span=200))
+def test_regions_to_write_that_share_a_byte_are_named(asked: Regions) -> None:
+    pairs = zip(asked.addresses, asked.lengths, strict=True)
+    each = [set(range(address, address + length)) for address, length in pairs]
+    spec = WriteSpec(asked.addresses, [bytes(length) for length in asked.lengths])
+    if not any(one & other for one, other in combinations(each, 2)):
+        assert arithmetic.check_write(spec) == sum(asked.lengths)
+        return
+    with pytest.raises(InvalidRequest) as refused:
+        arithmetic.check_write(spec)
+    first, second = (int(word) for word in str(refused.value).split() if word.isdigit())
+    assert each[first] & each[second]
+    assert refused.value.place == ("addresses", second)
 
 
 @given(regions())
