@@ -294,7 +294,7 @@ def test_what_was_read_for_clients_that_left_is_not_kept(folder: Path) -> None:
             with service.connect() as sock:
                 sock.sendall(as_bytes(target, body))
                 sock.recv(1000)
-        until(lambda: resident_mib(service) < 53 + 8 * 16, "nearly all of it is given back")
+        until(lambda: resident_mib(service) < 200, "nearly all of it is given back")
 
 
 def resident_mib(service: Served) -> int:
