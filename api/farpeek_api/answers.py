@@ -30,6 +30,7 @@ RAW_PIECE: Final = 1 << 20
 """Bytes in one piece where nothing is encoded: fewer at once take longer in all."""
 
 COMMON_HEADERS: Final = {
+    "Server": "farpeek",  # else aiohttp's own, which tells everybody its version and Python's
     # Memory must not stay in anybody's cache.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

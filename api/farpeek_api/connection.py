@@ -32,7 +32,11 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
 
 
 class Writer(Protocol):
-    """Whoever writes to a connection without awaiting, and so has to be told how it goes."""
+    """Whoever talks on a connection without awaiting, and so has to be told how it goes."""
+
+    def bytes_came(self, size: int) -> None:
+        """The client has sent so many, of whatever."""
+        ...
 
     def may_write(self) -> None:
         """The client has taken what was there."""
@@ -90,6 +94,12 @@ class Connection(web.RequestHandler):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what the client has sent."""
+        if self.writer is not None:
+            self.writer.bytes_came(len(data))
+        super().data_received(data)
 
     def gone(self) -> asyncio.Future[None]:
         """Give a future that is done once the client has gone."""

@@ -79,6 +79,7 @@ _BY_STATUS: Final[Mapping[int, tuple[Row, str]]] = {
 }
 
 _HEADERS: Final = {
+    "Server": "farpeek",
     "Content-Type": "application/problem+json",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

@@ -15,13 +15,16 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic_core import to_json
 
 from farpeek.errors import InvalidRequest, ShuttingDown, TooBusy
-from farpeek_api import frames, messages, problems, refusals, render, schema
+from farpeek_api import answers, frames, messages, problems, refusals, render, schema
+from farpeek_api.arrival import Arrival
 from farpeek_api.connection import Connection
 from farpeek_api.logs import log
 from farpeek_api.outlet import BUFFERED, Outlet
 from farpeek_api.sampling import Sampler
 
 if TYPE_CHECKING:
+    from aiohttp import WSMessage
+
     from farpeek.budget import Lease
     from farpeek.memory import MemoryService
     from farpeek.model import ReadResult
@@ -72,12 +75,13 @@ class Streams:
             decode_text=False,
         )
         _check_upgrade(request, ws)
+        ws.headers["Server"] = answers.COMMON_HEADERS["Server"]
         await ws.prepare(request)
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
         if request.transport is not None:
             request.transport.set_write_buffer_limits(high=BUFFERED)
-        stream = Stream(ws, connection, self._service, self._sampler)
+        stream = Stream(ws, connection, self._service, self._sampler, self._deadline_s)
         connection.writer = stream
         try:
             await stream.run(self._lifecycle.end)
@@ -125,6 +129,7 @@ class Stream:
         connection: Connection,
         service: MemoryService,
         sampler: Sampler,
+        deadline_s: float,
     ) -> None:
         self._ws = ws
         self._connection = connection
@@ -138,24 +143,23 @@ class Stream:
         loop = asyncio.get_running_loop()
         self._room: asyncio.Future[None] | None = None  # waited for while it is held back
         self._idle: asyncio.Future[None] | None = None  # the same, until all is answered
-        self._slow: asyncio.Future[None] = loop.create_future()
+        self._slow: asyncio.Future[bytes] = loop.create_future()  # why it is closed
+        self._awaits = False  # whatever message comes next
+        self._arrival = Arrival(loop, deadline_s, lambda: self._awaits, self._too_late)
 
     async def run(self, end: asyncio.Future[None]) -> None:
         """Receive until the client closes, is too slow, or the service ends."""
         receiving = asyncio.ensure_future(self._receive())
         gone = self._connection.gone()
+        over: set[asyncio.Future[Any]] = {receiving, gone, end, self._slow}
         try:
-            await asyncio.wait(
-                {receiving, gone, end, self._slow}, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
         finally:
             receiving.cancel()
             await asyncio.wait({receiving})
         if self._slow.done():
             self._outlet.close()
-            await self._ws.close(
-                code=WSCloseCode.POLICY_VIOLATION, message=b"the answers were not taken in time"
-            )
+            await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=self._slow.result())
         elif end.done() and not gone.done():
             await self._finish()
             await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the service is stopping")
@@ -174,6 +178,11 @@ class Stream:
         for subscription in list(self._subscriptions.values()):
             subscription.cancel()
         self._outlet.close()
+        self._arrival.close()
+
+    def bytes_came(self, size: int) -> None:
+        """See ``connection.Writer``."""
+        self._arrival.came(size)
 
     def may_write(self) -> None:
         """See ``connection.Writer``."""
@@ -181,22 +190,32 @@ class Stream:
 
     def too_slow(self) -> None:
         """See ``connection.Writer``."""
+        self._close_as(b"the answers were not taken in time")
+
+    def _too_late(self) -> None:
+        """See ``Arrival``."""
+        self._close_as(b"a message did not arrive in time")
+
+    def _close_as(self, reason: bytes) -> None:
         if not self._slow.done():
-            self._slow.set_result(None)
+            self._slow.set_result(reason)
 
     # Requests in.
 
     async def _receive(self) -> None:
         since_pause = 0
         while True:
+            self._awaits = True
             message = await self._ws.receive()
-            if message.type is WSMsgType.TEXT:
-                self._take(message.data)
-            elif message.type is WSMsgType.BINARY:
-                self._refuse(None, refusals.Malformed("send requests as text messages, in JSON"))
-            elif message.type is WSMsgType.PING:
-                await self._ws.pong(message.data)
-            elif message.type is not WSMsgType.PONG:
+            self._awaits = False
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                self._arrival.control(len(message.data))
+                if message.type is WSMsgType.PING:
+                    await self._ws.pong(message.data)
+            elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                self._arrival.message()
+                self._take(message)
+            else:
                 return
             since_pause += 1
             if not self._has_room():
@@ -224,8 +243,12 @@ class Stream:
         if self._room is not None and not self._room.done() and self._has_room():
             self._room.set_result(None)
 
-    def _take(self, text: bytes) -> None:
+    def _take(self, message: WSMessage) -> None:
         """Do what a message asks for; what is wrong with it is answered."""
+        if message.type is WSMsgType.BINARY:
+            self._refuse(None, refusals.Malformed("send requests as text messages, in JSON"))
+            return
+        text = message.data
         try:
             wanted = messages.parse(text, self._service.limits.max_regions)
             if isinstance(wanted, messages.StreamRead):

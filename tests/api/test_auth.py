@@ -251,3 +251,8 @@ def test_the_overflow_uid_is_our_own_only_where_all_are_mapped(
     monkeypatch.setattr(auth, "_overflow_uid", lambda: 65534)
     monkeypatch.setattr(auth, "_maps_all_users", lambda: all_mapped)
     assert auth.trusted_uids() == trusted
+
+
+@pytest.mark.parametrize("path", ["/livez", "/v1/info", "/v1/targets", "/nowhere"])
+def test_no_answer_tells_what_the_service_is_built_of(served: Served, path: str) -> None:
+    assert served.request("GET", path).headers["server"] == "farpeek"

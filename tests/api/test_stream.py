@@ -407,6 +407,31 @@ def test_a_client_that_never_reads_is_held_back_then_closed_with_a_reason(
         until(lambda: served.request("GET", "/v1/info").json["threads"]["busy"] == 0, "all is over")
 
 
+def test_a_message_that_does_not_arrive_in_time_closes_the_stream(folder: Path) -> None:
+    with Served(folder, "--deadline", "0.5") as served, WebSocket(served.connect()) as ws:
+        begun = frame(b"{" + b" " * 100_000, fin=False)
+        ws.sock.sendall(begun[:50_000])
+        # Pings in the middle of it are answered, and do not stop its clock.
+        ws.sock.sendall(begun[50_000:] + frame(b"still here", PING))
+        assert ws.receive() == (PONG, b"still here")
+        assert ws.close_reason() == (1008, "a message did not arrive in time")
+
+
+def test_a_client_that_only_pings_and_answers_pings_stays(folder: Path, sample: Sample) -> None:
+    with Served(folder, "--deadline", "0.2") as served, WebSocket(served.connect()) as ws:
+        target = served.register(sample.pid)
+        end = time.monotonic() + 1.5  # several deadlines
+        while time.monotonic() < end:
+            for payload in (b"", b"x", bytes(125)):
+                ws.sock.sendall(frame(payload, PING))
+                assert ws.receive() == (PONG, payload)
+                ws.sock.sendall(frame(payload, PONG))
+            time.sleep(0.05)
+        ws.sock.sendall(frame(b"x" * 3, PING))
+        assert ws.receive() == (PONG, b"xxx")
+        assert ws.ask(read(1, target, sample.address, 8))[0]["complete"]
+
+
 def test_a_client_that_pings_and_never_reads_is_held_back_too(folder: Path) -> None:
     with Served(folder, "--deadline", "0.5") as served:
         before = memory_of(served.process.pid)
