@@ -265,7 +265,8 @@ class Pool:
         self._retire_surplus()
         if self._hurry is None:
             self._help_slow_ones()
-        if self._unfinished:
+        # The last one may have returned meanwhile, behind the look for those.
+        if self._unfinished or self._stuck or self._unreplaced:
             self._watch = self._loop.call_later(STUCK_AFTER_S / 2, self._look_around)
 
     def _forget_returned(self) -> None:

@@ -93,6 +93,26 @@ def without_collections() -> Iterator[None]:
         gc.enable()
 
 
+async def test_a_thread_that_returns_while_the_pool_looks_around_counts_as_stuck_no_more(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    go_on = threading.Event()
+    hanging = asyncio.ensure_future(lane.run(go_on.wait, soon(), nothing))
+    await until_stuck(pool, 1)
+    look_for_returned = pool._forget_returned  # noqa: SLF001 - the moment that is met by chance
+
+    def return_just_behind() -> None:
+        look_for_returned()
+        go_on.set()
+        while not (hanging.done() or pool.results):
+            time.sleep(0)
+
+    monkeypatch.setattr(pool, "_forget_returned", return_just_behind)
+    assert await hanging
+    await until_stuck(pool, 0)
+
+
 async def test_a_burst_of_results_comes_back_whole(pool: Pool) -> None:
     lanes = [Lane(pool, 4, asyncio.get_running_loop()) for _ in range(50)]
     numbers = range(40 * len(lanes))
