@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from farpeek import errors
-from farpeek_api import refusals, render, schema
+from farpeek_api import answers, refusals, render, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,10 +79,8 @@ _BY_STATUS: Final[Mapping[int, tuple[Row, str]]] = {
 }
 
 _HEADERS: Final = {
-    "Server": "farpeek",
     "Content-Type": "application/problem+json",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
+    **answers.COMMON_HEADERS,
 }
 
 
