@@ -72,7 +72,7 @@ class Findings:
     # where a fault needs no I/O
     readable: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     # addresses, and the bytes there
-    content: list[tuple[int, bytearray]] = field(default_factory=list[tuple[int, bytearray]])
+    content: list[tuple[int, memoryview]] = field(default_factory=list[tuple[int, memoryview]])
 
 
 class AbsentPages:
@@ -165,14 +165,25 @@ class AbsentPages:
             self._hole(max(start, file_end), end, GapReason.BEYOND_FILE)
 
     def _take(self, file: CachedFile, mapping: Mapping, start: int, end: int) -> None:
-        """Take what is in the page cache of a file."""
-        content = bytearray(end - start)
+        """Take what is in the page cache of a file; no content is kept for what is not.
+
+        Who waits for what is missing reads it, and zeros laid out here would lie over that.
+        """
+        content = memoryview(bytearray(end - start))
         to_address = mapping.start - mapping.offset
-        for missing in file.fill(memoryview(content), start - to_address):
-            address = missing.start + to_address
-            if not missing.hole or self._is_handled(mapping, address):
-                self._hole(address, missing.end + to_address, GapReason.NOT_RESIDENT)
-        self.findings.content.append((start, content))
+        taken = start
+        for missing in file.fill(content, start - to_address):
+            address, behind = missing.start + to_address, missing.end + to_address
+            if missing.hole and not self._is_handled(mapping, address):
+                continue
+            self._hole(address, behind, GapReason.NOT_RESIDENT)
+            self._keep(taken, content[taken - start : address - start])
+            taken = behind
+        self._keep(taken, content[taken - start :])
+
+    def _keep(self, address: int, content: memoryview) -> None:
+        if content:
+            self.findings.content.append((address, content))
 
     def _file(self, mapping: Mapping) -> CachedFile | None:
         key = mapping.device, mapping.inode

@@ -236,6 +236,5 @@ def _assemble(runs: Runs, checked: Checked, content: bytearray) -> bytearray:
             checked.readable.starts, checked.readable.lengths, offsets, strict=False
         )
     )
-    taken = ((start, memoryview(piece)) for start, piece in checked.findings.content)
-    regions.place(runs, whole, chain(read, taken))
+    regions.place(runs, whole, chain(read, checked.findings.content))
     return whole
