@@ -17,12 +17,12 @@ from queue import SimpleQueue
 import uvloop
 from aiohttp import web
 
-from farpeek_api import app
-from farpeek_api.auth import Gatekeeper
-from farpeek_api.connection import connection_factory
-from farpeek_api.lifecycle import Lifecycle
-from farpeek_api.listeners import UnixAddress
-from farpeek_api.server import GC_THRESHOLD
+from farpeek_api.gate.auth import Gatekeeper
+from farpeek_api.http import app
+from farpeek_api.serving.connection import connection_factory
+from farpeek_api.serving.lifecycle import Lifecycle
+from farpeek_api.serving.listeners import UnixAddress
+from farpeek_api.serving.server import GC_THRESHOLD
 
 _DEADLINE_S = 10.0
 _HELLO = b'{"hello":"world"}'

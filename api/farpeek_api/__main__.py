@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def _serve(arguments: Sequence[str]) -> int:
-    from farpeek_api import settings  # noqa: PLC0415 - slow to load
+    from farpeek_api.serving import settings  # noqa: PLC0415 - slow to load
 
     chosen = settings.load(arguments)
 
     from farpeek.errors import FarpeekError  # noqa: PLC0415 - slow to load, with all below
-    from farpeek_api import listeners, logs, server, tokens  # noqa: PLC0415
+    from farpeek_api.gate import tokens  # noqa: PLC0415
+    from farpeek_api.serving import listeners, logs, server  # noqa: PLC0415
 
     logs.configure(chosen.log_format, chosen.logging_level)
     try:
@@ -33,13 +34,13 @@ def _serve(arguments: Sequence[str]) -> int:
 
 
 def _demo(arguments: Sequence[str]) -> int:
-    from farpeek_api import demo  # noqa: PLC0415 - loaded only where it is used
+    from farpeek_api.cli import demo  # noqa: PLC0415 - loaded only where it is used
 
     return demo.main(arguments)
 
 
 def _health(arguments: Sequence[str]) -> int:
-    from farpeek_api import health  # noqa: PLC0415 - loaded only where it is used
+    from farpeek_api.cli import health  # noqa: PLC0415 - loaded only where it is used
 
     return health.main(arguments)
 

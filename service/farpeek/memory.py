@@ -9,10 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from farpeek import bulk, processes, regions, uapi
+from farpeek import regions
 from farpeek.access import WriteAccess, choose
-from farpeek.budget import Budget
-from farpeek.bulk import Transfer
+from farpeek.access.probe import probe
 from farpeek.errors import (
     AmbiguousMatch,
     NoSuchProcess,
@@ -21,7 +20,7 @@ from farpeek.errors import (
     TooLarge,
     Unsupported,
 )
-from farpeek.lanes import settle
+from farpeek.kernel import uapi
 from farpeek.model import (
     ListedProcess,
     Mode,
@@ -29,18 +28,21 @@ from farpeek.model import (
     ServiceState,
     TargetState,
 )
-from farpeek.prefetches import Prefetches
-from farpeek.probe import probe
-from farpeek.reads import Reading
-from farpeek.registry import Registry
-from farpeek.threads import READING, TRANSFER, WRITING, Purpose, Threads
+from farpeek.reading import bulk
+from farpeek.reading.bulk import Transfer
+from farpeek.reading.prefetches import Prefetches
+from farpeek.reading.reads import Reading
+from farpeek.targets import processes
+from farpeek.targets.registry import Registry
+from farpeek.threads.budget import Budget
+from farpeek.threads.lanes import settle
+from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from farpeek.access import Access
-    from farpeek.budget import Lease
-    from farpeek.events import EventRing
+    from farpeek.access.probe import Capabilities
     from farpeek.model import (
         Identity,
         Limits,
@@ -55,9 +57,10 @@ if TYPE_CHECKING:
         WriteResult,
         WriteSpec,
     )
-    from farpeek.probe import Capabilities
-    from farpeek.reads import Told
-    from farpeek.target import Target
+    from farpeek.reading.reads import Told
+    from farpeek.targets.events import EventRing
+    from farpeek.targets.target import Target
+    from farpeek.threads.budget import Lease
 
 T = TypeVar("T")
 _COPIES_OF_A_WRITE = 3

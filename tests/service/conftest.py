@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from farpeek.access import choose
+from farpeek.access.probe import probe
 from farpeek.memory import MemoryService
 from farpeek.model import Limits
-from farpeek.probe import probe
 from support.asking import close
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from farpeek.memory import MemoryService
-from farpeek_api.auth import Gatekeeper
-from farpeek_api.listeners import UnixAddress, listen_unix
-from farpeek_api.server import Server
-from farpeek_api.settings import Settings
+from farpeek_api.gate.auth import Gatekeeper
+from farpeek_api.serving.listeners import UnixAddress, listen_unix
+from farpeek_api.serving.server import Server
+from farpeek_api.serving.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

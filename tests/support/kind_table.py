@@ -11,7 +11,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from farpeek.probe import probe
+from farpeek.access.probe import probe
 from support.expectations import DIFFERENCES, ROWS, WAITS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
 from support.kinds import page_kinds

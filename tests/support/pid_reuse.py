@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from farpeek.access import ProcessGone, choose
+from farpeek.access.probe import probe
 from farpeek.errors import NoSuchProcess, TargetExited
 from farpeek.memory import MemoryService
 from farpeek.model import Gap, GapReason, Limits, Process, ReadSpec, Regions
-from farpeek.probe import probe
 from support.asking import ask
 from support.reading import NaiveReader
 from support.targets import PATIENCE_S, build

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farpeek.access import WriteAccess, choose
+from farpeek.access.probe import probe
 from farpeek.model import Mode, Process, WriteResult, WriteSpec
-from farpeek.probe import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

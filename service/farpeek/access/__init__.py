@@ -6,6 +6,6 @@ values back; no state of the service is touched.
 
 from farpeek.access.choice import Ways, choose
 from farpeek.access.seam import Access, ProcessGone
-from farpeek.access.write import WriteAccess
+from farpeek.access.writing.write import WriteAccess
 
 __all__ = ["Access", "ProcessGone", "Ways", "WriteAccess", "choose"]

@@ -18,19 +18,20 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farpeek import files, gates
-from farpeek.cache import CachedFile
-from farpeek.maps import cut
+from farpeek.kernel import gates
+from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
+from farpeek.mappings import files
+from farpeek.mappings.cache import CachedFile
+from farpeek.mappings.maps import cut
 from farpeek.model import ADDRESS_LIMIT, GapReason
 from farpeek.regions import Hole
-from farpeek.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from farpeek.access.naming import Naming
-    from farpeek.maps import AddressMap, Mapping
+    from farpeek.mappings.maps import AddressMap, Mapping
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
 

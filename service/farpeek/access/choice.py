@@ -6,23 +6,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from farpeek import maps, uapi
 from farpeek.access.listing import Lister
 from farpeek.access.naming import ByNumber, ByPidfd
 from farpeek.access.nowait import CheckAll, CheckedAccess, CheckNothing, CheckRemote
-from farpeek.access.planning import PlanByMap, PlanByPages
 from farpeek.access.prefetch import Prefetcher
 from farpeek.access.ranges import RangeWays
 from farpeek.access.wait import WaitAccess
-from farpeek.access.write import WriteAccess
+from farpeek.access.writing.planning import PlanByMap, PlanByPages
+from farpeek.access.writing.write import WriteAccess
+from farpeek.kernel import uapi
+from farpeek.mappings import maps
+from farpeek.mappings.residency import PagemapResidency, ScanResidency
 from farpeek.model import Backend, GapReason, NowaitCheck
-from farpeek.residency import PagemapResidency, ScanResidency
 
 if TYPE_CHECKING:
     from farpeek.access.nowait import Checker, OpenMap
+    from farpeek.access.probe import Capabilities
     from farpeek.access.seam import Access
-    from farpeek.probe import Capabilities
-    from farpeek.residency import Residency
+    from farpeek.mappings.residency import Residency
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,24 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from farpeek import elf, files, gates, maps, uapi
 from farpeek.access.naming import ByNumber, NoMemory
 from farpeek.access.reading import settled
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded, FarpeekError, Unsupported
+from farpeek.kernel import gates, uapi
+from farpeek.kernel.pidfd import has_exited
+from farpeek.mappings import elf, files, maps
+from farpeek.mappings.residency import NoPagemap
 from farpeek.model import MappingView, Mode, ReadSpec, Regions
-from farpeek.pidfd import has_exited
-from farpeek.residency import NoPagemap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farpeek.access.naming import Naming
     from farpeek.access.seam import Access
-    from farpeek.maps import Mapping
+    from farpeek.mappings.maps import Mapping
+    from farpeek.mappings.residency import Residency
     from farpeek.model import Process
-    from farpeek.residency import Residency
 
 MOST_MAPPINGS = 1 << 18
 """Of one target: four times what the kernel allows by default (vm.max_map_count)."""

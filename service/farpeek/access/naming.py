@@ -12,9 +12,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from farpeek import gates, uapi
 from farpeek.access.seam import ProcessGone
-from farpeek.pidfd import has_exited
+from farpeek.kernel import gates, uapi
+from farpeek.kernel.pidfd import has_exited
 
 if TYPE_CHECKING:
     from farpeek.model import Process

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Protocol
 
-from farpeek import columns, files, gates, regions, uapi
+from farpeek import columns, regions
 from farpeek.access.absent import AbsentPages, FaultHandlers, Findings
 from farpeek.access.naming import NoMemory
 from farpeek.access.reading import cut_at_first_gap, read_settled
 from farpeek.access.seam import ProcessGone
 from farpeek.access.vector import read_all
 from farpeek.errors import Unsupported
-from farpeek.maps import cut
+from farpeek.kernel import gates, uapi
+from farpeek.kernel.pidfd import has_exited
+from farpeek.kernel.uapi import PAGE_IS_PRESENT
+from farpeek.mappings import files
+from farpeek.mappings.maps import cut
+from farpeek.mappings.residency import NoPagemap, all_present, clusters, split
 from farpeek.model import GapReason, OnGap, ReadResult
-from farpeek.pidfd import has_exited
 from farpeek.regions import Hole, Runs
-from farpeek.residency import NoPagemap, all_present, clusters, split
-from farpeek.uapi import PAGE_IS_PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
 
     from farpeek.access.naming import Naming
     from farpeek.errors import FarpeekError
-    from farpeek.maps import AddressMap, Explainer
+    from farpeek.kernel.uapi import PageRun
+    from farpeek.mappings.maps import AddressMap, Explainer
+    from farpeek.mappings.residency import Residency
     from farpeek.model import Backend, Process, ReadSpec
-    from farpeek.residency import Residency
-    from farpeek.uapi import PageRun
 
     OpenMap = Callable[[str], AbstractContextManager[AddressMap]]
 

@@ -6,19 +6,20 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
-from farpeek import files, uapi
 from farpeek.access.naming import ByNumber
-from farpeek.maps import cut
+from farpeek.kernel import uapi
+from farpeek.mappings import files
+from farpeek.mappings.maps import cut
+from farpeek.mappings.residency import NoPagemap, clusters, split
 from farpeek.model import PAGE_SIZE, OnGap, Process, ReadSpec, Regions
 from farpeek.regions import Runs
-from farpeek.residency import NoPagemap, clusters, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from farpeek.access.nowait import OpenMap
     from farpeek.access.seam import Access
-    from farpeek.residency import Residency
+    from farpeek.mappings.residency import Residency
 
 MOST_BYTES = 16 << 20
 """Of one prefetch: what a profiler misses is small, and readahead is charged to the target."""

@@ -19,10 +19,10 @@ from farpeek.access.naming import NoMemory
 from farpeek.access.nowait import CheckAll, Checked, as_runs
 from farpeek.access.reading import settled
 from farpeek.errors import DeadlineExceeded, RangeUnreadable
-from farpeek.maps import cut
+from farpeek.mappings.maps import cut
+from farpeek.mappings.residency import NoPagemap, clusters, split
 from farpeek.model import Gap, GapReason, Mode, OnGap, ReadSpec, Regions
 from farpeek.regions import Hole, Runs
-from farpeek.residency import NoPagemap, clusters, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from farpeek.access.naming import Naming
     from farpeek.access.nowait import CheckedAccess, Checker, OpenMap
     from farpeek.access.seam import Access
+    from farpeek.mappings.residency import Residency
     from farpeek.model import Process, RangeSpec, ReadResult
-    from farpeek.residency import Residency
 
 ASK_HANDLERS_EVERY = 64 << 20
 """Of one mapping without pages; the question makes 4 KiB of page table at most."""

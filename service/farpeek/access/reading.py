@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from farpeek.access.naming import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded
+from farpeek.kernel.pidfd import has_exited
 from farpeek.model import Gap, ReadResult, ReadSpec
-from farpeek.pidfd import has_exited
 
 if TYPE_CHECKING:
     from collections.abc import Callable

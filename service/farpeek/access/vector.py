@@ -13,9 +13,10 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from farpeek import columns, uapi
+from farpeek import columns
 from farpeek.access.naming import fail
 from farpeek.errors import DeadlineExceeded, KernelFailure, Unsupported
+from farpeek.kernel import uapi
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farpeek.access.naming import Naming
-    from farpeek.maps import Explainer
+    from farpeek.mappings.maps import Explainer
 
 
 class WaitAccess:

@@ -1,0 +1,143 @@
+"""Who gets in: peers of a unix socket, bearers of a token; and no web page."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from farpeek_api.http.refusals import Forbidden, Unauthenticated
+from farpeek_api.serving.connection import Connection
+from farpeek_api.serving.listeners import TcpAddress, is_loopback, is_wildcard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from aiohttp import web
+
+    from farpeek_api.gate.tokens import Tokens
+    from farpeek_api.serving.listeners import Address
+
+ALL_IDS: Final = 2**32 - 1
+"""User ids of a namespace that maps all of them; user_namespaces(7)."""
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/]+)(:[0-9]{1,5})?")
+
+
+class Gatekeeper:
+    """Lets a request in, or says why not. ``tokens`` is ``None`` where no token helps."""
+
+    def __init__(
+        self,
+        addresses: Iterable[Address],
+        allowed_hosts: Sequence[str],
+        tokens: Tokens | None,
+        *,
+        everybody: bool = False,
+    ) -> None:
+        hosts = [each.host for each in addresses if isinstance(each, TcpAddress)]
+        self._names = {_plain(name) for name in (*hosts, *allowed_hosts)}
+        self._wildcard = any(is_wildcard(host) for host in hosts)
+        self._tokens = tokens
+        self._everybody = everybody
+        self._trusted_uids = trusted_uids()
+        # The same few hosts come with every request.
+        self._is_ours = lru_cache(maxsize=256)(self._find_ours)
+
+    def admit(self, request: web.BaseRequest) -> None:
+        """Return for a request that may go on; ``Forbidden`` or ``Unauthenticated`` otherwise."""
+        headers = request.headers
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+        host = headers.get("Host", "")
+        if not self._is_ours(host, connection.local_host):
+            raise Forbidden(
+                "the Host of the request is not a name of this service: call it by localhost or an "
+                "address it listens on, or allow the name with --allow-host"
+            )
+        origin = headers.get("Origin")
+        if origin is not None and origin.lower() not in _own_origins(host):
+            raise Forbidden("a web page of another origin may not call this service")
+        if self._everybody or connection.peer_uid in self._trusted_uids:
+            return
+        self._check_token(headers.get("Authorization"))
+
+    def name_caller(self, request: web.BaseRequest) -> str:
+        """Say who puts a request that was let in, for an audit; never the token itself."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+        names: list[str] = []
+        if connection.peer_uid is not None:
+            names.append(f"uid {connection.peer_uid}")
+        authorization = request.headers.get("Authorization", "")
+        token = authorization.partition(" ")[2].strip()
+        if token and self._tokens is not None and (number := self._tokens.number_of(token)):
+            names.append(f"token {number}")
+        if connection.peer_uid is None:
+            names = [*(names or ["anybody"]), f"from {request.remote}"]
+        return " ".join(names)
+
+    def _find_ours(self, host: str, local_host: str | None) -> bool:
+        parts = _HOST.fullmatch(host)
+        if parts is None:
+            return False
+        name = _plain(parts[1])
+        if name in self._names or is_loopback(name):
+            return True
+        return self._wildcard and local_host is not None and name == _plain(local_host)
+
+    def _check_token(self, authorization: str | None) -> None:
+        if authorization is None:
+            raise Unauthenticated(
+                "only root and the service's own user get in without a token: send "
+                "`Authorization: Bearer TOKEN`"
+            )
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("only `Authorization: Bearer TOKEN` is understood")
+        if self._tokens is None or token.strip() not in self._tokens:
+            raise Unauthenticated("the token is not one that this service knows")
+
+
+def _own_origins(host: str) -> tuple[str, str]:
+    host = host.lower()
+    return f"http://{host}", f"https://{host}"
+
+
+def _plain(host: str) -> str:
+    """Write a host in the one way that can be compared."""
+    host = host.lower().removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return host
+
+
+def trusted_uids() -> frozenset[int]:
+    """Give the users that a unix socket lets in: root and the service's own.
+
+    In a user namespace the kernel shows all users that are not mapped as the overflow uid; that
+    one is nobody's own unless the namespace maps them all.
+    """
+    own = os.geteuid()
+    if own == _overflow_uid() and not _maps_all_users():
+        return frozenset({0})
+    return frozenset({0, own})
+
+
+def _overflow_uid() -> int:
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+    except (OSError, ValueError):
+        return 65_534
+
+
+def _maps_all_users() -> bool:
+    try:
+        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+    except OSError:
+        return False
+    return sum(int(line.split()[2]) for line in lines) == ALL_IDS

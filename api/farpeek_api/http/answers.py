@@ -1,0 +1,266 @@
+"""Bodies in, answers out: what a client may send, and how it gets its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from farpeek_api.http import frames, refusals, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from farpeek.model import ReadResult, Rehearsal, WriteResult
+
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+
+LARGEST_WHOLE: Final = 256 << 10
+"""Bytes of memory that are encoded and written at once; more goes out in pieces."""
+
+PIECE: Final = 192 << 10
+"""Bytes of memory in one piece: a multiple of 3, so that base64 has no padding inside."""
+
+RAW_PIECE: Final = 1 << 20
+"""Bytes in one piece where nothing is encoded: fewer at once take longer in all."""
+
+COMMON_HEADERS: Final = {
+    "Server": "farpeek",  # else aiohttp's own, which tells everybody its version and Python's
+    # Memory must not stay in anybody's cache.
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+_JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
+_FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **COMMON_HEADERS}
+
+
+def check_accept(request: web.Request, *offered: str) -> str:
+    """Give what the client takes most gladly, the first of equals; else ``NotAcceptable``."""
+    accept = request.headers.get("Accept")
+    if not accept or accept == "*/*":
+        return offered[0]
+    accept = ", ".join(request.headers.getall("Accept"))
+    best = max(offered, key=lambda kind: _liking(accept, kind))
+    if not _liking(accept, best):
+        raise refusals.NotAcceptable(
+            f"the answer is {' or '.join(offered)}: let `Accept` have that"
+        )
+    return best
+
+
+@lru_cache(maxsize=256)
+def _liking(accept: str, offered: str) -> float:
+    """How gladly a client takes what is offered: from 0, not at all, to 1."""
+    group = offered.partition("/")[0]
+    best: tuple[int, float] = (-1, 0.0)
+    for item in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in item.split(";"))
+        ranks = {"*/*": 0, f"{group}/*": 1, offered: 2}
+        if kind in ranks:
+            # The most exact range decides, whatever a wider one says; RFC 9110, 12.5.1.
+            best = max(best, (ranks[kind], _quality(parameters)))
+    return best[1]
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return 0.0
+            return min(quality, 1.0) if quality > 0 else 0.0  # also what is no number
+    return 1.0
+
+
+async def read_json(request: web.Request, largest: int, deadline_s: float) -> bytes:
+    """Read a JSON body of at most ``largest`` bytes that arrives within ``deadline_s``."""
+    body_kind(request, JSON)
+    body = await read_body(request, largest, deadline_s)
+    if not body:
+        raise refusals.Malformed("the body is empty: send a JSON object")
+    return body
+
+
+def body_kind(request: web.Request, *taken: str) -> str:
+    """Give the one of ``taken`` that the body is; else ``UnsupportedMediaType``."""
+    kind = request.headers.get("Content-Type", "")
+    if kind not in taken:
+        kind = kind.partition(";")[0].strip().lower()
+    if kind not in taken:
+        forms = " or ".join(f"`Content-Type: {each}`" for each in taken)
+        raise refusals.UnsupportedMediaType(f"send the body as {forms}")
+    return kind
+
+
+async def read_body(request: web.Request, largest: int, deadline_s: float) -> bytes:
+    """Read a body of at most ``largest`` bytes that arrives within ``deadline_s``."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise refusals.UnsupportedMediaType("send the body as it is, without Content-Encoding")
+    if (request.content_length or 0) > largest:
+        raise _too_large(largest)
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait()
+    else:
+        body = await _read_slowly(request, largest, deadline_s)
+    if len(body) > largest:
+        raise _too_large(largest)
+    return body
+
+
+async def _read_slowly(request: web.Request, largest: int, deadline_s: float) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(deadline_s):
+            while len(body) <= largest and (piece := await request.content.readany()):
+                body += piece
+    except TimeoutError:
+        raise refusals.SlowRequest(
+            f"the body did not arrive within {deadline_s:g} s: send it at once"
+        ) from None
+    except web.RequestPayloadError:
+        raise refusals.Malformed("the body is not framed as its headers say") from None
+    return bytes(body)
+
+
+def _too_large(largest: int) -> refusals.BodyTooLarge:
+    return refusals.BodyTooLarge(
+        f"the body is over {largest} bytes: split the request, or raise --max-body-bytes"
+    )
+
+
+def send_object(value: object, status: int = 200) -> web.Response:
+    """Give a small JSON answer."""
+    return web.Response(body=to_json(value), status=status, headers=_JSON_HEADERS)
+
+
+async def send_body(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Send JSON text of any size."""
+    if len(body) <= LARGEST_WHOLE or request.method == "HEAD":
+        return web.Response(body=body, headers=_JSON_HEADERS)
+    pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
+    return await _stream(request, _JSON_HEADERS, len(body), pieces)
+
+
+async def send_read(
+    request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
+) -> web.StreamResponse:
+    """Send what was read: small answers whole, big ones in pieces that the client has to take."""
+    gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    head = frames.before_data(target_id, result)
+    tail = frames.behind_data(result, gaps, elapsed_us)
+    if encoding == "none":
+        return await send_body(request, head + tail)
+    head += b',"data":"'
+    tail = b'"' + tail
+    if encoding == "hex":
+        return await _send_bytes(request, head, result.data, _to_hex, tail)
+    return await _send_bytes(request, head, result.data, _to_base64, tail)
+
+
+async def send_write(
+    request: web.Request,
+    target_id: str,
+    result: WriteResult,
+    elapsed_us: int,
+    rehearsal: Rehearsal | None = None,
+) -> web.StreamResponse:
+    """Send what was written, or what would be, with the bytes that were there before."""
+    begin: dict[str, object] = {
+        "target": target_id,
+        "requested": result.requested,
+        "written": result.written,
+        "complete": result.complete,
+        "verified": result.verified,
+    }
+    if rehearsal is not None:
+        begin["would_write"] = rehearsal.would_write
+    head = to_json(begin)[:-1] + b',"before":"'
+    gaps = await render.array(result.gaps, render.gap)
+    tail = b'","gaps":%b' % gaps
+    if rehearsal is not None:
+        tail += b',"mappings":%b' % await render.array(rehearsal.mappings, render.written_mapping)
+    end = to_json({"backend": render.backend(result.backend), "elapsed_us": elapsed_us})
+    tail += b"," + end[1:]
+    return await _send_bytes(request, head, result.before, _to_base64, tail)
+
+
+async def _send_bytes(
+    request: web.Request,
+    head: bytes,
+    data: bytes | bytearray,
+    encode: Callable[[bytes | bytearray | memoryview], bytes],
+    tail: bytes,
+) -> web.StreamResponse:
+    """Send an object with encoded bytes in the middle: small ones whole, others in pieces."""
+    if len(data) + len(tail) <= LARGEST_WHOLE:
+        return web.Response(body=head + encode(data) + tail, headers=_JSON_HEADERS)
+    # A piece is a multiple of 3, so the pieces encode to as much as the whole.
+    size = len(encode(bytes(3))) * (len(data) // 3) + len(encode(bytes(len(data) % 3)))
+    pieces = _pieces(head, data, encode, tail)
+    return await _stream(request, _JSON_HEADERS, len(head) + size + len(tail), pieces)
+
+
+async def send_frame(
+    request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
+) -> web.StreamResponse:
+    """Send what was read as a frame, of which only ``none`` leaves the bytes out."""
+    gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    text = frames.before_data(target_id, result) + frames.behind_data(result, gaps, elapsed_us)
+    head = frames.head(text)
+    data = b"" if encoding == "none" else result.data
+    if len(head) + len(data) <= LARGEST_WHOLE:
+        return web.Response(body=head + data, headers=_FRAME_HEADERS)
+    return await _stream(
+        request, _FRAME_HEADERS, len(head) + len(data), _raw_pieces(head, memoryview(data))
+    )
+
+
+def _to_hex(data: bytes | bytearray | memoryview) -> bytes:
+    return binascii.hexlify(data)
+
+
+def _to_base64(data: bytes | bytearray | memoryview) -> bytes:
+    return binascii.b2a_base64(data, newline=False)
+
+
+def _pieces(
+    head: bytes, data: bytes | bytearray, encode: Callable[[memoryview], bytes], tail: bytes
+) -> Iterator[bytes]:
+    yield head
+    view = memoryview(data)
+    for start in range(0, len(view), PIECE):
+        yield encode(view[start : start + PIECE])
+    for start in range(0, len(tail), PIECE):
+        yield tail[start : start + PIECE]
+
+
+def _raw_pieces(head: bytes, data: memoryview) -> Iterator[bytes | memoryview]:
+    for whole in (memoryview(head), data):
+        for start in range(0, len(whole), RAW_PIECE):
+            yield whole[start : start + RAW_PIECE]
+
+
+async def _stream(
+    request: web.Request,
+    headers: Mapping[str, str],
+    length: int,
+    pieces: Iterator[bytes | memoryview],
+) -> web.StreamResponse:
+    """Write fresh bytes piece by piece; the connection's clock cuts off who does not take one."""
+    response = web.StreamResponse(headers={**headers, "Content-Length": str(length)})
+    await response.prepare(request)
+    for piece in pieces:
+        await response.write(piece)
+        # Also without a wait in write(): the next piece is encoded in its own turn of the loop.
+        await request.writer.drain()
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response

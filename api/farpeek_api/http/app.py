@@ -1,0 +1,107 @@
+"""Every route on one page, and the gate that each request goes through."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from farpeek.errors import ShuttingDown
+from farpeek.threads.tracebacks import empty_frames
+from farpeek_api.http import problems
+from farpeek_api.serving.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from farpeek_api.gate.auth import Gatekeeper
+    from farpeek_api.http.bulk import Bulk
+    from farpeek_api.http.handlers import Handlers
+    from farpeek_api.http.sse import EventStreams
+    from farpeek_api.http.writes import Writes
+    from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.stream.stream import Streams
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
+"""For probes, which have no token and call by any name."""
+
+LIVE_PATH: Final = "/livez"
+
+_TARGET = re.compile(r"/v1/targets/([^/]+)")
+
+
+def routes(
+    handlers: Handlers, bulk: Bulk, events: EventStreams, writes: Writes, streams: Streams
+) -> list[web.RouteDef]:
+    """Give all routes. HEAD goes where a GET has an end."""
+    return [
+        web.post("/v1/targets/{id}/readv", handlers.readv),  # aiohttp looks in this order
+        web.get("/livez", handlers.livez),
+        web.get("/readyz", handlers.readyz),
+        web.get("/v1/info", handlers.info),
+        web.get("/v1/processes", handlers.processes),
+        web.get("/v1/targets", handlers.targets),
+        web.post("/v1/targets", handlers.register),
+        web.get("/v1/targets/{id}", handlers.target),
+        web.delete("/v1/targets/{id}", handlers.release),
+        web.get("/v1/targets/{id}/maps", handlers.maps),
+        web.post("/v1/targets/{id}/writev", writes.writev),
+        web.get("/v1/targets/{id}/memory", bulk.get, allow_head=False),
+        web.head("/v1/targets/{id}/memory", bulk.head),
+        web.get("/v1/events", events.stream, allow_head=False),
+        web.get("/v1/stream", streams.serve, allow_head=False),
+    ]
+
+
+class Gate:
+    """Around all of aiohttp's own handling: who gets in, and what is said when it goes wrong.
+
+    A middleware would come too late for that: ``Expect`` is answered before any of them.
+    """
+
+    def __init__(self, inner: Handler, gatekeeper: Gatekeeper, lifecycle: Lifecycle) -> None:
+        self._inner = inner
+        self._gatekeeper = gatekeeper
+        self._lifecycle = lifecycle
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request; whatever is raised becomes a problem."""
+        self._lifecycle.enter()
+        try:
+            return await self._answer(request)
+        except ConnectionError as error:
+            empty_frames(error)  # one of aiohttp's has a future that holds it
+            raise  # there is nobody left to tell
+        except Exception as error:  # noqa: BLE001 - the last net: nothing may go without an answer
+            return self._explain(request, error)
+        finally:
+            self._lifecycle.leave()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path not in OPEN_PATHS:
+            self._gatekeeper.admit(request)
+        if self._lifecycle.stopping and path != LIVE_PATH:
+            raise ShuttingDown
+        return await self._inner(request)
+
+    def _explain(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
+        if not problems.is_known(error):
+            log.error("a request failed", exc_info=error)
+        empty_frames(error)
+        if request.writer.output_size > 0:
+            # A second answer inside of the first would be taken for its bytes.
+            raise ConnectionError("the answer has begun already") from error
+        named = _TARGET.match(request.path)
+        response = problems.answer(error, named[1] if named else None)
+        if self._lifecycle.stopping:
+            response.force_close()
+        return response
+
+
+def install(server: web.Server, gatekeeper: Gatekeeper, lifecycle: Lifecycle) -> None:
+    """Put the gate around what ``server`` does with each request."""
+    server.request_handler = Gate(server.request_handler, gatekeeper, lifecycle)

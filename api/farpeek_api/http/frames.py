@@ -1,0 +1,75 @@
+"""What a read is as JSON around its bytes, and as a binary frame; regions that come in binary.
+
+A frame is a big-endian u32 N, N bytes of the JSON object without ``data``, then the raw bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from pydantic_core import to_json
+
+from farpeek.errors import InvalidRequest
+from farpeek.model import Regions
+from farpeek_api.http import render
+
+if TYPE_CHECKING:
+    from farpeek.model import Backend, ReadResult
+
+FRAME: Final = "application/vnd.farpeek.frame"
+IOV: Final = "application/vnd.farpeek.iov"
+
+_PAIR = 16  # bytes of a region: address and length, a little-endian u64 each
+_LENGTH = struct.Struct(">I")
+
+
+def regions(body: bytes) -> Regions:
+    """Read little-endian u64 pairs of address and length; InvalidRequest for half a pair."""
+    if len(body) % _PAIR:
+        raise InvalidRequest(
+            f"{len(body)} bytes are no multiple of 16: each region is its address and its length, "
+            "both as a little-endian u64",
+            ("body",),
+        )
+    numbers = array("Q", body)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return Regions(numbers[0::2], numbers[1::2])
+
+
+def before_data(target_id: str, result: ReadResult) -> bytes:
+    """Write the object up to where ``data`` belongs, with its opening brace."""
+    return b'{"target":"%b","requested":%d,"read":%d,"complete":%b' % (
+        target_id.encode(),  # the id of a target that was read from needs no escapes
+        result.requested,
+        result.read,
+        b"true" if result.complete else b"false",
+    )
+
+
+def behind_data(result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
+    """Write the rest of the object, from the comma on; ``gaps`` is their array."""
+    rest = b',"gaps":%b,"backend":%b,"elapsed_us":%d' % (gaps, _backend(result.backend), elapsed_us)
+    if result.prefetch is None:
+        return rest + b"}"
+    return b'%b,"prefetch":%b}' % (rest, to_json(render.prefetch(result.prefetch)))
+
+
+@lru_cache(maxsize=16)
+def _backend(used: Backend) -> bytes:
+    """Write how a read was done; there are only a few ways."""
+    return to_json(render.backend(used))
+
+
+def head(text: bytes) -> bytes:
+    """Begin a frame: the length of its object, and the object."""
+    return _LENGTH.pack(len(text)) + text
+
+
+def message(text: bytes, data: bytes | bytearray = b"") -> bytes:
+    """Write a whole frame."""
+    return b"".join((_LENGTH.pack(len(text)), text, data))

@@ -1,0 +1,177 @@
+"""Handlers: parse, one call of the service, render. What goes wrong is answered by the gate."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeVar
+
+from aiohttp import web
+
+import farpeek
+from farpeek.errors import ShuttingDown
+from farpeek.model import Capability
+from farpeek_api.http import answers, frames, render, schema
+from farpeek_api.http.answers import JSON
+from farpeek_api.http.frames import FRAME, IOV
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farpeek.memory import MemoryService
+    from farpeek.model import ReadSpec, TargetSnapshot
+    from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.serving.settings import Settings
+
+DEFAULT_WAIT_S = 30.0
+WRITES_OFF = Capability("unavailable", "none", "off: start the service with --allow-writes")
+
+M = TypeVar("M", bound=schema.Wire)
+
+
+class Handlers:
+    """One method for each route; ``app.ROUTES`` says which."""
+
+    def __init__(
+        self,
+        service: MemoryService,
+        lifecycle: Lifecycle,
+        settings: Settings,
+        listeners: Sequence[str],
+    ) -> None:
+        self._service = service
+        self._lifecycle = lifecycle
+        self._deadline_s = settings.deadline
+        self._largest_body = settings.max_body_bytes
+        self._listeners = list(listeners)
+        self._capabilities = {
+            name: render.capability(each) for name, each in service.capabilities.items()
+        }
+        if not settings.allow_writes:
+            self._capabilities["write"] = render.capability(WRITES_OFF)
+
+    async def livez(self, _request: web.Request) -> web.StreamResponse:
+        """Say that the event loop turns."""
+        return answers.send_object({"status": "ok"})
+
+    async def readyz(self, _request: web.Request) -> web.StreamResponse:
+        """Say whether new requests are taken."""
+        if self._lifecycle.stopping:
+            raise ShuttingDown
+        return answers.send_object({"status": "ready"})
+
+    async def info(self, request: web.Request) -> web.StreamResponse:
+        """Show what the service can do here, its bounds, and how it is doing."""
+        prepare(request, schema.NoQuery)
+        return answers.send_object(
+            {
+                "version": farpeek.__version__,
+                "api": "v1",
+                "kernel": platform.release(),
+                "architecture": platform.machine(),
+                "capabilities": self._capabilities,
+                "limits": {**asdict(self._service.limits), "max_body_bytes": self._largest_body},
+                "listeners": self._listeners,
+                **render.state(self._service.state()),
+            }
+        )
+
+    async def processes(self, request: web.Request) -> web.StreamResponse:
+        """List the processes that the service can see."""
+        query = prepare(request, schema.ProcessesQuery)
+        found = await self._service.processes(query.match())
+        array = await render.array(found, render.process)
+        return await answers.send_body(request, b'{"processes":%b}' % array)
+
+    async def targets(self, request: web.Request) -> web.StreamResponse:
+        """List the targets."""
+        query = prepare(request, schema.TargetsQuery)
+        array = await render.array(self._service.targets(query.state), render.target)
+        return await answers.send_body(request, b'{"targets":%b}' % array)
+
+    async def register(self, request: web.Request) -> web.StreamResponse:
+        """Make a process a target, or find that it is one already."""
+        prepare(request, schema.NoQuery)
+        body = await self._body(request)
+        schema.check_members(body)
+        wanted = schema.RegisterRequest.model_validate_json(body)
+        if wanted.pid is not None:
+            snapshot, created = await self._service.register(wanted.pid, wanted.labels)
+        else:
+            assert wanted.match is not None  # noqa: S101 - the model has checked it
+            match = wanted.match.match()
+            snapshot, created = await self._service.register_match(match, wanted.labels)
+        response = answers.send_object(render.target(snapshot), 201 if created else 200)
+        if created:
+            response.headers["Location"] = f"/v1/targets/{snapshot.id}"
+        return response
+
+    async def target(self, request: web.Request) -> web.StreamResponse:
+        """Show a target, at once or when it has exited."""
+        query = prepare(request, schema.TargetQuery)
+        target_id = request.match_info["id"]
+        if query.wait is None:
+            snapshot = await self._service.target(target_id)
+        else:
+            snapshot = await self._wait_exit(request, target_id, query.timeout_s)
+        return answers.send_object(render.target(snapshot))
+
+    async def _wait_exit(
+        self, request: web.Request, target_id: str, timeout_s: float | None
+    ) -> TargetSnapshot:
+        waiting = self._service.wait_exit(target_id, timeout_s or DEFAULT_WAIT_S)
+        return await self._lifecycle.unless_over(request, waiting)
+
+    async def release(self, request: web.Request) -> web.StreamResponse:
+        """Let a target go."""
+        prepare(request, schema.NoQuery)
+        self._service.release(request.match_info["id"])
+        return web.Response(status=204, headers=answers.COMMON_HEADERS)
+
+    async def readv(self, request: web.Request) -> web.StreamResponse:
+        """Read the target's memory."""
+        form = answers.check_accept(request, JSON, FRAME)
+        options, spec = await self._read_request(request)
+        target_id = request.match_info["id"]
+        began = time.perf_counter_ns()
+        with self._service.lease(spec) as lease:
+            result = await self._service.read(target_id, spec, lease, options.timeout_s)
+            elapsed_us = (time.perf_counter_ns() - began) // 1000
+            send = answers.send_frame if form == FRAME else answers.send_read
+            # The bytes stay in the budget until the client has taken them.
+            return await send(request, target_id, result, options.encoding, elapsed_us)
+
+    async def _read_request(self, request: web.Request) -> tuple[schema.ReadOptions, ReadSpec]:
+        """Parse a read that comes as JSON, or as regions with all else in the query."""
+        if answers.body_kind(request, JSON, IOV) == IOV:
+            options = _parameters(request, schema.ReadOptions)
+            body = await answers.read_body(request, self._largest_body, self._deadline_s)
+            return options, options.spec_of(frames.regions(body))
+        _parameters(request, schema.NoQuery)
+        body = await self._body(request)
+        schema.check_columns(body, self._service.limits.max_regions)
+        wanted = schema.ReadRequest.model_validate_json(body)
+        return wanted, wanted.spec()
+
+    async def maps(self, request: web.Request) -> web.StreamResponse:
+        """List the target's mappings, or show the one that holds an address."""
+        query = prepare(request, schema.MapsQuery)
+        found = await self._service.maps(
+            request.match_info["id"], query.parsed_address(), residency=query.residency
+        )
+        array = await render.array(found, render.mapping)
+        return await answers.send_body(request, b'{"mappings":%b}' % array)
+
+    async def _body(self, request: web.Request) -> bytes:
+        return await answers.read_json(request, self._largest_body, self._deadline_s)
+
+
+def prepare(request: web.Request, model: type[M]) -> M:
+    """Check what each request for JSON has: an Accept that can be met, and its parameters."""
+    answers.check_accept(request, JSON)
+    return _parameters(request, model)
+
+
+def _parameters(request: web.Request, model: type[M]) -> M:
+    return schema.parse_query(model, request.query_string, request.query.items)

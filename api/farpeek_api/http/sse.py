@@ -1,0 +1,105 @@
+"""GET /v1/events: what happens to targets, as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from farpeek.errors import ShuttingDown
+from farpeek_api.http import answers, render, schema
+
+if TYPE_CHECKING:
+    from farpeek.model import Event
+    from farpeek.targets.events import EventRing
+    from farpeek_api.serving.lifecycle import Lifecycle
+
+COMMENT_S: Final = 15.0
+"""Longest silence: proxies close streams in which nothing moves."""
+
+_HEADERS: Final = {
+    "Content-Type": answers.EVENTS,
+    **answers.COMMON_HEADERS,
+    "X-Accel-Buffering": "no",  # nginx would hold events back
+}
+
+
+class EventStreams:
+    """Hands events on to any number of clients, each at its own place in the ring."""
+
+    def __init__(self, events: EventRing, lifecycle: Lifecycle) -> None:
+        self._events = events
+        self._lifecycle = lifecycle
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Send events until the client leaves or the service stops."""
+        answers.check_accept(request, answers.EVENTS)
+        query = schema.parse_query(schema.EventsQuery, request.query_string, request.query.items)
+        number = schema.parse_event_number(request.headers.get("Last-Event-ID"))
+        if number is None:
+            number = self._events.newest
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        try:
+            await self._send(request, response, b": events follow\n\n")
+            await self._follow(request, response, number, query.target)
+        except ShuttingDown:
+            await response.write_eof()
+        return response
+
+    async def _follow(
+        self, request: web.Request, response: web.StreamResponse, number: int, target: str | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        silent_since = loop.time()
+        while True:
+            text, number = self._next(number, target)
+            # By the clock of this stream: events of other targets are silence to a proxy.
+            silence_left = silent_since + COMMENT_S - loop.time()
+            if not text and silence_left <= 0:
+                text = b": still here\n\n"
+            if text:
+                await self._send(request, response, text)
+                silent_since = loop.time()
+            elif self._events.newest > number:
+                await asyncio.sleep(0)  # a long ring is looked through in turns with others
+            else:
+                await self._moves(request, number, silence_left)
+            if self._lifecycle.stopping:
+                raise ShuttingDown
+
+    def _next(self, number: int, target: str | None) -> tuple[bytes, int]:
+        """Give what follows ``number`` as text, and the number it goes up to."""
+        lost, events = self._events.after(number)
+        text = b""
+        if lost:
+            follows = events[0].number if events else self._events.newest + 1
+            text = _lost(number, follows)
+            number = follows - 1
+        for event in events:
+            number = event.number
+            if target is None or event.target.id == target:
+                text += _text(event)
+        return text, number
+
+    async def _moves(self, request: web.Request, number: int, most_s: float) -> None:
+        """Wait for an event after ``number``, but not longer than ``most_s``."""
+        waiting = self._events.wait_beyond(number)
+        await self._lifecycle.within(request, waiting, most_s)
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, text: bytes) -> None:
+        await response.write(text)
+        await request.writer.drain()
+
+
+def _text(event: Event) -> bytes:
+    data = to_json(render.event(event))
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.number, event.kind.encode(), data)
+
+
+def _lost(after: int, follows: int) -> bytes:
+    """Say that what happened after one number, and before the other, is not known any more."""
+    data = to_json({"after": after, "continues_at": follows})
+    return b"id: %d\nevent: lost\ndata: %b\n\n" % (follows - 1, data)

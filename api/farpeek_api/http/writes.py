@@ -1,0 +1,100 @@
+"""POST /v1/targets/{id}/writev, and the line that each write leaves in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from farpeek_api.http import answers, problems, schema
+from farpeek_api.http.handlers import prepare
+from farpeek_api.http.refusals import Forbidden
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from farpeek.memory import MemoryService
+    from farpeek.model import WriteSpec
+    from farpeek_api.gate.auth import Gatekeeper
+    from farpeek_api.serving.settings import Settings
+
+audit: Final = logging.getLogger("farpeek.audit")
+"""A line for each write: who, target, addresses, lengths, outcome. Never the bytes."""
+
+MOST_SHOWN: Final = 256
+"""Regions that a line names; it counts them all."""
+
+_SHOWN_OF_AN_ID: Final = 64
+_COLUMNS: Final = 3
+
+
+class Writes:
+    """Writes for those who may."""
+
+    def __init__(self, service: MemoryService, gatekeeper: Gatekeeper, settings: Settings) -> None:
+        self._service = service
+        self._gatekeeper = gatekeeper
+        self._allowed = settings.allow_writes
+        self._deadline_s = settings.deadline
+        self._largest_body = settings.max_body_bytes
+        audit.setLevel(logging.INFO)  # whatever else is logged
+
+    async def writev(self, request: web.Request) -> web.StreamResponse:
+        """Write to the target's memory, or say what that would do."""
+        prepare(request, schema.NoQuery)
+        target_id = request.match_info["id"]
+        if not self._allowed:
+            self._log(request, target_id, "to places that were not looked at", "forbidden")
+            raise Forbidden("writing is off: start the service with --allow-writes")
+        body = await answers.read_json(request, self._largest_body, self._deadline_s)
+        schema.check_columns(body, self._service.limits.max_regions, _COLUMNS)
+        wanted = schema.WriteRequest.model_validate_json(body)
+        spec = wanted.spec()
+        if wanted.dry_run:
+            return await self._rehearse(request, target_id, spec, wanted.timeout_s)
+        return await self._write(request, target_id, spec, wanted.timeout_s)
+
+    async def _rehearse(
+        self, request: web.Request, target_id: str, spec: WriteSpec, timeout_s: float | None
+    ) -> web.StreamResponse:
+        began = time.perf_counter_ns()
+        with self._service.lease_write(spec) as lease:
+            found = await self._service.rehearse_write(target_id, spec, lease, timeout_s)
+            elapsed_us = (time.perf_counter_ns() - began) // 1000
+            return await answers.send_write(request, target_id, found.result, elapsed_us, found)
+
+    async def _write(
+        self, request: web.Request, target_id: str, spec: WriteSpec, timeout_s: float | None
+    ) -> web.StreamResponse:
+        began = time.perf_counter_ns()
+        with self._service.lease_write(spec) as lease:
+            places = _places(spec)
+            try:
+                result = await self._service.write(target_id, spec, lease, timeout_s)
+            except (Exception, asyncio.CancelledError) as error:
+                self._log(request, target_id, places, _outcome(error))
+                raise
+            self._log(request, target_id, places, f"written {result.written} of {result.requested}")
+            elapsed_us = (time.perf_counter_ns() - began) // 1000
+            return await answers.send_write(request, target_id, result, elapsed_us)
+
+    def _log(self, request: web.Request, target_id: str, places: str, outcome: str) -> None:
+        who = self._gatekeeper.name_caller(request)
+        shown = target_id.encode("ascii", "replace")[:_SHOWN_OF_AN_ID].decode()
+        audit.info("write by %s to target %r %s: %s", who, shown, places, outcome)
+
+
+def _places(spec: WriteSpec) -> str:
+    regions = spec.regions
+    pairs = islice(zip(regions.addresses, regions.lengths, strict=True), MOST_SHOWN)
+    shown = [f"{address:#x}+{length}" for address, length in pairs]
+    more = len(spec.addresses) - len(shown)
+    return f"at {' '.join(shown)}" + (f" and {more} more" if more > 0 else "")
+
+
+def _outcome(error: BaseException) -> str:
+    row = problems.row_of(error) if isinstance(error, Exception) else None
+    slug = row.slug if row else "failed"
+    return f"{slug}, it may still be written" if slug in ("deadline", "failed") else slug

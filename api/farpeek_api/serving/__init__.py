@@ -1,0 +1,1 @@
+"""The server itself: sockets, settings, the beginning and the end."""

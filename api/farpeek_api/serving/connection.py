@@ -1,0 +1,190 @@
+"""One client's connection: who it is, bad requests, and clients that do not read their answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from aiohttp import http_exceptions as parser_errors
+from aiohttp import web
+
+from farpeek_api.http import problems, refusals
+from farpeek_api.serving.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEEPALIVE_S: Final = 75.0
+"""For silent connections, slow request lines and headers, and between requests."""
+
+LINGERING_S: Final = 1.0
+"""For a body that nobody wants, so that its sender still sees the answer."""
+
+LONGEST_LINE: Final = 8190
+MOST_HEADERS: Final = 128
+
+GOODBYE_S: Final = 2.0
+"""For a client to take what it was sent, and why it is cut off, when it was told so."""
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
+
+
+class Writer(Protocol):
+    """Whoever talks on a connection without awaiting, and so has to be told how it goes."""
+
+    def bytes_came(self, size: int) -> None:
+        """The client has sent so many, of whatever."""
+        ...
+
+    def may_write(self) -> None:
+        """The client has taken what was there."""
+        ...
+
+    def too_slow(self) -> None:
+        """It has not; it is cut off in `GOODBYE_S`."""
+        ...
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's protocol, with its own answers to bad requests replaced and all waits bounded.
+
+    ``writer`` is told when the client takes what it is sent, and when it does not.
+    """
+
+    __slots__ = (
+        "_cut_off",
+        "_deadline_s",
+        "_gone",
+        "_raw_transport",
+        "local_host",
+        "peer_uid",
+        "writer",
+    )
+
+    def __init__(self, server: web.Server, deadline_s: float, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self.peer_uid: int | None = None
+        self.local_host: str | None = None
+        self._deadline_s = deadline_s
+        self._cut_off: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._raw_transport: asyncio.Transport | None = None
+        self.writer: Writer | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Find out who it is: a user on a unix socket, or the address that was called."""
+        # uvloop's transports are asyncio's in all but name.
+        self._raw_transport = raw = cast("asyncio.Transport", transport)
+        # With no slack, a pause means that the client itself does not take its answer.
+        raw.set_write_buffer_limits(high=0)
+        sock = transport.get_extra_info("socket")
+        if sock.family == socket.AF_UNIX:
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            self.peer_uid = _UCRED.unpack(credentials)[1]
+        else:
+            self.local_host = transport.get_extra_info("sockname")[0]
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop all clocks, and tell who waits on behalf of this client."""
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what the client has sent."""
+        if self.writer is not None:
+            self.writer.bytes_came(len(data))
+        super().data_received(data)
+
+    def gone(self) -> asyncio.Future[None]:
+        """Give a future that is done once the client has gone."""
+        if self._gone is None:
+            self._gone = asyncio.get_running_loop().create_future()
+            if not self.connected:
+                self._gone.set_result(None)
+        return self._gone
+
+    def pause_writing(self) -> None:
+        """Start the clock: the client must take what is there before the deadline."""
+        super().pause_writing()
+        loop = asyncio.get_running_loop()
+        self._cut_off = loop.call_later(self._deadline_s, self._give_up)
+
+    def resume_writing(self) -> None:
+        """Stop the clock."""
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        super().resume_writing()
+        if self.writer is not None:
+            self.writer.may_write()
+
+    def _give_up(self) -> None:
+        log.warning("a client took nothing of its answer for %g s and is cut off", self._deadline_s)
+        if self.writer is None:
+            self._abort()
+            return
+        self._cut_off = asyncio.get_running_loop().call_later(GOODBYE_S, self._abort)
+        self.writer.too_slow()
+
+    def _abort(self) -> None:
+        if self._raw_transport is not None:
+            self._raw_transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes header lines, Authorization included
+    ) -> web.StreamResponse:
+        """Answer what the parser refused, or what went wrong outside of the gate."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # aiohttp ends the connection without a word
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        error: Exception = refusals.Malformed(_explain(exc))
+        if not isinstance(exc, parser_errors.HttpProcessingError):
+            log.error("a request failed with status %d", status, exc_info=exc)
+            error = RuntimeError()
+        response = problems.answer(error)
+        response.force_close()
+        return response
+
+
+def _explain(error: BaseException | None) -> str:
+    """Say what is wrong without a byte of the request."""
+    match error:
+        case parser_errors.LineTooLong():
+            return f"the request line or a header is longer than {LONGEST_LINE} bytes"
+        case parser_errors.BadHttpMethod():
+            return "the request line begins with no method that HTTP knows"
+        case parser_errors.BadStatusLine() | parser_errors.InvalidURLError():
+            return "the request line is not METHOD PATH HTTP/1.1"
+        case parser_errors.InvalidHeader():
+            return "a header is not NAME: VALUE"
+        case _:
+            return "the request line, a header or the Host is missing or not as HTTP/1.1 wants it"
+
+
+def connection_factory(server: web.Server, deadline_s: float) -> Callable[[], Connection]:
+    """Give what makes the protocol of each new connection."""
+
+    def connect() -> Connection:
+        return Connection(
+            server,
+            deadline_s,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGERING_S,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            max_headers=MOST_HEADERS,
+        )
+
+    return connect

@@ -1,0 +1,219 @@
+"""The running service: started in order, stopped in time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import uvloop
+from aiohttp import web
+
+from farpeek.memory import MemoryService
+from farpeek_api.gate.auth import Gatekeeper
+from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
+from farpeek_api.http import app
+from farpeek_api.http.bulk import Bulk
+from farpeek_api.http.handlers import Handlers
+from farpeek_api.http.sse import EventStreams
+from farpeek_api.http.writes import Writes
+from farpeek_api.serving import activation, watchdog
+from farpeek_api.serving.connection import connection_factory
+from farpeek_api.serving.lifecycle import Lifecycle
+from farpeek_api.serving.listeners import (
+    BACKLOG,
+    ListenError,
+    UnixAddress,
+    default_socket_path,
+    listen_tcp,
+    listen_unix,
+)
+from farpeek_api.serving.logs import log
+from farpeek_api.serving.notify import notify
+from farpeek_api.stream.stream import Streams
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from farpeek_api.serving.listeners import Address, Listener
+    from farpeek_api.serving.settings import Settings
+
+GRACE_S: Final = 5.0
+"""From the signal to the exit, at most."""
+
+_ANSWERING_S: Final = 0.3
+"""Of that, for the last answers to go out; aiohttp takes its timeout twice."""
+
+GC_THRESHOLD: Final = 50_000
+"""Allocations between collections; with frozen start-up objects this halves the worst latencies."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal says stop. Raises ListenError, TokenError, Unsupported at start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        threads_are_gone = runner.run(_serve(settings))
+        if not threads_are_gone:
+            # Python would wait for nothing here, but its end must not meet a thread that wakes up.
+            _exit_now(0)
+
+
+def _exit_now(status: int) -> NoReturn:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+async def _serve(settings: Settings) -> bool:
+    with ExitStack() as cleanup:
+        stop = _stop_on_signals(cleanup)
+        listeners = _listen(settings, cleanup)
+        gatekeeper = _gatekeeper(settings, listeners, cleanup)
+        service = await MemoryService.open(settings.limits, settings.nowait_check)
+        server = Server(settings, service, gatekeeper, listeners)
+        await server.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 100)
+        _announce(settings, listeners)
+        notify("READY=1")
+        cleanup.callback(watchdog.start().cancel)
+        await stop.wait()
+        notify("STOPPING=1")
+        return await server.stop()
+
+
+def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
+    """Give an event that the first signal sets; the second one ends the process at once."""
+    stop = asyncio.Event()
+
+    def stop_or_exit(number: int) -> None:
+        if stop.is_set():
+            cleanup.close()
+            _exit_now(128 + number)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, partial(stop_or_exit, number))
+    return stop
+
+
+def _listen(settings: Settings, cleanup: ExitStack) -> list[Listener]:
+    listeners = _handed_over(settings, cleanup)
+    # Sockets that were handed over take the place of the default, not of what was asked for.
+    if listeners and not settings.names_listeners:
+        return listeners
+    for address in settings.addresses:
+        if isinstance(address, UnixAddress):
+            new = [listen_unix(address, settings.unix_mode, settings.unix_group)]
+        else:
+            new = listen_tcp(address)
+        for listener in new:
+            cleanup.callback(listener.close)
+        listeners += new
+    return listeners
+
+
+def _handed_over(settings: Settings, cleanup: ExitStack) -> list[Listener]:
+    listeners = activation.take()
+    for listener in listeners:
+        cleanup.callback(listener.close)
+        try:
+            settings.check_reach(listener.address)
+        except ValueError as error:
+            raise ListenError(f"a socket of the supervisor's: {error}") from error
+    return listeners
+
+
+def _gatekeeper(settings: Settings, listeners: list[Listener], cleanup: ExitStack) -> Gatekeeper:
+    addresses = [listener.address for listener in listeners]
+    asks_for_token = not all(isinstance(address, UnixAddress) for address in addresses)
+    tokens: Tokens | None = None
+    if settings.token_file is not None:
+        tokens = read_tokens(settings.token_file)
+    elif asks_for_token and not settings.no_auth:
+        own = OwnTokenFile(_token_path(addresses))
+        cleanup.callback(own.close)
+        tokens = own.tokens
+        log.info("the token for TCP is in %s", own.path)
+    return Gatekeeper(addresses, settings.allow_host, tokens, everybody=settings.no_auth)
+
+
+def _token_path(addresses: list[Address]) -> Path:
+    """Where a token made at start goes: beside the (first) socket."""
+    sockets = [each.path for each in addresses if isinstance(each, UnixAddress)]
+    return (sockets or [default_socket_path()])[0].with_name("token")
+
+
+def _announce(settings: Settings, listeners: list[Listener]) -> None:
+    if settings.no_auth:
+        log.warning("--no-auth: whoever reaches a listener can read the memory of processes")
+    start_log = logging.getLogger("farpeek.start")
+    start_log.setLevel(logging.INFO)  # whoever starts it waits for this line
+    for url in dict.fromkeys(map(str, listeners)):
+        start_log.info("farpeek is listening on %s", url)
+
+
+class Server:
+    """aiohttp on the listeners, with the service behind it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: MemoryService,
+        gatekeeper: Gatekeeper,
+        listeners: list[Listener],
+    ) -> None:
+        self._service = service
+        self._gatekeeper = gatekeeper
+        self._listeners = listeners
+        self._deadline_s = settings.deadline
+        self._lifecycle = Lifecycle()
+        urls = list(dict.fromkeys(map(str, listeners)))
+        handlers = Handlers(service, self._lifecycle, settings, urls)
+        events = EventStreams(service.events, self._lifecycle)
+        writes = Writes(service, gatekeeper, settings)
+        streams = Streams(service, self._lifecycle, settings)
+        application = web.Application()
+        bulk = Bulk(service)
+        application.add_routes(app.routes(handlers, bulk, events, writes, streams))
+        self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
+        self._servers: list[asyncio.AbstractServer] = []
+
+    async def start(self) -> None:
+        """Take connections."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - setup() has made it
+        app.install(server, self._gatekeeper, self._lifecycle)
+        connect = connection_factory(server, self._deadline_s)
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            if isinstance(listener.address, UnixAddress):
+                started = await loop.create_unix_server(
+                    connect, sock=listener.socket, backlog=BACKLOG
+                )
+            else:
+                started = await loop.create_server(connect, sock=listener.socket, backlog=BACKLOG)
+            self._servers.append(started)
+
+    async def stop(self) -> bool:
+        """Finish what runs, within `GRACE_S`. True if no thread is left in the kernel."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + GRACE_S - 2 * _ANSWERING_S
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            listener.close()
+        self._lifecycle.begin_shutdown()
+        self._service.begin_shutdown()
+        await self._lifecycle.wait_idle(end - loop.time())
+        threads_are_gone = await self._service.close(max(0.0, end - loop.time()))
+        await self._runner.cleanup()
+        return threads_are_gone

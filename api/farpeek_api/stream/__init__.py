@@ -1,0 +1,1 @@
+"""The WebSocket: many small reads, and subscriptions."""

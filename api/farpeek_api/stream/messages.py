@@ -1,0 +1,83 @@
+"""Messages of the stream: wire models, as in ``schema``, and what can be said of a broken one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, cast
+
+from pydantic import Field
+from pydantic_core import from_json
+
+from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec
+from farpeek_api.http import schema
+from farpeek_api.http.schema import LONGEST_TARGET, Columns, ReadRequest, TargetId, Wire
+
+HIGHEST_HZ: Final = 1000.0
+
+_LOWEST_ID = -(2**63)
+_MessageId = Annotated[int, Field(ge=_LOWEST_ID, lt=ADDRESS_LIMIT)]
+
+
+class StreamRead(ReadRequest):
+    """A read, which is answered under its id."""
+
+    id: _MessageId
+    target: TargetId
+
+
+class Sampling(Columns):
+    """What is read again and again, and how often."""
+
+    target: TargetId
+    mode: Mode = Mode.WAIT
+    hz: Annotated[float, Field(gt=0, le=HIGHEST_HZ, allow_inf_nan=False)]
+    changed_only: bool = False
+
+    def spec(self) -> ReadSpec:
+        """Cross over to the service's value."""
+        return ReadSpec(self.regions(), self.mode)
+
+
+class Subscribe(Wire):
+    """Begin to sample."""
+
+    id: _MessageId
+    subscribe: Sampling
+
+
+class Unsubscribe(Wire):
+    """Sample no more."""
+
+    unsubscribe: _MessageId
+
+
+def parse(text: bytes, max_regions: int) -> StreamRead | Subscribe | Unsubscribe:
+    """Read a message; ``ValidationError`` or ``TooLarge`` for what is none."""
+    schema.check_columns(text, max_regions)
+    if b'subscribe"' in text:
+        members = _members(text)
+        if "subscribe" in members:
+            return Subscribe.model_validate_json(text)
+        if "unsubscribe" in members:
+            return Unsubscribe.model_validate_json(text)
+    return StreamRead.model_validate_json(text)
+
+
+def origin(text: bytes) -> tuple[int | None, str | None]:
+    """Find whose message it is, and about which target, as far as it can be read."""
+    members = _members(text)
+    number = members.get("id", members.get("unsubscribe"))
+    sampling = members.get("subscribe")
+    nested = cast("dict[str, object]", sampling) if isinstance(sampling, dict) else members
+    target = nested.get("target")
+    return (
+        number if type(number) is int and _LOWEST_ID <= number < ADDRESS_LIMIT else None,
+        target if isinstance(target, str) and len(target) <= LONGEST_TARGET else None,
+    )
+
+
+def _members(text: bytes) -> dict[str, object]:
+    try:
+        value = from_json(text)
+    except ValueError:
+        return {}
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,343 @@
+"""Subscriptions: reads on the service's own clock, one after the other, for clients of a stream.
+
+Subscriptions of one rate tick together, a few at a time: they share a timer, and threads are
+woken once for all of them. No tick waits for anything: what cannot be read or sent at its time is
+dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from pydantic_core import to_json
+
+from farpeek.errors import FarpeekError, TooBusy
+from farpeek.model import EventKind
+from farpeek_api.http import frames, problems, render
+from farpeek_api.serving.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farpeek.memory import MemoryService
+    from farpeek.model import ReadResult, ReadSpec
+    from farpeek.reading.reads import Reading
+    from farpeek.threads.budget import Lease
+    from farpeek_api.stream.messages import Subscribe
+    from farpeek_api.stream.outlet import Outlet
+
+    Ended = Callable[[int, str], None]
+
+MOST_SUBSCRIPTIONS: Final = 4096
+MOST_TICKS_PER_S: Final = 20_000
+MOST_REGIONS: Final = 1 << 20
+"""Of all subscriptions: what they read is kept, at 16 bytes a region."""
+
+TOGETHER: Final = 16
+"""Subscriptions that tick at one instant: with more, the last one is read milliseconds late."""
+
+_EARLY_S: Final = 0.0005
+"""Timers of the loop count in milliseconds, and may fire this much before their time."""
+
+_LONGEST_PERIOD_S: Final = 1e9
+_LONGEST_SLEEP_S: Final = 3600.0
+_ENDS: Final = {EventKind.EXITED: "target-exited", EventKind.RELEASED: "no-such-target"}
+
+
+class Sampler:
+    """All subscriptions of all clients, and their limits. Lives on the event loop."""
+
+    def __init__(self, service: MemoryService) -> None:
+        self.service = service
+        self._by_target: dict[str, dict[Subscription, None]] = {}
+        self._beats: dict[float, list[_Beat]] = {}
+        self._count = 0
+        self._ticks_per_s = 0.0
+        self._regions = 0
+        self._following: asyncio.Task[None] | None = None
+
+    def subscribe(self, wanted: Subscribe, outlet: Outlet, ended: Ended) -> Subscription:
+        """Begin to sample; frames go to ``outlet``.
+
+        ``ended`` is called with number and reason when it ends by itself, or by ``end``. Raises
+        NoSuchTarget, TargetExited, Unsupported, InvalidRequest, TooLarge, TooBusy, ShuttingDown.
+        """
+        sampling = wanted.subscribe
+        spec = sampling.spec()
+        size = self.service.check(sampling.target, spec)
+        regions = len(spec.regions.addresses)
+        self._admit(sampling.hz, regions)
+        subscription = Subscription(self, wanted, spec, size, outlet, ended)
+        self._by_target.setdefault(sampling.target, {})[subscription] = None
+        self._count += 1
+        self._ticks_per_s += sampling.hz
+        self._regions += regions
+        subscription.beat = self._beat(sampling.hz)
+        subscription.beat.add(subscription)
+        if self._following is None:
+            self._following = asyncio.ensure_future(self._follow_targets())
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        """It has ended."""
+        same_target = self._by_target[subscription.target]
+        del same_target[subscription]
+        if not same_target:
+            del self._by_target[subscription.target]
+        self._count -= 1
+        # What floats leave behind is not carried on.
+        self._ticks_per_s = self._ticks_per_s - subscription.hz if self._count else 0.0
+        self._regions -= len(subscription.spec.regions.addresses)
+        beat = subscription.beat
+        if beat is not None and beat.remove(subscription):
+            self._beats[subscription.hz].remove(beat)
+            if not self._beats[subscription.hz]:
+                del self._beats[subscription.hz]
+        if not self._count and self._following is not None:
+            self._following.cancel()
+            self._following = None
+
+    def _admit(self, hz: float, regions: int) -> None:
+        if self._count >= MOST_SUBSCRIPTIONS:
+            raise TooBusy(f"there are {MOST_SUBSCRIPTIONS} subscriptions already: end some")
+        if self._ticks_per_s + hz > MOST_TICKS_PER_S:
+            raise TooBusy(
+                f"all subscriptions together may tick {MOST_TICKS_PER_S} times a second, and do so "
+                f"{self._ticks_per_s:g} times already: take a lower `hz`, or end some"
+            )
+        if self._regions + regions > MOST_REGIONS:
+            raise TooBusy(
+                f"all subscriptions together may have {MOST_REGIONS} regions, and have "
+                f"{self._regions} already: end some"
+            )
+
+    def _beat(self, hz: float) -> _Beat:
+        """Find a beat of that rate with room, or begin one, as far from the others as may be."""
+        beats = self._beats.setdefault(hz, [])
+        for beat in beats:
+            if len(beat.members) < TOGETHER and hz >= 1:
+                return beat
+        taken = {beat.number for beat in beats}
+        number = next(each for each in range(len(beats) + 1) if each not in taken)
+        # A slow one begins at once. The others keep to a common clock, so that they meet.
+        offset = time.monotonic() if hz < 1 else _spread(number) / hz
+        beats.append(_Beat(number, min(1 / hz, _LONGEST_PERIOD_S), offset))
+        return beats[-1]
+
+    async def _follow_targets(self) -> None:
+        """End subscriptions with their targets, before their next tick would find out."""
+        events = self.service.events
+        number = events.newest
+        while True:
+            await events.wait_beyond(number)
+            _, happened = events.after(number)
+            number = happened[-1].number if happened else events.newest
+            for event in happened:
+                reason = _ENDS.get(event.kind)
+                if reason is not None:
+                    for subscription in list(self._by_target.get(event.target.id, ())):
+                        subscription.end(reason)
+
+
+def _spread(number: int) -> float:
+    """The ``number``-th of fractions that lie apart: 0, 1/2, 1/4, 3/4, 1/8, 5/8, ..."""
+    fraction, weight = 0.0, 0.5
+    while number:
+        fraction += weight * (number & 1)
+        number >>= 1
+        weight /= 2
+    return fraction
+
+
+class _Beat:
+    """Subscriptions of one rate that tick at the same instants, and their timer.
+
+    Instants are ``offset`` + whole periods, by time.monotonic.
+    """
+
+    def __init__(self, number: int, period: float, offset: float) -> None:
+        self.number = number
+        self.members: dict[Subscription, None] = {}
+        self._period = period
+        self._offset = offset
+        self._last = int((time.monotonic() - offset) / period) - (period > 1)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, subscription: Subscription) -> None:
+        """Have it tick too."""
+        self.members[subscription] = None
+        if self._timer is None:
+            self._set_timer()
+
+    def remove(self, subscription: Subscription) -> bool:
+        """Have it tick no more; True if there is none left."""
+        del self.members[subscription]
+        if self.members:
+            return False
+        if self._timer is not None:
+            self._timer.cancel()
+        return True
+
+    def _set_timer(self) -> None:
+        left = self._offset + (self._last + 1) * self._period - time.monotonic()
+        sleep = min(max(left, 0.0), _LONGEST_SLEEP_S)
+        self._timer = asyncio.get_running_loop().call_later(sleep, self._wake)
+
+    def _wake(self) -> None:
+        now = time.monotonic()
+        number = int((now + _EARLY_S - self._offset) / self._period)
+        missed = number - self._last - 1
+        if missed >= 0:
+            self._last = number
+            late_s = now - self._offset - number * self._period
+            scheduled = render.exact_time(time.time() - late_s).encode()
+            for subscription in list(self.members):
+                subscription.tick(missed, scheduled)
+        if self.members:
+            self._set_timer()
+
+
+class Subscription:
+    """One read, done again and again; never more than one at a time."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        wanted: Subscribe,
+        spec: ReadSpec,
+        size: int,
+        outlet: Outlet,
+        ended: Ended,
+    ) -> None:
+        self._sampler = sampler
+        self._service = sampler.service
+        self.target = wanted.subscribe.target
+        self.hz = wanted.subscribe.hz
+        self.spec = spec
+        self.beat: _Beat | None = None
+        self._number = wanted.id
+        self._changed_only = wanted.subscribe.changed_only
+        self._size = size
+        self._outlet = outlet
+        self._on_end = ended
+        self._over = False
+        self._ticks = 0
+        self._dropped = 0  # since the last frame, or the tick whose read is under way
+        self._tick = 0  # of the read that is under way, and what was dropped before it
+        self._dropped_before = 0
+        self._seen = b""  # what stands for the last frame
+        self._reading: Reading | None = None
+        self._rendering: asyncio.Task[None] | None = None
+        self._lease: Lease | None = None
+        self._scheduled = b""
+        self._began = 0
+
+    def end(self, reason: str) -> None:
+        """Sample no more, and say why."""
+        if not self._over:
+            self.cancel()
+            self._on_end(self._number, reason)
+
+    def cancel(self) -> None:
+        """Sample no more; what hangs in the kernel stays there."""
+        if self._over:
+            return
+        self._over = True
+        self._sampler.forget(self)
+        if self._reading is not None:
+            self._reading.forget()
+        if self._rendering is not None:
+            self._rendering.cancel()
+        self._let_go()
+
+    def tick(self, missed: int, scheduled: bytes) -> None:
+        """Begin a read, unless the last one is under way, or could not be sent if it came."""
+        if self._over:  # since this beat began
+            return
+        if self._ticks:
+            self._ticks += missed
+            self._dropped += missed
+        self._ticks += 1
+        if self._lease is not None or not self._outlet.is_open:
+            self._dropped += 1
+            return
+        self._scheduled = scheduled
+        self._tick = self._ticks
+        self._dropped_before, self._dropped = self._dropped, 0
+        self._began = time.perf_counter_ns()
+        try:
+            self._lease = self._service.lease_again(self._size)
+            self._reading = self._service.begin_read(
+                self.target, self.spec, self._lease, None, self._told
+            )
+        except FarpeekError as error:
+            self._fail(error)
+
+    def _told(self, result: ReadResult | None, error: BaseException | None) -> None:
+        """See ``Errand``. Raises nothing."""
+        reading, self._reading = self._reading, None
+        if result is None or reading is None:
+            self._fail(error)
+        elif len(result.gaps) <= render.SLICE:
+            gaps = to_json([render.gap(each) for each in result.gaps]) if result.gaps else b"[]"
+            self._show(result, gaps, reading.at)
+        else:
+            self._rendering = asyncio.ensure_future(self._show_slowly(result, reading.at))
+
+    async def _show_slowly(self, result: ReadResult, at: float) -> None:
+        gaps = await render.array(result.gaps, render.gap)
+        self._rendering = None
+        self._show(result, gaps, at)
+
+    def _show(self, result: ReadResult, gaps: bytes, at: float) -> None:
+        """Send a frame, if there is something to tell and the client takes it."""
+        if not self._outlet.is_open:
+            self._drop()
+            return
+        if self._changed_only and not self._is_new(result, gaps):
+            self._dropped += self._dropped_before
+            self._let_go()
+            return
+        elapsed_us = (time.perf_counter_ns() - self._began) // 1000
+        text = b'{"id":%d,%b%b,"tick":%d,"scheduled":"%b","at":"%b","dropped":%d}' % (
+            self._number,
+            frames.before_data(self.target, result)[1:],
+            frames.behind_data(result, gaps, elapsed_us)[:-1],
+            self._tick,
+            self._scheduled,
+            render.exact_time(at).encode(),
+            self._dropped_before,
+        )
+        lease, self._lease = self._lease, None
+        self._outlet.send(frames.message(text, result.data), lease)
+
+    def _is_new(self, result: ReadResult, gaps: bytes) -> bool:
+        """Whether bytes or gaps differ from those last sent, of which only a hash is kept."""
+        digest = blake2b(result.data, digest_size=16)
+        digest.update(gaps)
+        seen, self._seen = self._seen, digest.digest()
+        return seen != self._seen
+
+    def _fail(self, error: BaseException | None) -> None:
+        """A busy service drops a tick; all else that goes wrong is the end."""
+        if isinstance(error, TooBusy):
+            self._drop()
+            return
+        self._let_go()
+        shown = error if isinstance(error, Exception) else RuntimeError()
+        if not problems.is_known(shown):
+            log.error("a subscription failed", exc_info=error)
+        self.end(problems.slug(shown))
+
+    def _drop(self) -> None:
+        """Count the tick whose read was under way as lost."""
+        self._dropped += self._dropped_before + 1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.let_go()

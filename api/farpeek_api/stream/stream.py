@@ -1,0 +1,365 @@
+"""GET /v1/stream: many small reads, and sampling, over one WebSocket.
+
+Nothing is awaited for a read: a message begins it, and whatever comes of it is written as a frame
+by the call that brings it back from the thread. A client that asks for more than it takes is held
+back by its own requests not being read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from pydantic_core import to_json
+
+from farpeek.errors import InvalidRequest, ShuttingDown, TooBusy
+from farpeek_api.http import answers, frames, problems, refusals, render, schema
+from farpeek_api.serving.connection import Connection
+from farpeek_api.serving.logs import log
+from farpeek_api.stream import messages
+from farpeek_api.stream.arrival import Arrival
+from farpeek_api.stream.outlet import BUFFERED, Outlet
+from farpeek_api.stream.sampling import Sampler
+
+if TYPE_CHECKING:
+    from aiohttp import WSMessage
+
+    from farpeek.memory import MemoryService
+    from farpeek.model import ReadResult
+    from farpeek.reading.reads import Reading
+    from farpeek.threads.budget import Lease
+    from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.serving.settings import Settings
+    from farpeek_api.stream.sampling import Subscription
+
+MOST_UNDER_WAY: Final = 64
+"""Reads of one client that may be under way; no more than wait in line for one target."""
+
+MOST_SUBSCRIPTIONS: Final = 1024
+"""Of one client; there is a limit for all as well."""
+
+HEARTBEAT_S: Final = 20.0
+"""Silence after which the client is pinged; it has half of that to answer."""
+
+_HELD_BACK: Final = 5
+"""The same in deadlines, at least. A client is held back until its reads are over their deadline,
+and its answers over theirs, and its pongs are not read meanwhile."""
+
+_CLOSING_S: Final = 1.0
+"""For the client to answer that it closes too; aiohttp waits 10 s."""
+
+_NEVER: Final = 1 << 62  # bytes after which aiohttp would wait by itself; the outlet sees to that
+
+
+class Streams:
+    """Serves any number of clients; they share the sampler, and its limits."""
+
+    def __init__(self, service: MemoryService, lifecycle: Lifecycle, settings: Settings) -> None:
+        self._service = service
+        self._lifecycle = lifecycle
+        self._sampler = Sampler(service)
+        self._deadline_s = settings.deadline
+        self._largest_message = settings.max_body_bytes
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Serve a client until it leaves, or is asked to."""
+        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        ws = web.WebSocketResponse(
+            timeout=_CLOSING_S,
+            autoping=False,  # its pongs would not wait for the client to take them
+            heartbeat=max(HEARTBEAT_S, _HELD_BACK * self._deadline_s),
+            compress=False,
+            max_msg_size=self._largest_message,
+            writer_limit=_NEVER,
+            decode_text=False,
+        )
+        _check_upgrade(request, ws)
+        ws.headers["Server"] = answers.COMMON_HEADERS["Server"]
+        await ws.prepare(request)
+        connection = request.protocol
+        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+        if request.transport is not None:
+            request.transport.set_write_buffer_limits(high=BUFFERED)
+        stream = Stream(ws, connection, self._service, self._sampler, self._deadline_s)
+        connection.writer = stream
+        try:
+            await stream.run(self._lifecycle.end)
+        finally:
+            connection.writer = None
+            stream.release()
+        return ws
+
+
+def _check_upgrade(request: web.Request, ws: web.WebSocketResponse[Any]) -> None:
+    if request.headers.get("Upgrade", "").lower().strip() != "websocket":
+        raise refusals.UpgradeRequired("ask for a WebSocket: `Upgrade: websocket`, RFC 6455")
+    if not ws.can_prepare(request):
+        raise refusals.Malformed(
+            "a WebSocket handshake has `Connection: Upgrade`, `Sec-WebSocket-Version: 13` and a "
+            "`Sec-WebSocket-Key` of 16 bytes in base64"
+        )
+
+
+class _Read:
+    """A read under way: what is needed to answer it."""
+
+    __slots__ = ("_stream", "began", "encoding", "id", "lease", "reading", "target")
+
+    def __init__(self, stream: Stream, message: messages.StreamRead, lease: Lease) -> None:
+        self._stream = stream
+        self.id = message.id
+        self.target = message.target
+        self.encoding = message.encoding
+        self.lease = lease
+        self.began = time.perf_counter_ns()
+        self.reading: Reading | None = None
+
+    def told(self, result: ReadResult | None, error: BaseException | None) -> None:
+        """See ``Errand``."""
+        self._stream.answer(self, result, error)
+
+
+class Stream:
+    """One client: what it has asked for, and the way its answers go."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse[Any],
+        connection: Connection,
+        service: MemoryService,
+        sampler: Sampler,
+        deadline_s: float,
+    ) -> None:
+        self._ws = ws
+        self._connection = connection
+        self._service = service
+        self._sampler = sampler
+        self._outlet = Outlet(ws, connection, self._look_for_room)
+        self._under_way: dict[int, _Read] = {}
+        self._bytes = 0  # that they ask for
+        self._subscriptions: dict[int, Subscription] = {}
+        self._rendering: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        self._room: asyncio.Future[None] | None = None  # waited for while it is held back
+        self._idle: asyncio.Future[None] | None = None  # the same, until all is answered
+        self._slow: asyncio.Future[bytes] = loop.create_future()  # why it is closed
+        self._awaits = False  # whatever message comes next
+        self._arrival = Arrival(loop, deadline_s, lambda: self._awaits, self._too_late)
+
+    async def run(self, end: asyncio.Future[None]) -> None:
+        """Receive until the client closes, is too slow, or the service ends."""
+        receiving = asyncio.ensure_future(self._receive())
+        gone = self._connection.gone()
+        over: set[asyncio.Future[Any]] = {receiving, gone, end, self._slow}
+        try:
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            receiving.cancel()
+            await asyncio.wait({receiving})
+        if self._slow.done():
+            self._outlet.close()
+            await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=self._slow.result())
+        elif end.done() and not gone.done():
+            await self._finish()
+            await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the service is stopping")
+        if not receiving.cancelled():
+            receiving.result()
+
+    def release(self) -> None:
+        """Let go of everything; what hangs in the kernel stays there, and keeps its slot."""
+        for task in self._rendering:
+            task.cancel()
+        for read in self._under_way.values():
+            if read.reading is not None:
+                read.reading.forget()
+            read.lease.let_go()
+        self._under_way.clear()
+        for subscription in list(self._subscriptions.values()):
+            subscription.cancel()
+        self._outlet.close()
+        self._arrival.close()
+
+    def bytes_came(self, size: int) -> None:
+        """See ``connection.Writer``."""
+        self._arrival.came(size)
+
+    def may_write(self) -> None:
+        """See ``connection.Writer``."""
+        self._outlet.may_write()
+
+    def too_slow(self) -> None:
+        """See ``connection.Writer``."""
+        self._close_as(b"the answers were not taken in time")
+
+    def _too_late(self) -> None:
+        """See ``Arrival``."""
+        self._close_as(b"a message did not arrive in time")
+
+    def _close_as(self, reason: bytes) -> None:
+        if not self._slow.done():
+            self._slow.set_result(reason)
+
+    # Requests in.
+
+    async def _receive(self) -> None:
+        since_pause = 0
+        while True:
+            self._awaits = True
+            message = await self._ws.receive()
+            self._awaits = False
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                self._arrival.control(len(message.data))
+                if message.type is WSMsgType.PING:
+                    await self._ws.pong(message.data)
+            elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                self._arrival.message()
+                self._take(message)
+            else:
+                return
+            since_pause += 1
+            if not self._has_room():
+                await self._wait_for_room()
+                since_pause = 0
+            elif since_pause >= MOST_UNDER_WAY:  # receive() does not wait where messages are there
+                await asyncio.sleep(0)
+                since_pause = 0
+
+    def _has_room(self) -> bool:
+        return (
+            len(self._under_way) < MOST_UNDER_WAY
+            and self._bytes < self._service.limits.max_request_bytes
+            and self._outlet.is_open
+        )
+
+    async def _wait_for_room(self) -> None:
+        self._room = asyncio.get_running_loop().create_future()
+        try:
+            await self._room
+        finally:
+            self._room = None
+
+    def _look_for_room(self) -> None:
+        if self._room is not None and not self._room.done() and self._has_room():
+            self._room.set_result(None)
+
+    def _take(self, message: WSMessage) -> None:
+        """Do what a message asks for; what is wrong with it is answered."""
+        if message.type is WSMsgType.BINARY:
+            self._refuse(None, refusals.Malformed("send requests as text messages, in JSON"))
+            return
+        text = message.data
+        try:
+            wanted = messages.parse(text, self._service.limits.max_regions)
+            if isinstance(wanted, messages.StreamRead):
+                self._read(wanted)
+            elif isinstance(wanted, messages.Subscribe):
+                self._subscribe(wanted)
+            else:
+                self._unsubscribe(wanted)
+        except Exception as error:  # noqa: BLE001 - the last net: the stream goes on
+            number, target = messages.origin(text)
+            self._refuse(number, error, target)
+
+    def _read(self, wanted: messages.StreamRead) -> None:
+        self._check_id(wanted.id)
+        spec = wanted.spec()
+        lease = self._service.lease(spec)
+        read = _Read(self, wanted, lease)
+        try:
+            read.reading = self._service.begin_read(
+                wanted.target, spec, lease, wanted.timeout_s, read.told
+            )
+        except BaseException:
+            lease.let_go()
+            raise
+        self._under_way[wanted.id] = read
+        self._bytes += lease.size
+
+    def _subscribe(self, wanted: messages.Subscribe) -> None:
+        self._check_id(wanted.id)
+        if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
+            raise TooBusy(f"a client may have {MOST_SUBSCRIPTIONS} subscriptions: end some")
+        subscription = self._sampler.subscribe(wanted, self._outlet, self._ended)
+        self._subscriptions[wanted.id] = subscription
+        hz = wanted.subscribe.hz
+        shown = int(hz) if hz.is_integer() else hz
+        self._send({"id": wanted.id, "subscribed": True, "hz": shown})
+
+    def _unsubscribe(self, wanted: messages.Unsubscribe) -> None:
+        subscription = self._subscriptions.get(wanted.unsubscribe)
+        if subscription is None:
+            raise InvalidRequest("there is no subscription of that number", ("unsubscribe",))
+        subscription.end("unsubscribed")
+
+    def _check_id(self, number: int) -> None:
+        if number in self._under_way or number in self._subscriptions:
+            raise InvalidRequest("an earlier request of that number is under way", ("id",))
+
+    # Answers out.
+
+    def answer(self, read: _Read, result: ReadResult | None, error: BaseException | None) -> None:
+        """Answer a read with what came of it. Raises nothing."""
+        if result is None:
+            self._sent(read, self._problem(read.id, error, read.target))
+        elif len(result.gaps) <= render.SLICE:
+            gaps = to_json([render.gap(each) for each in result.gaps]) if result.gaps else b"[]"
+            self._sent(read, _frame(read, result, gaps))
+        else:
+            task = asyncio.ensure_future(self._answer_slowly(read, result))
+            self._rendering.add(task)
+            task.add_done_callback(self._rendering.discard)
+
+    async def _answer_slowly(self, read: _Read, result: ReadResult) -> None:
+        """Do it with many gaps, so that nobody else waits for that."""
+        gaps = await render.array(result.gaps, render.gap)
+        self._sent(read, _frame(read, result, gaps))
+
+    def _sent(self, read: _Read, frame: bytes) -> None:
+        del self._under_way[read.id]
+        self._bytes -= read.lease.size
+        self._outlet.send(frame, read.lease)
+        if self._room is not None:
+            self._look_for_room()
+        if self._idle is not None and not self._under_way and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _ended(self, number: int, reason: str) -> None:
+        """See ``Sampler.subscribe``."""
+        del self._subscriptions[number]
+        self._send({"id": number, "ended": reason})
+
+    def _send(self, value: object) -> None:
+        self._outlet.send(frames.message(to_json(value)))
+
+    def _refuse(self, number: int | None, error: Exception, target: str | None = None) -> None:
+        self._outlet.send(self._problem(number, error, target))
+
+    def _problem(
+        self, number: int | None, error: BaseException | None, target: str | None
+    ) -> bytes:
+        shown = error if isinstance(error, Exception) else RuntimeError()
+        if not problems.is_known(shown):
+            log.error("a message of a stream failed", exc_info=error)
+        document = problems.document(shown, target)
+        return frames.message(b'{"id":%b,"problem":%b}' % (to_json(number), document))
+
+    async def _finish(self) -> None:
+        """Let what is under way be answered; the service ends it in time."""
+        reason = problems.slug(ShuttingDown())
+        for subscription in list(self._subscriptions.values()):
+            subscription.end(reason)
+        if self._under_way:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+
+
+def _frame(read: _Read, result: ReadResult, gaps: bytes) -> bytes:
+    elapsed_us = (time.perf_counter_ns() - read.began) // 1000
+    text = b'{"id":%d,%b%b' % (
+        read.id,
+        frames.before_data(read.target, result)[1:],
+        frames.behind_data(result, gaps, elapsed_us),
+    )
+    return frames.message(text, b"" if read.encoding == "none" else result.data)

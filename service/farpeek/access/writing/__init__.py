@@ -1,0 +1,1 @@
+"""The ways to write another process's memory."""

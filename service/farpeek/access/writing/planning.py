@@ -1,0 +1,159 @@
+"""Before a write: what of it may be written, found out from the target's map and page table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from farpeek import regions
+from farpeek.access.absent import AbsentPages
+from farpeek.errors import Unsupported
+from farpeek.kernel import gates
+from farpeek.kernel.uapi import PAGE_IS_PRESENT
+from farpeek.mappings import files
+from farpeek.mappings.maps import cut
+from farpeek.mappings.residency import NoPagemap, clusters, split, write_protected
+from farpeek.model import GapReason
+from farpeek.regions import Hole, Runs
+
+if TYPE_CHECKING:
+    from farpeek.access.naming import Naming
+    from farpeek.access.nowait import OpenMap
+    from farpeek.mappings.maps import Mapping
+    from farpeek.mappings.residency import Residency
+    from farpeek.model import WriteSpec
+
+
+@dataclass(slots=True)
+class Plan:
+    """Where may be written, where not and why, and the mappings that were met; all in order."""
+
+    places: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    holes: list[Hole] = field(default_factory=list[Hole])
+    mappings: list[Mapping] = field(default_factory=list["Mapping"])
+
+
+class Planner(Protocol):
+    """Makes plans for one mode."""
+
+    def plan(self, naming: Naming, spec: WriteSpec) -> Plan:
+        """Plan a write. Raises AccessDenied, Unsupported; OSError once the process is gone."""
+        ...
+
+
+class PlanByMap:
+    """By the permissions of the mappings alone, for writes that may wait."""
+
+    def __init__(self, open_map: OpenMap) -> None:
+        self._open_map = open_map
+
+    def plan(self, naming: Naming, spec: WriteSpec) -> Plan:
+        """See ``Planner.plan``."""
+        plan = Plan()
+        runs = regions.merge(spec.regions)
+        try:
+            with self._open_map(naming.proc) as address_map:
+                for start, end, mapping in cut(address_map, runs.places()):
+                    _sort(plan, start, end, mapping, allow_shared=spec.allow_shared)
+        except PermissionError as error:
+            raise gates.find(naming.process.pid) from error
+        return plan
+
+
+def _sort(plan: Plan, start: int, end: int, mapping: Mapping | None, *, allow_shared: bool) -> None:
+    if mapping is not None and (not plan.mappings or plan.mappings[-1] is not mapping):
+        plan.mappings.append(mapping)
+    if mapping is None:
+        plan.holes.append(Hole(start, end, GapReason.UNMAPPED))
+    elif not mapping.writable:
+        plan.holes.append(Hole(start, end, GapReason.NO_ACCESS))
+    elif mapping.shared and not allow_shared:
+        plan.holes.append(Hole(start, end, GapReason.SHARED))
+    else:
+        plan.places.append((start, end))
+
+
+class PlanByPages:
+    """By the page table too, so that nothing is waited for.
+
+    Pages that would have to be read in, or that a userfaultfd handler has to provide or to release,
+    are holes; so are shared pages of files on a disk, whose filesystem may want to do I/O first.
+    """
+
+    def __init__(self, open_map: OpenMap, residency: Residency) -> None:
+        self._by_map = PlanByMap(open_map)
+        self._open_map = open_map
+        self._residency = residency
+
+    def plan(self, naming: Naming, spec: WriteSpec) -> Plan:
+        """See ``Planner.plan``."""
+        plan = self._by_map.plan(naming, spec)
+        try:
+            waiting = self._waiting(naming, plan)
+        except NoPagemap:
+            raise Unsupported(
+                "nowait needs to see the target's page table (/proc/PID/pagemap), which belongs to "
+                "another user: run the service with the target's uid and gid, or give it "
+                "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            ) from None
+        plan.places = regions.without(plan.places, waiting)
+        plan.holes = sorted([*plan.holes, *waiting], key=lambda hole: hole.start)
+        return plan
+
+    def _waiting(self, naming: Naming, plan: Plan) -> list[Hole]:
+        """Where a write would have to wait, within ``plan.places``."""
+        on_disk = _places_on_disk(naming.proc, plan)
+        places = regions.without(plan.places, on_disk)
+        runs = as_runs(places)
+        pages = self._residency.look(naming.proc, clusters(runs))
+        absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
+        missing = AbsentPages(naming, self._open_map).sort(absent).holes if absent else []
+        protected = [
+            Hole(start, end, GapReason.NOT_RESIDENT)
+            for start, end in write_protected(naming.proc, runs)
+        ]
+        # Of what is protected, only what was asked for; and what is missing is missing already.
+        clipped = _clip(regions.without(places, missing), protected)
+        return sorted([*on_disk, *missing, *clipped], key=lambda hole: hole.start)
+
+
+def _places_on_disk(proc: str, plan: Plan) -> list[Hole]:
+    """The places that are in shared mappings of files, but for those that are kept in memory."""
+    in_memory: dict[tuple[int, int], bool] = {}
+    found: list[tuple[int, int]] = []
+    for mapping in plan.mappings:
+        if not (mapping.shared and mapping.inode):
+            continue
+        if mapping.device not in in_memory:
+            in_memory[mapping.device] = files.filesystem(proc, mapping.device) == "tmpfs"
+        if not in_memory[mapping.device]:
+            found.append((mapping.start, mapping.end))
+    whole = [Hole(start, end, GapReason.NOT_RESIDENT) for start, end in found]
+    return _clip(plan.places, whole)
+
+
+def _clip(places: list[tuple[int, int]], holes: list[Hole]) -> list[Hole]:
+    """The parts of ``holes`` that lie within ``places``; both in order and disjoint."""
+    clipped: list[Hole] = []
+    at = 0
+    for start, end in places:
+        while at < len(holes) and holes[at].end <= start:
+            at += 1
+        number = at
+        while number < len(holes) and holes[number].start < end:
+            hole = holes[number]
+            clipped.append(Hole(max(start, hole.start), min(end, hole.end), hole.reason))
+            number += 1
+    return clipped
+
+
+def as_runs(places: list[tuple[int, int]], most: int | None = None) -> Runs:
+    """Make runs of ``places``, none longer than ``most``."""
+    pieces = [
+        (at, min(end, at + (most or end - start)))
+        for start, end in places
+        for at in range(start, end, most or end - start)
+    ]
+    return Runs(
+        [start for start, _ in pieces], [end - start for start, end in pieces], in_order=False
+    )

@@ -1,0 +1,216 @@
+"""Writing: what was there is read first, then written over, then read again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+from farpeek import regions
+from farpeek.access.listing import view
+from farpeek.access.naming import ByPidfd, NoMemory
+from farpeek.access.reading import elsewhere
+from farpeek.access.vector import Vector
+from farpeek.access.writing import pin
+from farpeek.access.writing.planning import as_runs
+from farpeek.errors import (
+    AlreadyTraced,
+    DeadlineExceeded,
+    ExpectationFailed,
+    InvalidRequest,
+)
+from farpeek.kernel import uapi
+from farpeek.model import (
+    Difference,
+    ReadSpec,
+    Regions,
+    Rehearsal,
+    WriteResult,
+)
+from farpeek.regions import Hole, Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from farpeek.access.naming import Naming
+    from farpeek.access.seam import Access
+    from farpeek.access.writing.planning import Plan, Planner
+    from farpeek.mappings.maps import Explainer
+    from farpeek.model import Backend, Gap, Process, ReadResult, WriteSpec
+
+_CHUNK: Final = 4096
+"""Bytes that are compared at once, before they are compared one by one."""
+
+
+class WriteAccess:
+    """Writes in one mode, by process_vm_writev(2)."""
+
+    def __init__(
+        self,
+        name: Callable[[Process], Naming],
+        reader: Access,
+        planner: Planner,
+        explainer: Explainer,
+        backend: Backend,
+    ) -> None:
+        """``reader`` reads in the same mode: what was there, and whether it is there afterwards."""
+        self._name = name
+        self._reader = reader
+        self._planner = planner
+        self._explainer = explainer
+        self.backend = backend
+
+    def write(self, process: Process, spec: WriteSpec, deadline: float) -> WriteResult:
+        """Write the regions of ``spec``; blocks for as long as the kernel does, in `wait` mode.
+
+        Raises ProcessGone, AlreadyTraced, ExpectationFailed (nothing is written then),
+        AccessDenied, DeadlineExceeded, InvalidRequest, Unsupported, KernelFailure.
+        """
+        naming, plan, before = self._prepare(process, spec, deadline)
+        failed = self._transfer(naming, plan, spec, deadline) if plan.places else []
+        missing = _gaps(spec, plan, failed)
+        requested = sum(map(len, spec.data))
+        written = requested - sum(gap.length for gap in missing)
+        verified = bool(written) and self._verify(process, spec, missing, deadline)
+        return WriteResult(requested, written, verified, before.data, missing, self.backend)
+
+    def rehearse(self, process: Process, spec: WriteSpec, deadline: float) -> Rehearsal:
+        """Do all of it but the writing. Raises what ``write`` does."""
+        _naming, plan, before = self._prepare(process, spec, deadline)
+        missing = _gaps(spec, plan, [])
+        requested = sum(map(len, spec.data))
+        return Rehearsal(
+            WriteResult(
+                requested,
+                written=0,
+                verified=False,
+                before=before.data,
+                gaps=missing,
+                backend=self.backend,
+            ),
+            would_write=requested - sum(gap.length for gap in missing),
+            mappings=[view(mapping) for mapping in plan.mappings],
+        )
+
+    def _prepare(
+        self, process: Process, spec: WriteSpec, deadline: float
+    ) -> tuple[Naming, Plan, ReadResult]:
+        if process.pid == os.getpid():
+            raise InvalidRequest("the service does not write into its own memory", ("target",))
+        naming, plan = self._plan(process, spec, deadline)
+        tracer = pin.foreign_tracer(naming.proc)
+        if tracer is not None:
+            naming.vouch()
+            raise AlreadyTraced(tracer)
+        before = self._reader.read(process, ReadSpec(spec.regions, spec.mode), deadline)
+        if spec.expect is not None:
+            _compare(spec, spec.expect, before)
+        return naming, plan, before
+
+    def _plan(self, process: Process, spec: WriteSpec, deadline: float) -> tuple[Naming, Plan]:
+        """Plan by the process's own map, or by that of a live thread."""
+        naming = self._name(process)
+        while True:
+            try:
+                plan = self._planner.plan(naming, spec)
+                naming.vouch()
+            except NoMemory:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.ESRCH, errno.ENOENT):
+                    raise
+            else:
+                return naming, plan
+            naming = elsewhere(naming, deadline)
+
+    def _transfer(self, naming: Naming, plan: Plan, spec: WriteSpec, deadline: float) -> list[Hole]:
+        """Write what is planned; the places that could not be written after all."""
+        runs = as_runs(plan.places, pin.MOST_BYTES)
+        vector = Vector(naming.process, *_by(naming, deadline), runs, _content(spec, runs))
+        places: list[tuple[int, int]] = []
+        while True:
+            try:
+                place = vector.until_hole(deadline)
+                if place is None:
+                    naming.vouch()
+                    break
+                places.append(place)
+            except NoMemory:
+                naming = elsewhere(naming, deadline)
+                vector.go_by(*_by(naming, deadline))
+        return self._explainer.explain(naming.proc, places) if places else []
+
+    def _verify(
+        self,
+        process: Process,
+        spec: WriteSpec,
+        missing: list[Gap],
+        deadline: float,
+    ) -> bool:
+        """Whether all that was written is there now."""
+        try:
+            after = self._reader.read(process, ReadSpec(spec.regions, spec.mode), deadline)
+        except DeadlineExceeded:
+            return False  # it is written all the same
+        unwritten = sorted(
+            (Hole(gap.address, gap.address + gap.length, gap.reason) for gap in missing),
+            key=lambda hole: hole.start,
+        )
+        unread = [(gap.address, gap.address + gap.length) for gap in after.gaps]
+        if any(regions.without([place], unwritten) for place in unread):
+            return False
+        wanted = bytearray(b"".join(spec.data))
+        offsets = list(accumulate(map(len, spec.data), initial=0))
+        for gap in missing:
+            at = offsets[gap.region] + gap.offset
+            wanted[at : at + gap.length] = after.data[at : at + gap.length]
+        return wanted == after.data
+
+
+def _by(naming: Naming, deadline: float) -> tuple[Callable[[int, int, int], int], int]:
+    """How to write to what ``naming`` names, and how many elements go with one call."""
+    if isinstance(naming, ByPidfd):
+        return naming.writev, uapi.IOV_MAX
+    return pin.PinnedWriter(naming, deadline), pin.ELEMENTS
+
+
+def _content(spec: WriteSpec, runs: Runs) -> bytearray:
+    """The bytes that go to ``runs``, one behind the other."""
+    merged = regions.merge(spec.regions)
+    by_address = sorted(zip(spec.addresses, spec.data, strict=True), key=lambda pair: pair[0])
+    joined = bytearray(b"".join(piece for _, piece in by_address))
+    merged = Runs(merged.starts, merged.lengths, in_order=False)
+    return bytearray(regions.lay_out(Regions(runs.starts, runs.lengths), merged, joined))
+
+
+def _gaps(spec: WriteSpec, plan: Plan, failed: list[Hole]) -> list[Gap]:
+    holes = sorted([*plan.holes, *failed], key=lambda hole: hole.start)
+    return regions.gaps(spec.regions, regions.join(holes))
+
+
+def _compare(spec: WriteSpec, expect: Sequence[bytes], before: ReadResult) -> None:
+    """Raise ExpectationFailed at the first byte that is not as expected, or cannot be read."""
+    first_gaps = {gap.region: gap for gap in reversed(before.gaps)}
+    at = 0
+    for number, (address, wanted) in enumerate(zip(spec.addresses, expect, strict=True)):
+        found = before.data[at : at + len(wanted)]
+        at += len(wanted)
+        offset = _first_difference(wanted, found)
+        gap = first_gaps.get(number)
+        if gap is not None and (offset is None or gap.offset <= offset):
+            offset, value = gap.offset, None
+        elif offset is not None:
+            value = found[offset]
+        else:
+            continue
+        raise ExpectationFailed(Difference(number, offset, address + offset, wanted[offset], value))
+
+
+def _first_difference(wanted: bytes, found: bytes | bytearray) -> int | None:
+    for start in range(0, len(wanted), _CHUNK):
+        ours, theirs = wanted[start : start + _CHUNK], found[start : start + _CHUNK]
+        if ours != theirs:
+            pairs = enumerate(zip(ours, theirs, strict=True), start)
+            return next(offset for offset, (mine, its) in pairs if mine != its)
+    return None

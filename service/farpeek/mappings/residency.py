@@ -1,0 +1,203 @@
+"""Which pages of a process are in its page table, asked without touching them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from array import array
+from itertools import groupby
+from typing import TYPE_CHECKING, Protocol
+
+from farpeek.kernel import uapi
+from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRun
+from farpeek.model import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from farpeek.regions import Runs
+
+_CLUSTER_GAP = 2 << 20
+"""Spans that are closer than this are asked about together: to walk one more page of page table
+costs less than one more system call from here."""
+_MOST_RUNS = 512
+"""Of one answer; for a page or two less is made ready, which takes a fifth off the call."""
+_KERNEL_HALF = 1 << 63
+"""No page table of a process reaches there, nor does the last address of all fit in 64 bits."""
+_PRESENT_BIT = 63  # of an entry of /proc/PID/pagemap
+_SWAPPED_BIT = 62
+_PROTECTED_BIT = 57  # by userfaultfd; Documentation/admin-guide/mm/pagemap.rst
+_ENTRY_GAP = 128 << 10
+"""Of entries that are read one by one: 32 of them cost less than another call."""
+_MOST_ENTRIES = 1 << 15  # of one pread: 256 KiB
+
+
+class NoPagemap(Exception):
+    """The pagemap of this process may not be opened with the service's privileges."""
+
+
+class Residency(Protocol):
+    """One way to see page tables."""
+
+    technique: str
+
+    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+        """Pages within ``spans`` that are present, swapped or guards, in order.
+
+        What is in no run has nothing in the page table. ``spans`` are disjoint, in order, and
+        begin and end with pages. Raises NoPagemap; OSError once the process is gone.
+        """
+        ...
+
+
+class ScanResidency:
+    """PAGEMAP_SCAN (6.7): one call for a span, however large."""
+
+    technique = "PAGEMAP_SCAN"
+
+    def __init__(self, *, sees_guards: bool) -> None:
+        """``sees_guards``: the kernel knows PAGE_IS_GUARD (6.15); before it guards look swapped."""
+        self._wanted = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | (PAGE_IS_GUARD if sees_guards else 0)
+
+    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+        """See ``Residency.look``."""
+        found: list[PageRun] = []
+        with _Pagemap(proc) as pagemap:
+            for start, end in spans:
+                found += self._scan(pagemap, start, min(end, _KERNEL_HALF))
+        return found
+
+    def _scan(self, pagemap: int, start: int, end: int) -> Iterator[PageRun]:
+        at = start
+        while at < end:
+            try:
+                most = min(_MOST_RUNS, (end - at) // PAGE_SIZE)
+                runs, at = uapi.pagemap_scan(pagemap, at, end, self._wanted, self._wanted, most)
+            except OSError as error:
+                if error.errno != errno.EFAULT:
+                    raise
+                # It reaches over the end of the user's addresses, wherever that is here.
+                yield from self._scan_below_the_end(pagemap, at, end)
+                return
+            yield from runs
+
+    def _scan_below_the_end(self, pagemap: int, start: int, end: int) -> Iterator[PageRun]:
+        if end - start > PAGE_SIZE:
+            middle = start + (end - start) // PAGE_SIZE // 2 * PAGE_SIZE
+            yield from self._scan(pagemap, start, middle)
+            yield from self._scan(pagemap, middle, end)
+
+
+class PagemapResidency:
+    """Reading /proc/PID/pagemap: 8 bytes a page."""
+
+    technique = "pagemap"
+
+    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+        """See ``Residency.look``."""
+        found: list[PageRun] = []
+        with _Pagemap(proc) as pagemap:
+            for start, end in spans:
+                for first in range(start, end, _MOST_ENTRIES * PAGE_SIZE):
+                    last = min(end, first + _MOST_ENTRIES * PAGE_SIZE)
+                    found += _entries(pagemap, first, last)
+        return found
+
+
+class _Pagemap:
+    """An open /proc/PID/pagemap, as a context manager that gives the descriptor."""
+
+    def __init__(self, proc: str) -> None:
+        self._path = f"{proc}/pagemap"
+        self._descriptor = -1
+
+    def __enter__(self) -> int:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise NoPagemap from error
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _entries(pagemap: int, start: int, end: int) -> Iterator[PageRun]:
+    count = (end - start) // PAGE_SIZE
+    entries = array("Q", os.pread(pagemap, 8 * count, start // PAGE_SIZE * 8))
+    at = start
+    for bits, group in groupby(entries, lambda entry: entry >> _SWAPPED_BIT):
+        upto = at + sum(1 for _ in group) * PAGE_SIZE
+        if bits:
+            present = bits >> (_PRESENT_BIT - _SWAPPED_BIT)
+            yield PageRun(at, upto, PAGE_IS_PRESENT if present else PAGE_IS_SWAPPED)
+        at = upto
+
+
+def write_protected(proc: str, runs: Runs) -> list[tuple[int, int]]:
+    """The pages around ``runs`` that a userfaultfd handler protects: who writes there waits for it.
+
+    In order, one by one. Raises NoPagemap; OSError once the process is gone.
+    """
+    with _Pagemap(proc) as pagemap:
+        return [
+            (page, page + PAGE_SIZE)
+            for start, end in clusters(runs, _ENTRY_GAP)
+            for first in range(start, end, _MOST_ENTRIES * PAGE_SIZE)
+            for page in _protected(pagemap, first, min(end, first + _MOST_ENTRIES * PAGE_SIZE))
+        ]
+
+
+def _protected(pagemap: int, start: int, end: int) -> Iterator[int]:
+    entries = array("Q", os.pread(pagemap, (end - start) // PAGE_SIZE * 8, start // PAGE_SIZE * 8))
+    for number, entry in enumerate(entries):
+        if entry >> _PROTECTED_BIT & 1:
+            yield start + number * PAGE_SIZE
+
+
+def clusters(runs: Runs, gap: int = _CLUSTER_GAP) -> list[tuple[int, int]]:
+    """Spans of pages that cover ``runs``; those that are closer than ``gap`` in one."""
+    spans: list[tuple[int, int]] = []
+    first = last = -1
+    for start, end in runs.places():
+        if first >= 0 and start - last <= gap:
+            last = end
+            continue
+        if first >= 0:
+            spans.append(_pages(first, last))
+        first, last = start, end
+    if first >= 0:
+        spans.append(_pages(first, last))
+    return spans
+
+
+def _pages(start: int, end: int) -> tuple[int, int]:
+    return start // PAGE_SIZE * PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
+
+
+def split(runs: Runs, pages: Sequence[PageRun]) -> Iterator[PageRun]:
+    """Cut ``runs`` (not at page edges) by what their pages are; 0 for nothing in the page table."""
+    at = 0
+    for run_start, end in runs.places():
+        start = run_start
+        while start < end:
+            while at < len(pages) and pages[at].end <= start:
+                at += 1
+            page = pages[at] if at < len(pages) else None
+            if page is None or page.start >= end:
+                yield PageRun(start, end, 0)
+                break
+            if page.start > start:
+                yield PageRun(start, page.start, 0)
+                start = page.start
+            upto = min(page.end, end)
+            yield PageRun(start, upto, page.categories)
+            start = upto
+
+
+def all_present(spans: Sequence[tuple[int, int]], pages: Sequence[PageRun]) -> bool:
+    """Whether each span is one run of present pages: nothing to sort out then."""
+    return len(spans) == len(pages) and all(
+        page.categories & PAGE_IS_PRESENT and (page.start, page.end) == span
+        for span, page in zip(spans, pages, strict=True)
+    )

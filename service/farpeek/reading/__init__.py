@@ -1,0 +1,1 @@
+"""Reads on their way from the loop through a thread and back."""

@@ -1,0 +1,191 @@
+"""Bulk: one long range on its way out, chunk by chunk, with the next one read ahead.
+
+Deadline, slot and bytes of the budget are those of a chunk; a transfer has no total. It holds two
+chunks at most: one that its client takes, and one that is being read meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
+
+from farpeek.errors import InvalidRequest, RangeUnreadable, TooBusy
+from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE
+from farpeek.threads.lanes import MOST_WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from farpeek.access.ranges import RangeReader
+    from farpeek.model import Gap, RangeSpec
+    from farpeek.targets.target import Target
+    from farpeek.threads.budget import Budget, Lease
+
+T = TypeVar("T")
+
+CHUNK: Final = 1 << 20
+"""Bytes that are read at once. Of 64 K to 4 M, this size came closest to a plain loop in C."""
+
+SPARE: Final = 4
+"""One part in so many of the bytes in flight is never a transfer's, and left to small reads."""
+
+
+def check(spec: RangeSpec) -> None:
+    """Raise InvalidRequest if ``spec`` makes no sense."""
+    if spec.start < 0 or spec.end > ADDRESS_LIMIT:
+        raise InvalidRequest("it reaches over the end of the address space (2^64)", ("Range",))
+    if spec.end <= spec.start:
+        raise InvalidRequest("its last address is before its first", ("Range",))
+
+
+class Run(Protocol):
+    """Has work done by a thread in the target's lane."""
+
+    async def __call__(
+        self, work: Callable[[], T], deadline: float, returned: Callable[[], None]
+    ) -> T:
+        """See ``Lane.run``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a range goes; ``digest`` names its bytes, where they are no more than a chunk."""
+
+    end: int
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    data: bytes | bytearray
+    gap: Gap | None  # why it ends early
+    lease: Lease
+
+
+class Transfer:
+    """One range of one target; a context manager that gives back whatever it holds."""
+
+    def __init__(
+        self,
+        target: Target,
+        spec: RangeSpec,
+        reader: RangeReader,
+        run: Run,
+        budget: Budget,
+        deadline_s: float,
+    ) -> None:
+        self._target = target
+        self._spec = spec
+        self._end = spec.end
+        self._reader = reader
+        self._run = run
+        self._budget = budget
+        self._deadline_s = deadline_s
+        self._chunk_size = max(1, min(CHUNK, budget.most // 2))
+        self._spare = max(0, min(budget.most // SPARE, budget.most - 2 * self._chunk_size))
+        self._reached = spec.start
+        self._ready: _Chunk | None = None  # read, and not given out
+        self._ahead: asyncio.Task[_Chunk] | None = None
+        self._out: _Chunk | None = None  # in the client's hands
+        self._gap: Gap | None = None  # behind what was given out
+
+    def __enter__(self) -> Self:
+        if self._target.transfers >= MOST_WAITING:
+            raise TooBusy(f"{MOST_WAITING} transfers of this target are under way already")
+        self._target.transfers += 1
+        self._target.hold()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for chunk in (self._ready, self._out):
+            if chunk is not None:
+                chunk.lease.let_go()
+        if self._ahead is not None:
+            self._ahead.add_done_callback(_discard)
+            self._ahead.cancel()
+        # A task that was cancelled leads back here, and both would stay until a garbage collection.
+        self._ready = self._out = self._ahead = None
+        self._target.transfers -= 1
+        self._target.let_go()
+
+    async def begin(self) -> Extent:
+        """Find out how far the range goes, and read its first chunk, which `next` will give.
+
+        Raises RangeUnreadable if its first byte cannot be read, and what MemoryService.read does.
+        """
+        most = self._piece_end(self._spec.start) - self._spec.start
+        deadline = time.monotonic() + self._deadline_s
+        begin = self._reader.begin
+        work = partial(begin, self._target.process, self._spec, most, deadline)
+        lease = self._budget.lease(most, self._spare)
+        beginning = await self._in_thread(work, deadline, lease)
+        self._end = beginning.end
+        self._ready = _Chunk(beginning.data, None, lease)
+        return Extent(beginning.end, beginning.digest)
+
+    async def next(self) -> bytes | bytearray:
+        """Give the next chunk, empty behind the last; the one before it is no longer held.
+
+        Raises RangeUnreadable at a place that cannot be read, behind what can, and what
+        MemoryService.read does.
+        """
+        if self._out is not None:
+            self._out.lease.let_go()
+            self._out = None
+        if self._gap is not None:
+            raise RangeUnreadable(self._gap)
+        chunk = self._ready
+        self._ready = None
+        if chunk is None:
+            if self._ahead is None:
+                return b""
+            chunk = await self._ahead
+            self._ahead = None
+        self._out = chunk
+        self._gap = chunk.gap
+        if not chunk.data:
+            return await self.next()  # the gap is at its very beginning
+        self._reached += len(chunk.data)
+        if self._gap is None and self._reached < self._end:
+            self._ahead = asyncio.create_task(self._read(self._reached))
+        return chunk.data
+
+    async def _read(self, start: int) -> _Chunk:
+        end = self._piece_end(start)
+        deadline = time.monotonic() + self._deadline_s
+        work = partial(self._reader.read, self._target.process, self._spec, start, end, deadline)
+        lease = await self._budget.wait_for(end - start, self._spare, deadline)
+        result = await self._in_thread(work, deadline, lease)
+        ends_early = len(result.data) < end - start
+        return _Chunk(result.data, result.gaps[0] if ends_early else None, lease)
+
+    async def _in_thread(self, work: Callable[[], T], deadline: float, lease: Lease) -> T:
+        lease.hold()
+        try:
+            return await self._run(work, deadline, lease.let_go)
+        except BaseException:
+            lease.let_go()
+            raise
+
+    def _piece_end(self, start: int) -> int:
+        """The end of the piece that begins at ``start``: with a page, if it is not that of all."""
+        whole = start + self._chunk_size
+        if self._end <= whole or self._chunk_size < PAGE_SIZE:
+            return min(self._end, whole)
+        return whole - whole % PAGE_SIZE
+
+
+def _discard(task: asyncio.Task[_Chunk]) -> None:
+    """Give back what was read ahead for nobody."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().lease.let_go()

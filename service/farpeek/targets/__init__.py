@@ -1,0 +1,1 @@
+"""Processes that are held: who they are, and what becomes of them."""

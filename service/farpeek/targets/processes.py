@@ -1,0 +1,265 @@
+"""Finding processes, and telling who they are, from the files of /proc that cannot hang.
+
+`cmdline`, `maps` and `environ` take the process's mmap lock, and hang behind a stuck page fault;
+nothing here opens them. These functions run in access threads all the same: a host has thousands
+of processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+from farpeek.errors import InvalidRequest, NoSuchProcess
+from farpeek.kernel.pidfd import has_exited, is_reaped
+from farpeek.mappings import files
+from farpeek.model import Identity, Match, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_ENDED = "ZX"  # states of a thread
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+_MOST_STATUS_BYTES = 1 << 16
+_ELF_HEAD = 6
+_ELF_CLASSES = {1: 4, 2: 8}  # EI_CLASS -> pointer size, elf(5)
+_ELF_ORDERS: dict[int, Literal["little", "big"]] = {1: "little", 2: "big"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """Of proc_pid_stat(5): what the listing decides by."""
+
+    comm: str
+    state: str
+    flags: int
+    threads: int
+    start_ticks: int
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        return bool(self.flags & _PF_KTHREAD)
+
+    @property
+    def is_zombie(self) -> bool:
+        """State Z alone is no exit: other threads may live on after the first one."""
+        return self.state in _ENDED and self.threads <= 1
+
+
+def find(match: Match) -> list[Identity]:
+    """All processes that fit ``match``, but for kernel threads and zombies."""
+    return [identity for pid in _pids() if (identity := _look(pid, match)) is not None]
+
+
+def fits(identity: Identity, match: Match) -> bool:
+    """Whether every selector of ``match`` that is set fits the whole value."""
+    return (
+        _glob(identity.comm, match.comm)
+        and _glob(identity.exe, match.exe)
+        and _glob(identity.cgroup, match.cgroup)
+        and _glob(identity.container, match.container)
+        and match.uid in (None, identity.uid)
+    )
+
+
+def hold(pid: int) -> tuple[Process, Identity]:
+    """Open a pidfd of process ``pid``, and tell whom it holds; the caller owns the pidfd.
+
+    Everything that is told was read when the pidfd was there and before the process was reaped, so
+    it is all of one process: a number is not free before the reap. A zombie is held too.
+    Raises NoSuchProcess, and InvalidRequest for a kernel thread or the number of a thread.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError as error:
+        raise NoSuchProcess(f"there is no process {pid}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            raise _is_a_thread(pid) from error
+        raise
+    try:
+        stat = _stat(pid)
+        identity = _identify(pid, stat) if stat else None
+        size, order = _binary(_alive(pid, stat)) if stat else (None, None)
+        if stat is None or identity is None or is_reaped(pidfd):
+            raise NoSuchProcess(f"process {pid} ended while it was being registered")
+        if stat.is_kernel_thread:
+            raise InvalidRequest(f"{pid} is a kernel thread, it has no memory", ("pid",))
+    except BaseException:
+        os.close(pidfd)
+        raise
+    return Process(pid, pidfd), replace(identity, pointer_size=size, byte_order=order)
+
+
+def refresh(process: Process, known: Identity) -> Identity:
+    """Who ``process`` is now (execve changes it); as ``known`` if it has exited meanwhile."""
+    stat = _stat(process.pid)
+    identity = _identify(process.pid, stat) if stat else None
+    size, order = _binary(_alive(process.pid, stat)) if stat else (None, None)
+    if identity is None or has_exited(process.pidfd):
+        return known
+    # No two looks at two clocks agree to the millisecond: the time first told stays.
+    began = known.start_time
+    return replace(identity, start_time=began, pointer_size=size, byte_order=order)
+
+
+def _pids() -> Iterator[int]:
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                yield int(entry.name)
+
+
+def _look(pid: int, match: Match) -> Identity | None:
+    """Identify ``pid`` if it fits; ``comm`` is looked at first, since it is there already."""
+    stat = _stat(pid)
+    if stat is None or stat.is_kernel_thread or stat.is_zombie or not _glob(stat.comm, match.comm):
+        return None
+    identity = _identify(pid, stat)
+    return identity if identity and fits(identity, match) else None
+
+
+def _glob(value: str | None, pattern: str | None) -> bool:
+    return pattern is None or (value is not None and fnmatchcase(value, pattern))
+
+
+def _is_a_thread(pid: int) -> InvalidRequest:
+    status = _status(pid)
+    of = f" of process {status['Tgid']}; register that" if status else ""
+    return InvalidRequest(f"{pid} is the number of a thread{of}", ("pid",))
+
+
+def _stat(pid: int) -> _Stat | None:
+    line = _read(f"/proc/{pid}/stat")
+    if not line:
+        return None
+    head, _, tail = line.rpartition(")")  # a comm may hold parentheses and spaces itself
+    fields = tail.split()
+    return _Stat(
+        comm=head.partition("(")[2],
+        state=fields[0],
+        flags=int(fields[6]),
+        threads=int(fields[17]),
+        start_ticks=int(fields[19]),
+    )
+
+
+def _status(pid: int) -> dict[str, str] | None:
+    text = _read(f"/proc/{pid}/status")
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) or None
+
+
+def _identify(pid: int, stat: _Stat) -> Identity | None:
+    status = _status(pid)
+    if status is None or "NSpid" not in status:
+        return None
+    proc = _alive(pid, stat)
+    cgroup = _cgroup(proc)
+    return Identity(
+        pid=pid,
+        ns_pids=tuple(map(int, status["NSpid"].split())),
+        start_ticks=stat.start_ticks,
+        start_time=_boot_time() + stat.start_ticks / _TICKS,
+        comm=stat.comm,
+        exe=_exe(proc),
+        uid=int(status["Uid"].split()[1]),
+        gid=int(status["Gid"].split()[1]),
+        cgroup=_unified(cgroup),
+        container=_container(cgroup),
+        pointer_size=None,
+        byte_order=None,
+    )
+
+
+def _boot_time() -> float:
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _alive(pid: int, stat: _Stat) -> str:
+    """The folder of /proc that tells of the program: a live thread's if the first one has ended.
+
+    Such a first thread has neither executable nor mount table, and may have left its cgroup.
+    """
+    folder = f"/proc/{pid}"
+    if stat.state in _ENDED:
+        with suppress(OSError), os.scandir(f"{folder}/task") as threads:
+            for thread in threads:
+                if _exe(thread.path) is not None:
+                    return thread.path
+    return folder
+
+
+def _exe(proc: str) -> str | None:
+    try:
+        # As bytes: a name that is no UTF-8 would come with surrogates, which no JSON can hold.
+        name = os.readlink(os.fsencode(f"{proc}/exe"))  # noqa: PTH115 - a name, no path to walk
+    except OSError:
+        return None
+    return name.decode("utf-8", "replace")
+
+
+def _cgroup(proc: str) -> str:
+    return _read(f"{proc}/cgroup")
+
+
+def _unified(cgroup: str) -> str | None:
+    """The path in the unified hierarchy (``0::``), else in the first one that says something.
+
+    Where the first version's hierarchies are in use, all are in the root of the second; cgroups(7).
+    """
+    lines = [line.split(":", 2) for line in cgroup.splitlines() if line.count(":") > 1]
+    paths = [path for _, _, path in sorted(lines, key=lambda line: line[0] != "0")]
+    return next((path for path in paths if path != "/"), paths[0] if paths else None)
+
+
+def _container(cgroup: str) -> str | None:
+    """The id that docker, containerd, CRI-O and podman put into the cgroup's path.
+
+    The innermost one, where containers are nested.
+    """
+    found = _CONTAINER_ID.findall(cgroup)
+    return found[-1] if found else None
+
+
+def _binary(proc: str) -> tuple[int | None, Literal["little", "big"] | None]:
+    """Pointer size and byte order from the ELF header of the executable.
+
+    It is opened by name only (O_PATH) until its filesystem is known to be local: a plain open of a
+    file on FUSE hangs as long as its server does.
+    """
+    head = b""
+    with suppress(OSError):
+        by_name = os.open(f"{proc}/exe", os.O_PATH | os.O_CLOEXEC)
+        try:
+            if files.is_on_local_mount(proc, by_name):
+                head = _head_of(by_name)
+        finally:
+            os.close(by_name)
+    if len(head) < _ELF_HEAD or not head.startswith(b"\x7fELF"):
+        return None, None
+    return _ELF_CLASSES.get(head[4]), _ELF_ORDERS.get(head[5])
+
+
+def _head_of(by_name: int) -> bytes:
+    descriptor = os.open(f"/proc/self/fd/{by_name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _ELF_HEAD)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str) -> str:
+    """A small file of /proc; empty if the process is gone, or hidden."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib is slow
+            return file.read(_MOST_STATUS_BYTES)
+    except OSError:
+        return ""

@@ -1,0 +1,236 @@
+"""The targets that are held: who they are, what becomes of them, and when they are forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from farpeek.errors import NoSuchTarget, ShuttingDown, TargetExited, TooBusy
+from farpeek.kernel import pidfd
+from farpeek.model import EventKind, TargetState
+from farpeek.targets.events import EventRing
+from farpeek.targets.exits import ExitWatch
+from farpeek.targets.target import Target, target_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from farpeek.model import Identity, Limits, Process, TargetSnapshot
+
+
+class Registry:
+    """All targets, by id. Lives on the event loop."""
+
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._limits = replace(limits, max_targets=_affordable(limits.max_targets))
+        self._loop = loop
+        self._targets: dict[str, Target] = {}
+        self._running: dict[int, Target] = {}  # by pid
+        self._exited: dict[str, Target] = {}  # in the order of their exits
+        self._released: dict[str, Target] = {}  # those whose threads have not all returned
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._forgetting: asyncio.TimerHandle | None = None
+        self._watch = ExitWatch(loop, self.look_at)
+        self.events = EventRing()
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force: `max_targets` is what the descriptor limit can carry."""
+        return self._limits
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(self._targets.values())
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def with_released(self) -> list[Target]:
+        """All targets, and those let go of for which threads still work, or hang."""
+        self._drop_idle()
+        return [*self._targets.values(), *self._released.values()]
+
+    @property
+    def exited(self) -> int:
+        """How many of the targets have exited."""
+        return len(self._exited)
+
+    def get(self, wanted: str) -> Target:
+        """The target of that id, whatever its state; else NoSuchTarget."""
+        target = self._targets.get(wanted)
+        if target is None:
+            raise NoSuchTarget(wanted)
+        return target
+
+    def get_running(self, wanted: str) -> Target:
+        """The target of that id if it lives; else NoSuchTarget or TargetExited."""
+        target = self.get(wanted)
+        if target.state is not TargetState.RUNNING:
+            raise TargetExited(target.snapshot())
+        return target
+
+    def id_of(self, identity: Identity) -> str | None:
+        """The id of the target that is this process, if it is one."""
+        target = self._running.get(identity.pid)
+        same = target is not None and target.identity.start_ticks == identity.start_ticks
+        return target.id if target is not None and same else None
+
+    def add(
+        self, process: Process, identity: Identity, labels: Mapping[str, str] | None
+    ) -> tuple[Target, bool]:
+        """Hold ``process``; False if it was held already. Takes the pidfd over in any case.
+
+        ``labels`` replace those of a target that is there, unless None. Raises TargetExited for
+        a zombie, TooBusy if there is no room.
+        """
+        target = Target(target_id(process, identity), process, identity, labels or {})
+        try:
+            known = self._targets.get(target.id)
+            if pidfd.has_exited(process.pidfd):
+                self.look_at(known or target)
+                raise TargetExited((known or target).snapshot())
+            if known is not None:
+                self._renew(known, identity, labels)
+                target.close()
+                return known, False
+            self._make_room()
+        except BaseException:
+            target.close()
+            raise
+        former = self._released.pop(target.id, None)
+        if former is not None:
+            # Else whoever lets go and registers again gets as many threads again to hang.
+            target.lanes = former.lanes
+        self._targets[target.id] = self._running[process.pid] = target
+        self.events.add(EventKind.REGISTERED, target.snapshot())
+        self._watch.add(target)
+        return target, True
+
+    def release(self, wanted: str) -> None:
+        """Forget a target, for all clients; reads under way finish."""
+        target = self.get(wanted)
+        self._forget(target)
+        self._released[target.id] = target
+        self._drop_idle()
+        self.events.add(EventKind.RELEASED, target.snapshot())
+
+    def look_at(self, target: Target) -> None:
+        """Find out what the pidfd of ``target`` says, and tell everybody."""
+        if self._targets.get(target.id) is not target:  # released, while a thread read
+            target.note_exit()
+            return
+        if target.note_exit():
+            self._stop_running(target)
+            self._exited[target.id] = target
+            self.events.add(EventKind.EXITED, target.snapshot())
+            self._wake(target.id)
+            self._forget_later()
+        if target.note_reap():
+            self._watch.remove(target)
+            target.close()
+            self.events.add(EventKind.REAPED, target.snapshot())
+
+    async def wait_exit(self, wanted: str, timeout_s: float) -> TargetSnapshot:
+        """Return when the target has exited, or at the timeout."""
+        target = self.get(wanted)
+        if target.state is not TargetState.RUNNING:
+            return target.snapshot()
+        future: asyncio.Future[None] = self._loop.create_future()
+        waiting = self._waiting.setdefault(wanted, set())
+        waiting.add(future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            pass
+        finally:
+            waiting.discard(future)
+            if not waiting and self._waiting.get(wanted) is waiting:
+                del self._waiting[wanted]
+        return target.snapshot()
+
+    def stop_waiting(self) -> None:
+        """End every `wait_exit` with ShuttingDown."""
+        for wanted in list(self._waiting):
+            self._wake(wanted, ShuttingDown())
+
+    def close(self) -> None:
+        """Let go of all targets."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        for target in list(self):
+            self._forget(target)
+        self._watch.close()
+
+    def _renew(self, target: Target, identity: Identity, labels: Mapping[str, str] | None) -> None:
+        target.identity = replace(identity, start_time=target.identity.start_time)
+        if labels is not None:
+            target.labels = labels
+
+    def _make_room(self) -> None:
+        if len(self._targets) < self._limits.max_targets:
+            return
+        if not self._exited:
+            raise TooBusy(
+                f"{len(self._targets)} targets are held already (--max-targets); release some"
+            )
+        self._forget(next(iter(self._exited.values())))
+
+    def _forget(self, target: Target) -> None:
+        del self._targets[target.id]
+        self._exited.pop(target.id, None)
+        self._stop_running(target)
+        self._wake(target.id, NoSuchTarget(target.id))
+        if target.state is not TargetState.REAPED:  # else it is closed already
+            self._watch.remove(target)
+            target.close()
+
+    def _drop_idle(self) -> None:
+        """Forget released targets for which no thread works any more."""
+        for target in [target for target in self._released.values() if target.is_idle]:
+            del self._released[target.id]
+
+    def _stop_running(self, target: Target) -> None:
+        """Free the number, unless it is that of a newer target already."""
+        if self._running.get(target.process.pid) is target:
+            del self._running[target.process.pid]
+
+    def _wake(self, wanted: str, error: BaseException | None = None) -> None:
+        for future in self._waiting.pop(wanted, ()):
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def _forget_later(self) -> None:
+        """Have the target that exited first forgotten when its time is over."""
+        if self._forgetting is None and self._exited:
+            oldest = next(iter(self._exited.values()))
+            age = time.monotonic() - oldest.exit_seen_at
+            self._forgetting = self._loop.call_later(
+                max(self._limits.exited_ttl_s - age, 0), self._forget_old
+            )
+
+    def _forget_old(self) -> None:
+        self._forgetting = None
+        limit = time.monotonic() - self._limits.exited_ttl_s
+        for target in list(self._exited.values()):
+            if target.exit_seen_at > limit:
+                break
+            self._forget(target)
+        self._forget_later()
+
+
+def _affordable(wanted: int) -> int:
+    """Raise the limit of descriptors as far as may be; answer how many targets that allows.
+
+    An eighth stays for connections, and for the files that reads look into.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(1, min(wanted, hard - max(hard // 8, 64)))

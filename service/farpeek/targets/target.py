@@ -1,0 +1,146 @@
+"""A target: one process, held by its pidfd, from registration to the end of its listing.
+
+    running ──pidfd readable──▶ exited ──pidfd hung up──▶ reaped ──TTL over──▶ forgotten
+
+Its memory is gone from `exited` on; its number can belong to another process from `reaped` on, when
+the pidfd is closed. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farpeek.errors import TargetExited
+from farpeek.kernel import pidfd
+from farpeek.model import PAGE_SIZE, TargetSnapshot, TargetState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farpeek.model import ExitStatus, Identity, Process
+    from farpeek.threads.lanes import Lane
+
+
+class Target:
+    """Owns a pidfd: no thread uses it after it is closed, since each holds the target."""
+
+    __slots__ = (
+        "_holds",
+        "_released",
+        "exit",
+        "exit_seen_at",
+        "exited_at",
+        "id",
+        "identity",
+        "labels",
+        "lanes",
+        "process",
+        "registered_at",
+        "state",
+        "transfers",
+    )
+
+    def __init__(
+        self, target_id: str, process: Process, identity: Identity, labels: Mapping[str, str]
+    ) -> None:
+        self.id = target_id
+        self.process = process
+        self.identity = identity
+        self.labels = labels
+        self.state = TargetState.RUNNING
+        self.registered_at = time.time()
+        self.exited_at: float | None = None
+        self.exit_seen_at = 0.0  # the same by time.monotonic
+        self.exit: ExitStatus | None = None
+        self.lanes: dict[str, Lane] = {}  # by purpose: a Mode, bulk, the maps, prefetches
+        self.transfers = 0  # long reads under way
+        self._holds = 0
+        self._released = False
+
+    @property
+    def has_exited(self) -> bool:
+        """Whether its memory is gone, as far as is known."""
+        return self.state is not TargetState.RUNNING
+
+    def snapshot(self) -> TargetSnapshot:
+        """The target as it is now."""
+        return TargetSnapshot(
+            id=self.id,
+            identity=self.identity,
+            page_size=PAGE_SIZE,
+            state=self.state,
+            registered_at=self.registered_at,
+            exited_at=self.exited_at,
+            exit=self.exit,
+            labels=self.labels,
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread works for it, and nobody waits for one."""
+        return all(lane.is_idle for lane in self.lanes.values())
+
+    def hold(self) -> None:
+        """A thread is about to use the pidfd."""
+        self._holds += 1
+
+    def let_go(self) -> None:
+        """A thread has returned, and uses the pidfd no more."""
+        self._holds -= 1
+        self._close_if_unused()
+
+    def note_exit(self) -> bool:
+        """Look at the pidfd; True if that moved the target from running to exited."""
+        if self.state is not TargetState.RUNNING or not pidfd.has_exited(self.process.pidfd):
+            return False
+        self.state = TargetState.EXITED
+        self.exited_at = time.time()
+        self.exit_seen_at = time.monotonic()
+        self.exit = pidfd.exit_status(self.process.pidfd)
+        error = TargetExited(self.snapshot())
+        for lane in self.lanes.values():
+            lane.fail(error)
+        return True
+
+    def note_reap(self) -> bool:
+        """Look at the pidfd; True if that moved the target from exited to reaped."""
+        if self.state is not TargetState.EXITED or not pidfd.is_reaped(self.process.pidfd):
+            return False
+        self.state = TargetState.REAPED
+        self.exit = pidfd.exit_status(self.process.pidfd) or self.exit
+        return True
+
+    def close(self) -> None:
+        """Close the pidfd as soon as no thread uses it."""
+        self._released = True
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._released and not self._holds:
+            os.close(self.process.pidfd)
+            self._released = False
+
+
+def target_id(process: Process, identity: Identity) -> str:
+    """Name a process for as long as the host is up, and never again after a reboot.
+
+    The inode of a pidfd is unique until then (pidfs, 6.9); before that all pidfds share one, and
+    pid and start time have to do.
+    """
+    inode = os.fstat(process.pidfd).st_ino
+    facts = f"{_boot_id()} {inode} {identity.start_ticks}".encode()
+    digest = hashlib.blake2b(facts, digest_size=6).digest()
+    return f"{process.pid}-{int.from_bytes(digest, 'big')}"
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,359 @@
+"""What one target may have in the threads at once, so that no target slows another.
+
+A lane is one target in one mode. Its slots are given back by the thread's return and by nothing
+else: given back when the client's time is over, one stuck target takes every thread there is.
+
+Light jobs that come in one turn of the loop share a slot where the target has answered before: one
+thread does them all, one behind the other. If it hangs in one of them, the others are put back, and
+need slots of their own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
+from farpeek.threads.pool import no_thread_for_doubtful
+from farpeek.threads.workers import Job
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from typing import Any
+
+    from farpeek.threads.pool import Pool
+
+T = TypeVar("T")
+
+MOST_WAITING = 64
+MOST_TOGETHER = 64
+"""Light jobs that share a slot."""
+
+
+class _Slot:
+    """A thread that a lane has, or will have; given back when all jobs in it have come back."""
+
+    __slots__ = ("jobs", "overdue", "turn")
+
+    def __init__(self, turn: int) -> None:
+        self.jobs = 0
+        self.overdue = False  # the time of a job in it is over
+        self.turn = turn  # in which jobs may still come in; -1: none may
+
+
+class Errand(Job[T]):
+    """A job with a place in a lane, a deadline, and somebody who waits for it.
+
+    ``told`` is called once on the loop, with a value or an error: when the thread is done, when the
+    time is over (time.monotonic), or when the lane fails; never after `forget`. It must not raise.
+    """
+
+    __slots__ = ("_lane", "_told", "deadline", "slot")
+
+    def __init__(
+        self,
+        lane: Lane,
+        deadline: float,
+        told: Callable[[T | None, BaseException | None], None],
+        *,
+        light: bool = False,
+    ) -> None:
+        super().__init__(light=light)
+        self._lane = lane
+        self._told: Callable[[T | None, BaseException | None], None] | None = told
+        self.deadline = deadline
+        self.slot: _Slot | None = None  # None in line, and once it is over
+
+    def begin(self) -> None:
+        """Give it to the lane: see ``Lane.begin``."""
+        self._lane.begin(self)
+
+    def returned(self) -> None:
+        """The thread is done with it, however late; or it never began."""
+        raise NotImplementedError
+
+    def conclude(self, value: T | None, error: BaseException | None) -> None:
+        """See ``Job.conclude``."""
+        self._lane.finish(self, error)
+        self.tell(value, error)
+
+    def put_back(self) -> None:
+        """See ``Job.put_back``."""
+        self._lane.put_back(self)
+
+    def shares_with(self, other: Job[Any]) -> bool:
+        """See ``Job.shares_with``."""
+        return isinstance(other, Errand) and self.slot is other.slot  # pyright: ignore[reportUnknownMemberType] - of whatever result
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self._lane.expire(self)
+
+    def forget(self) -> None:
+        """Nobody waits for it any more."""
+        self._told = None
+        self._lane.forget(self)
+
+    def tell(self, value: T | None, error: BaseException | None) -> None:
+        """Say what came of it, unless that was said before."""
+        told, self._told = self._told, None
+        if told is not None:
+            told(value, error)
+
+
+class _Call(Errand[T]):
+    """Any work, and what to do when its thread has returned."""
+
+    __slots__ = ("_returned", "_work")
+
+    def __init__(
+        self,
+        lane: Lane,
+        deadline: float,
+        told: Callable[[T | None, BaseException | None], None],
+        work: Callable[[], T],
+        returned: Callable[[], None],
+    ) -> None:
+        super().__init__(lane, deadline, told)
+        self._work = work
+        self._returned = returned
+
+    def work(self) -> T:
+        return self._work()
+
+    def returned(self) -> None:
+        self._returned()
+
+
+class Lane:
+    """Slots for the jobs of one target in one mode, and the line before them."""
+
+    __slots__ = (
+        "_answers",
+        "_has_answered",
+        "_jobs",
+        "_loop",
+        "_most_waiting",
+        "_open",
+        "_overdue",
+        "_pool",
+        "_slots",
+        "_taken",
+        "_waiting",
+        "_whose",
+    )
+
+    def __init__(
+        self,
+        pool: Pool,
+        slots: int,
+        loop: asyncio.AbstractEventLoop,
+        most_waiting: int = MOST_WAITING,
+        whose: str = "this target's threads",
+    ) -> None:
+        """``whose`` says in refusals what the line is for."""
+        self._most_waiting = most_waiting
+        self._whose = whose
+        self._pool = pool
+        self._loop = loop
+        self._slots = slots
+        self._taken = 0
+        self._answers = False  # the last job that came back had not hung
+        self._has_answered = False  # one of them had not
+        self._overdue = 0  # slots with jobs whose time is over while their thread has not returned
+        # The last slot that light jobs may share. Doubtful ones may have to wait in the pool, each
+        # for itself, and would go to several threads then.
+        self._open: _Slot | None = None
+        self._waiting: deque[Errand[Any]] = deque()
+        self._jobs: set[Errand[Any]] = set()
+
+    async def run(self, work: Callable[[], T], deadline: float, returned: Callable[[], None]) -> T:
+        """Have ``work`` done by a thread, and wait for it until ``deadline`` (time.monotonic).
+
+        ``returned`` is called once the thread is done with it, however long that takes after
+        this has raised; if it never began, at once. Raises what ``work`` does, TooBusy,
+        TargetStuck, DeadlineExceeded, and what `fail` is given.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        call = _Call(self, deadline, settle(future), work, returned)
+        call.begin()
+        try:
+            return await future
+        finally:
+            call.forget()
+            del future  # an error holds this frame, which would hold the error, and all its memory
+
+    def begin(self, errand: Errand[Any]) -> None:
+        """Give ``errand`` to a thread, or let it wait in line for a slot.
+
+        Raises TooBusy or TargetStuck; it has ``returned`` then, and nobody is told.
+        """
+        try:
+            self._check(errand)
+        except BaseException:
+            errand.returned()
+            raise
+        self._pool.deadlines.add(errand)
+        if not self._start(errand):
+            self._waiting.append(errand)
+
+    def fail(self, error: BaseException) -> None:
+        """End the wait of everybody with ``error``. Threads return when they return."""
+        for errand in list(self._jobs):
+            self._pool.abandon(errand)
+            errand.tell(None, error)
+        self._end_line(error)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, and nobody waits."""
+        return not self._taken
+
+    def stuck(self) -> list[float]:
+        """Since when (time.monotonic) each thread that hangs for this lane does so."""
+        times = (self._pool.stuck_since(job) for job in self._jobs)
+        return [since for since in times if since is not None]
+
+    def finish(self, errand: Errand[Any], error: BaseException | None) -> None:
+        """Its thread has returned."""
+        self._jobs.remove(errand)
+        self._pool.deadlines.discard(errand)
+        if not errand.abandoned:
+            self._answers = not errand.hung and not isinstance(error, TooBusy)
+            self._has_answered |= self._answers
+        errand.returned()
+        self._leave(errand)
+        self._serve_line()
+
+    def put_back(self, errand: Errand[Any]) -> None:
+        """Its thread hangs in another job: it needs a slot of its own."""
+        self._jobs.remove(errand)
+        self._leave(errand)
+        if not self._start(errand):
+            self._waiting.appendleft(errand)
+
+    def expire(self, errand: Errand[Any]) -> None:
+        """Its time is over."""
+        late = DeadlineExceeded(
+            "the time is over, and the kernel has not answered: a page that is needed has not "
+            "come, or the target's mappings are locked"
+        )
+        slot = errand.slot
+        if slot is None:
+            self._waiting.remove(errand)
+            errand.returned()
+            errand.tell(None, late)
+            return
+        if not slot.overdue:
+            slot.overdue = True
+            self._overdue += 1
+        self._pool.abandon(errand)
+        errand.tell(None, late)
+        if self._overdue >= self._slots:
+            self._end_line(self._stuck_error())
+
+    def forget(self, errand: Errand[Any]) -> None:
+        """Nobody waits for it any more.
+
+        Its deadline goes on: a job whose client has left is overdue then too.
+        """
+        if errand in self._jobs:
+            self._pool.abandon(errand)
+        elif errand in self._waiting:
+            self._waiting.remove(errand)
+            self._pool.deadlines.discard(errand)
+            errand.returned()
+
+    def _check(self, errand: Errand[Any]) -> None:
+        """Find out whether there is a slot, or a place in the line; raise where there is not."""
+        if self._pool.is_clogged and self.stuck():
+            raise TooBusy(
+                "as many threads hang in the kernel as may, some of them for this target", 5
+            )
+        if self._pool.refuses_doubtful and self._is_doubtful:
+            raise no_thread_for_doubtful()
+        if self._shared(errand) is not None or self._taken < self._slots:
+            return
+        if self._overdue >= self._slots:
+            raise self._stuck_error()
+        if len(self._waiting) >= self._most_waiting:
+            raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether nobody knows that its next job will not hang.
+
+        Who has answered before and was only slow since may try with one job at a time: else it
+        could never show that it answers again, where doubtful ones are refused.
+        """
+        return not self._answers and not (self._has_answered and self.is_idle)
+
+    def _shared(self, errand: Errand[Any]) -> _Slot | None:
+        """The slot that ``errand`` can share, if there is one."""
+        slot = self._open
+        if slot is None or slot.turn != self._pool.turn or not errand.light or not self._answers:
+            return None
+        return slot if slot.jobs < MOST_TOGETHER else None
+
+    def _start(self, errand: Errand[Any]) -> bool:
+        """Give ``errand`` a slot, and to a thread; False if there is none."""
+        doubtful = self._is_doubtful
+        slot = self._shared(errand)
+        if slot is None:
+            if self._taken >= self._slots:
+                return False
+            self._taken += 1
+            slot = _Slot(self._pool.turn)
+            if errand.light and self._answers:
+                self._open = slot
+        slot.jobs += 1
+        errand.slot = slot
+        errand.doubtful = doubtful
+        self._jobs.add(errand)
+        self._pool.submit(errand)
+        return True
+
+    def _leave(self, errand: Errand[Any]) -> None:
+        """Take ``errand`` out of its slot, which is free if it was the last in it."""
+        slot, errand.slot = errand.slot, None
+        if slot is None:
+            return
+        slot.jobs -= 1
+        if not slot.jobs:
+            slot.turn = -1
+            self._taken -= 1
+            self._overdue -= slot.overdue
+
+    def _serve_line(self) -> None:
+        """Give slots to those who wait, in the order of arrival."""
+        while self._waiting and self._start(self._waiting[0]):
+            self._waiting.popleft()
+
+    def _end_line(self, error: BaseException) -> None:
+        """Tell all in line ``error``, so that they need not find out by waiting."""
+        while self._waiting:
+            errand = self._waiting.popleft()
+            self._pool.deadlines.discard(errand)
+            errand.returned()
+            errand.tell(None, error)
+
+    def _stuck_error(self) -> TargetStuck:
+        return TargetStuck(
+            f"all {self._slots} threads of this target hang in the kernel past their deadline; "
+            "they are free again when the page they wait for comes, or the target ends"
+        )
+
+
+def settle(future: asyncio.Future[T]) -> Callable[[T | None, BaseException | None], None]:
+    """Give what an errand is to call for ``future`` to be done."""
+
+    def told(value: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)  # type: ignore[arg-type] # no error, so it is a T
+
+    return told

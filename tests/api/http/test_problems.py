@@ -1,0 +1,197 @@
+"""Every error has its row in the table, and looks as RFC 9457 wants it."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from farpeek import errors
+from farpeek.model import (
+    Difference,
+    ExitStatus,
+    Gap,
+    GapReason,
+    Gate,
+    Identity,
+    ListedProcess,
+    TargetSnapshot,
+    TargetState,
+)
+from farpeek_api.http import problems, refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IDENTITY = Identity(
+    pid=4242,
+    ns_pids=(4242, 17),
+    start_ticks=8812345,
+    start_time=1780402946.120,
+    comm="ruby",
+    exe="/usr/bin/ruby3.1",
+    uid=1000,
+    gid=1000,
+    cgroup="/",
+    container=None,
+    pointer_size=8,
+    byte_order="little",
+)
+TARGET = TargetSnapshot(
+    id="4242-8812345",
+    identity=IDENTITY,
+    page_size=4096,
+    state=TargetState.EXITED,
+    registered_at=1780402950.0,
+    exited_at=1780402951.5,
+    exit=ExitStatus(code=None, signal="SIGSEGV", core_dumped=True),
+    labels={"a": "b"},
+)
+EXAMPLES: list[Exception] = [
+    errors.InvalidRequest("no", ("addresses", 3)),
+    errors.RangeUnreadable(Gap(0, 0, 0x1000, 16, GapReason.NOT_RESIDENT)),
+    errors.TooLarge("no"),
+    errors.NoSuchTarget("1-2"),
+    errors.NoSuchProcess("no"),
+    errors.AmbiguousMatch([ListedProcess(IDENTITY, "4242-8812345")]),
+    errors.TargetExited(TARGET),
+    errors.ExpectationFailed(Difference(1, 2, 0x1002, 0xAB, None)),
+    errors.AlreadyTraced(4711),
+    errors.AccessDenied(Gate.YAMA, "no", "sysctl", errno.EPERM),
+    errors.Unsupported("no"),
+    errors.KernelFailure("process_vm_readv", errno.ENOMEM),
+    errors.TooBusy("no", 7),
+    errors.TargetStuck("no"),
+    errors.DeadlineExceeded("no"),
+    errors.ShuttingDown(),
+    refusals.BadRange("no", "send FIRST-LAST"),
+    refusals.Unauthenticated("no"),
+    refusals.Forbidden("no"),
+    refusals.NotAcceptable("no"),
+    refusals.UnsupportedMediaType("no"),
+    refusals.UpgradeRequired("no"),
+    refusals.SlowRequest("no"),
+    refusals.BodyTooLarge("no"),
+]
+
+
+def example(kind: type[Exception]) -> Exception:
+    return next(each for each in EXAMPLES if type(each) is kind)
+
+
+def leaves(root: type[Exception]) -> Iterator[type[Exception]]:
+    below = root.__subclasses__()
+    if not below:
+        yield root
+    for kind in below:
+        yield from leaves(kind)
+
+
+@pytest.mark.parametrize("leaf", [*leaves(errors.FarpeekError), *leaves(refusals.Refusal)])
+def test_every_leaf_of_the_trees_has_its_own_row(leaf: type[Exception]) -> None:
+    assert leaf in problems.TABLE
+    assert leaf in {type(each) for each in EXAMPLES}
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_a_problem_is_as_the_rfc_wants_it(error: Exception) -> None:
+    row = problems.TABLE[type(error)]
+    response = problems.answer(error, "4242-8812345")
+    body = read(response)
+    assert response.status == row.status == body["status"]
+    assert response.content_type == "application/problem+json"
+    assert body["type"] == f"urn:farpeek:problem:{row.slug}"
+    assert body["title"] == row.title
+    assert body["detail"] == str(error)
+
+
+def test_access_denied_names_gate_hint_and_errno() -> None:
+    body = read(problems.answer(example(errors.AccessDenied), "4242-8812345"))
+    assert (body["gate"], body["hint"], body["errno"]) == ("yama", "sysctl", "EPERM")
+    assert (body["target"], body["retryable"]) == ("4242-8812345", False)
+
+
+def test_target_exited_holds_the_target() -> None:
+    target = read(problems.answer(errors.TargetExited(TARGET), "4242-8812345"))["target"]
+    assert target == {
+        "id": "4242-8812345",
+        "pid": 4242,
+        "ns_pids": [4242, 17],
+        "start_time": "2026-06-02T12:22:26.120Z",
+        "comm": "ruby",
+        "exe": "/usr/bin/ruby3.1",
+        "uid": 1000,
+        "gid": 1000,
+        "cgroup": "/",
+        "container": None,
+        "pointer_size": 8,
+        "byte_order": "little",
+        "page_size": 4096,
+        "state": "exited",
+        "registered_at": "2026-06-02T12:22:30.000Z",
+        "exited_at": "2026-06-02T12:22:31.500Z",
+        "exit": {"code": None, "signal": "SIGSEGV", "core_dumped": True},
+        "labels": {"a": "b"},
+    }
+
+
+def test_ambiguous_shows_the_candidates() -> None:
+    candidates = read(problems.answer(example(errors.AmbiguousMatch)))["candidates"]
+    assert [(each["pid"], each["target"]) for each in candidates] == [(4242, "4242-8812345")]
+
+
+def test_an_invalid_request_names_the_place() -> None:
+    assert read(problems.answer(example(errors.InvalidRequest)))["errors"] == [
+        {"place": "addresses[3]", "cause": "no"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(errors.TooBusy("no", 7), "7"), (errors.TargetStuck("no"), "1"), (errors.ShuttingDown(), "1")],
+)
+def test_what_may_work_later_says_when(error: Exception, seconds: str) -> None:
+    response = problems.answer(error)
+    assert response.headers["Retry-After"] == seconds
+    assert read(response)["retryable"] is True
+
+
+def test_a_401_says_how() -> None:
+    assert problems.answer(refusals.Unauthenticated("no")).headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_unforeseen_is_internal_and_tells_nothing() -> None:
+    response = problems.answer(RuntimeError("secret"))
+    assert response.status == 500
+    assert read(response)["type"] == "urn:farpeek:problem:internal"
+    assert b"secret" not in bytes_of(response)
+
+
+@pytest.mark.parametrize(
+    ("error", "slug"),
+    [
+        (web.HTTPNotFound(), "not-found"),
+        (web.HTTPMethodNotAllowed("PUT", ["GET"]), "method-not-allowed"),
+        (web.HTTPRequestEntityTooLarge(1, 2), "too-large"),
+        (web.HTTPExpectationFailed(), "unsupported-expectation"),
+        (web.HTTPBadRequest(), "malformed"),
+    ],
+)
+def test_what_the_framework_raises_is_a_problem_too(error: web.HTTPException, slug: str) -> None:
+    response = problems.answer(error)
+    assert response.status == error.status
+    assert read(response)["type"] == f"urn:farpeek:problem:{slug}"
+    assert response.headers.get("Allow") == error.headers.get("Allow")
+
+
+def bytes_of(response: web.Response) -> bytes:
+    assert isinstance(response.body, bytes)
+    return response.body
+
+
+def read(response: web.Response) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(bytes_of(response))
+    return body

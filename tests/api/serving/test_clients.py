@@ -1,0 +1,351 @@
+"""Clients that are slow, silent, rude or gone harm nobody else, and leave nothing in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from farpeek.memory import MemoryService
+from farpeek_api.http import sse
+from farpeek_api.serving import connection
+from farpeek_api.serving.listeners import BACKLOG
+from support.in_process import in_process
+from support.sample import Sample
+from support.waiting import aio_until, until
+from support.wire import Events, Served, UnixConnection, parse, receive_all
+
+SIZE = (8 << 20) * 4 // 3
+GOOD = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: local", GOOD],
+    ids=["silent", "in the request line", "in a header", "after a request"],
+)
+async def test_a_client_that_says_no_more_is_let_go(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.3)
+    async with in_process(folder) as (path, _):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(sent)
+        async with asyncio.timeout(20):
+            received = await reader.read()
+        assert received.startswith(b"HTTP/1.1 200" if sent == GOOD else b"")
+        assert bool(received) == (sent == GOOD)
+        writer.close()
+
+
+async def test_a_client_that_sends_headers_slowly_is_let_go(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.3)
+    async with in_process(folder) as (path, _):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        async with asyncio.timeout(20):
+            while not (reader.at_eof() or writer.transport.is_closing()):
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+                with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
+                    async with asyncio.timeout(0.001):
+                        assert not await reader.read(1)
+        writer.close()
+
+
+async def test_a_silent_stream_of_events_is_kept_open_by_comments(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "COMMENT_S", 0.05)
+    async with in_process(folder) as (path, _):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                await reader.readuntil(b": still here\n\n")
+        writer.close()
+
+
+async def test_a_stream_of_one_target_is_kept_open_while_others_are_busy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "COMMENT_S", 0.3)
+    over = asyncio.Event()
+
+    async def be_busy(service: MemoryService, pid: int) -> None:
+        while not over.is_set():
+            snapshot, _ = await service.register(pid)
+            service.release(snapshot.id)
+
+    with Sample() as process:
+        async with in_process(folder) as (path, service):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /v1/events?target=1-1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            busy = asyncio.create_task(be_busy(service, process.pid))
+            try:
+                async with asyncio.timeout(20):
+                    for _ in range(3):
+                        await reader.readuntil(b": still here\n\n")
+            finally:
+                over.set()
+                await busy
+            writer.close()
+
+
+async def test_who_waits_for_an_exit_and_leaves_is_forgotten(folder: Path) -> None:
+    with Sample() as process:
+        async with in_process(folder) as (path, service):
+            snapshot, _ = await service.register(process.pid)
+            before = len(asyncio.all_tasks())
+            _, writer = await asyncio.open_unix_connection(path)
+            wait = f"GET /v1/targets/{snapshot.id}?wait=exit HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            writer.write(wait.encode())
+            await aio_until(lambda: len(asyncio.all_tasks()) >= before + 3, "it is waited for")
+            writer.close()
+            await aio_until(lambda: len(asyncio.all_tasks()) <= before, "the tasks have ended")
+
+
+async def test_who_follows_events_and_leaves_is_forgotten(folder: Path) -> None:
+    async with in_process(folder) as (path, _):
+        before = len(asyncio.all_tasks())
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b": events follow")
+        writer.close()
+        await aio_until(lambda: len(asyncio.all_tasks()) <= before, "the tasks have ended")
+
+
+async def test_what_goes_wrong_inside_is_internal_and_logged_without_the_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("the cause")
+
+    monkeypatch.setattr(MemoryService, "targets", broken)
+    async with in_process(folder) as (path, _):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(
+            b"GET /v1/targets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer SECRET\r\n"
+            b"Connection: close\r\n\r\n"
+        )
+        reply = parse(await reader.read())
+        writer.close()
+    assert (reply.status, reply.slug) == (500, "internal")
+    assert b"the cause" not in reply.body
+    (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert record.exc_info is not None
+    assert "the cause" in str(record.exc_info[1])
+    assert "SECRET" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nAuthorization : Bearer SECRET\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nAuthorization\x00: Bearer SECRET\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nSECRET\r\n\r\n",
+        b"GET /livez?SECRET HTTP/9.9\r\nHost: a\r\n\r\n",
+        b"GET /livez SECRET HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"SECRET\r\n\r\n",
+        b"\x16\x03\x01SECRET\r\n\r\n",
+        b"GET /SECRET" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nX: SECRET" + b"x" * 9000 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X: SECRET\r\n" * 200 + b"\r\n",
+        b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: SECRET\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: SECRET\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_malformed_and_is_not_repeated(served: Served, sent: bytes) -> None:
+    before = served.log
+    reply = parse(served.exchange(sent))
+    assert (reply.status, reply.slug) == (400, "malformed")
+    assert b"SECRET" not in reply.body
+    assert served.log == before
+
+
+def test_an_unknown_expectation_is_a_problem(served: Served) -> None:
+    sent = (
+        b"GET /v1/info HTTP/1.1\r\nHost: localhost\r\nExpect: SECRET\r\nConnection: close\r\n\r\n"
+    )
+    reply = parse(served.exchange(sent))
+    assert (reply.status, reply.slug) == (417, "unsupported-expectation")
+    assert b"SECRET" not in reply.body
+
+
+def test_a_body_is_asked_for_only_after_the_door(served: Served) -> None:
+    rest = b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n"
+    with served.connect() as sock:
+        sock.sendall(b"POST /v1/targets HTTP/1.1\r\nHost: evil.example\r\n" + rest)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 403")
+    with served.connect() as sock:
+        sock.sendall(b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\n" + rest)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 100 Continue")
+
+
+def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
+    paths = ("/livez", "/readyz", "/nowhere", "/livez") * 25
+    requests = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n" for path in paths]
+    requests[-1] += "Connection: close\r\n"
+    received = served.exchange("".join(each + "\r\n" for each in requests).encode())
+    statuses = re.findall(r"HTTP/1\.1 (\d+)", received.decode())
+    wanted = {"/livez": "200", "/readyz": "200", "/nowhere": "404"}
+    assert statuses == [wanted[path] for path in paths]
+
+
+def test_a_client_that_does_not_take_its_answer_is_cut_off(
+    served: Served, target: str, sample: Sample
+) -> None:
+    with served.connect() as sock:
+        sock.sendall(big_read(target, sample))
+        sock.recv(1)
+        until(lambda: "took nothing of its answer" in served.log, "the client is cut off")
+        received = receive_all(sock)
+    assert len(received) < 4 << 20
+    assert served.request("GET", "/readyz").status == 200
+    assert "Traceback" not in served.log
+
+
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
+    served: Served, target: str, sample: Sample
+) -> None:
+    with served.connect() as sock:
+        sock.sendall(big_read(target, sample))
+        received = b""
+        began = time.monotonic()
+        while len(received) < SIZE:
+            received += sock.recv(1 << 17)
+            # Slower in all than the deadline of a second, but never for one piece.
+            pause = 1.5 * len(received) / SIZE - (time.monotonic() - began)
+            time.sleep(max(0.0, pause))
+    assert time.monotonic() - began > 1.2
+
+
+def test_a_client_that_pipelines_and_never_reads_is_cut_off(folder: Path) -> None:
+    with Served(folder, "--deadline", "0.3") as service, service.connect() as sock:
+        sock.settimeout(0)
+        give_up = time.monotonic() + 20
+        while "took nothing of its answer" not in service.log:
+            assert time.monotonic() < give_up
+            with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                sock.send(GOOD * 100)
+        assert service.request("GET", "/readyz").status == 200
+
+
+def test_a_follower_of_events_that_never_reads_is_cut_off(folder: Path) -> None:
+    with Served(folder, "--deadline", "0.3") as service, Sample() as process:
+        target = service.register(process.pid)
+        labels = {str(number): "x" * 256 for number in range(32)}
+        body = {"pid": process.pid, "labels": labels}
+        with Events(service.path):
+            give_up = time.monotonic() + 20
+            while "took nothing of its answer" not in service.log:
+                assert time.monotonic() < give_up
+                service.request("POST", "/v1/targets", body)
+                service.request("DELETE", f"/v1/targets/{target}")
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_answer_is_no_error(
+    served: Served, target: str, sample: Sample
+) -> None:
+    before = served.log
+    for _ in range(5):
+        with served.connect() as sock:
+            sock.sendall(big_read(target, sample))
+            sock.recv(1000)
+    reply = served.readv(target, addresses=[sample.address], lengths=8)
+    assert reply.status == 200
+    assert served.log == before
+
+
+def test_bytes_of_clients_that_left_are_given_back(folder: Path) -> None:
+    flags = ["--max-request-bytes", "4194304", "--max-inflight-bytes", "4194304"]
+    with Sample(4 << 20) as process, Served(folder, *flags) as service:
+        target = service.register(process.pid)
+        body = {"addresses": [process.address], "lengths": 4 << 20, "encoding": "hex"}
+        with service.connect() as sock:
+            sock.sendall(as_bytes(target, body))
+            sock.recv(1)
+            busy = service.readv(target, addresses=[process.address], lengths=1)
+            assert (busy.status, busy.slug) == (429, "too-busy")
+            assert busy.headers["retry-after"]
+        path = f"/v1/targets/{target}/readv"
+        until(lambda: service.request("POST", path, body).status == 200, "the bytes are back")
+
+
+def test_what_was_read_for_clients_that_left_is_not_kept(folder: Path) -> None:
+    """Errors hold the frames that they have passed, and those their memory: 16 MiB each."""
+    with Sample(16 << 20) as process, Served(folder) as service:
+        target = service.register(process.pid)
+        body = {"addresses": [process.address], "lengths": 16 << 20}
+        for _ in range(30):
+            with service.connect() as sock:
+                sock.sendall(as_bytes(target, body))
+                sock.recv(1000)
+        until(lambda: resident_mib(service) < 200, "nearly all of it is given back")
+
+
+def resident_mib(service: Served) -> int:
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) >> 10
+
+
+def test_hundreds_may_connect_before_the_service_looks(folder: Path) -> None:
+    if int(Path("/proc/sys/net/core/somaxconn").read_text()) < BACKLOG:
+        pytest.skip("this machine keeps fewer connections in line")
+    with Served(folder) as service, contextlib.ExitStack() as stack:
+        service.process.send_signal(signal.SIGSTOP)
+        socks = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(500)]
+        for sock in socks:
+            sock.setblocking(False)  # noqa: FBT003 - its own name for it
+            sock.connect(str(service.path))  # BlockingIOError where the line is full
+        service.process.send_signal(signal.SIGCONT)
+        for sock in socks:
+            sock.settimeout(20)
+            sock.sendall(GOOD)
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_many_connections_are_served_beside_one_that_hangs(served: Served) -> None:
+    with served.connect() as hanging:
+        hanging.sendall(b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: ")
+        connections = [UnixConnection(served.path) for _ in range(100)]
+        for each in connections:
+            each.request("GET", "/livez")
+        assert {each.getresponse().status for each in connections} == {200}
+        for each in connections:
+            each.close()
+
+
+def test_half_a_connection_closed_still_gets_its_answer(served: Served) -> None:
+    with served.connect() as sock:
+        sock.sendall(GOOD)
+        received = sock.recv(65536)
+        sock.shutdown(socket.SHUT_WR)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert receive_all(sock) == b""
+
+
+def big_read(target: str, sample: Sample) -> bytes:
+    return as_bytes(target, {"addresses": [sample.address], "lengths": 8 << 20})
+
+
+def as_bytes(target: str, body: object) -> bytes:
+    payload = json.dumps(body)
+    return (
+        f"POST /v1/targets/{target}/readv HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n{payload}"
+    ).encode()

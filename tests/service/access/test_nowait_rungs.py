@@ -1,0 +1,163 @@
+"""The lower rungs of emulated nowait: what they see less of becomes a gap, never a wait."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek.access import choose
+from farpeek.access.absent import AbsentPages
+from farpeek.access.naming import ByNumber
+from farpeek.access.probe import probe
+from farpeek.kernel.uapi import PageRun
+from farpeek.mappings import files
+from farpeek.mappings.maps import Mapping
+from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
+from farpeek.regions import Hole
+from support.expectations import ROWS, Way
+from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
+from support.kinds import FUSE_FILES, PAGE, PageKinds, page_kinds
+from support.targets import start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farpeek.access.probe import Capabilities
+
+FULL = replace(probe(), flag_nowait=False)
+OLD = replace(FULL, pagemap_scan=False, guards=False, procmap_query=False)
+DELETED = {  # files that have no path any more are not found without map_files
+    "file_cached": "not_resident",
+    "beyond_file": "not_resident",
+    "tmpfs_cached": "not_resident",
+    "memfd_present": "not_resident",
+    "memfd_untouched": "not_resident",
+    "shared_untouched": "not_resident",
+    "tmpfs_hole": "not_resident",
+}
+GUARDS = {"guard": "not_resident"}  # they look swapped
+
+_MAPS_A_FILE = """
+import mmap, sys, ctypes
+file = open(sys.argv[1], "r+b")
+mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+print(ctypes.addressof(ctypes.c_char.from_buffer(mapped)), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def kinds(tmp_path: Path) -> Iterator[PageKinds]:
+    with page_kinds(tmp_path) as made, hung_server(made):
+        yield made
+
+
+def test_a_process_that_executes_all_the_time_is_read_without_a_wait_for_its_end() -> None:
+    access = choose(FULL).nowait
+    assert access is not None
+    with start("execs") as target:
+        pidfd = os.pidfd_open(target.pid)
+        spec = ReadSpec(Regions([target["marker"]], [8]), Mode.NOWAIT)
+        complete = 0
+        for _ in range(1000):
+            # Files of /proc that were opened before an execve fail with ESRCH after it.
+            result = access.read(Process(target.pid, pidfd), spec, time.monotonic() + 20)
+            complete += result.complete
+        os.close(pidfd)
+    assert complete > 0
+
+
+def _close_map_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without CAP_CHECKPOINT_RESTORE."""
+    monkeypatch.setattr(files, "_link", lambda _proc, _mapping: "/proc/self/map_files/none")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "map_files", "differences"),
+    [
+        pytest.param(OLD, True, GUARDS, id="pagemap"),
+        pytest.param(FULL, False, DELETED, id="verified path"),
+        pytest.param(OLD, False, GUARDS | DELETED, id="pagemap, verified path"),
+    ],
+)
+def test_a_lower_rung_differs_where_it_sees_less(
+    kinds: PageKinds,
+    monkeypatch: pytest.MonkeyPatch,
+    capabilities: Capabilities,
+    *,
+    map_files: bool,
+    differences: dict[str, str],
+) -> None:
+    if not map_files:
+        _close_map_files(monkeypatch)
+    access = Way.EMULATED.access(capabilities)
+    assert access is not None
+    wrong: dict[str, str] = {}
+    with process_of(kinds) as process:
+        for name in readable(kinds, Way.EMULATED):
+            rearm(kinds, name)
+            result, _ = read(access, process, [(kinds.page(name), PAGE)])
+            came = outcome(kinds, name, result)
+            if came not in {differences.get(name)} | ROWS[name].by(Way.EMULATED):
+                wrong[name] = came
+    assert wrong == {}
+    if kinds.fuse is not None:
+        assert kinds.fuse.asked(FUSE_FILES["fuse_hung_all"]) == 0
+
+
+def test_a_file_is_found_by_its_path_only_if_it_is_still_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not all(mount.local for mount in files.mounts("/proc/self") if mount.point == b"/"):
+        pytest.skip("no path is walked where the root is on no local filesystem")
+    _close_map_files(monkeypatch)
+    path = tmp_path / "mapped"
+    path.write_bytes(b"F" * mmap.PAGESIZE)
+    nowait = choose(FULL).nowait
+    assert nowait is not None
+    command = [sys.executable, "-c", _MAPS_A_FILE, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        address = int(process.stdout.readline())
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            spec = ReadSpec(Regions([address], [mmap.PAGESIZE]))
+            target = Process(process.pid, pidfd)
+            found = nowait.read(target, spec, time.monotonic() + 20)
+            assert bytes(found.data) == b"F" * mmap.PAGESIZE
+            other = tmp_path / "other"
+            other.write_bytes(b"X" * mmap.PAGESIZE)
+            other.rename(path)
+            lost = nowait.read(target, spec, time.monotonic() + 20)
+            assert [gap.reason for gap in lost.gaps] == [GapReason.NOT_RESIDENT]
+        finally:
+            os.close(pidfd)
+            process.kill()
+
+
+def test_a_devices_memory_is_no_access_and_not_the_end_of_a_file() -> None:
+    device = Path("/dev/null").stat()
+    numbers = (os.major(device.st_dev), os.minor(device.st_dev))
+    start = 1 << 40  # where nothing is mapped: the map is the test's own
+    mapped = Mapping(start, start + PAGE, "rw-s", 0, numbers, device.st_ino, b"/dev/null")
+    if files.look_at("/proc/self", mapped) is None:
+        pytest.skip("/dev is on no local filesystem, or below one that is not")
+
+    class OneDevice:
+        def at_or_above(self, address: int) -> Mapping | None:
+            return mapped if address < mapped.end else None
+
+    naming = ByNumber(Process(os.getpid(), -1))
+    pages = AbsentPages(naming, lambda _proc: nullcontext(OneDevice()))
+    found = pages.sort([PageRun(start, start + PAGE, 0)])
+    assert found.holes == [Hole(start, start + PAGE, GapReason.NO_ACCESS)]
+    assert (found.readable, found.content) == ([], [])

@@ -1,0 +1,257 @@
+"""The mappings of a target are those of /proc, with what is resident and what they are built of."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import mmap
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek.access import choose
+from farpeek.access.listing import Lister
+from farpeek.access.probe import probe
+from farpeek.errors import TargetExited
+from farpeek.mappings import maps
+from farpeek.mappings.residency import PagemapResidency
+from farpeek.model import GapReason, Process, ReadSpec, Regions
+from support.folders import open_folder
+from support.kinds import FUSE_FILES, PageKinds, page_kinds
+from support.serving import Service
+from support.targets import Target, build, start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farpeek.memory import MemoryService
+    from farpeek.model import MappingView
+
+PAGE = 4096
+
+
+@pytest.fixture(scope="module")
+def kinds() -> Iterator[PageKinds]:
+    with tempfile.TemporaryDirectory() as folder, page_kinds(Path(folder)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Target]:
+    with start("plain") as target:
+        yield target
+
+
+def _line(view: MappingView) -> str:
+    device = f"{view.device[0]:02x}:{view.device[1]:02x}"
+    head = f"{view.start:08x}-{view.end:08x} {view.perms} {view.offset:08x} {device} {view.inode} "
+    return f"{head} {view.path}".rstrip()
+
+
+def _as_proc_has_them(pid: int) -> list[str]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return [re.sub(r"^((?:\S+ ){5})\s*", r"\1 ", line + " ").rstrip() for line in lines]
+
+
+async def test_the_mappings_are_those_of_proc_line_by_line(
+    service: MemoryService, kinds: PageKinds
+) -> None:
+    target_id = (await service.register(kinds.target.pid))[0].id
+    views = await service.maps(target_id)
+    assert [_line(view) for view in views] == _as_proc_has_them(kinds.target.pid)
+    assert {(view.resident, view.swapped) for view in views} == {(None, None)}
+
+
+async def test_an_address_picks_the_mapping_that_holds_it_or_none(
+    service: MemoryService, kinds: PageKinds
+) -> None:
+    target_id = (await service.register(kinds.target.pid))[0].id
+    every = await service.maps(target_id)
+    for view in every:
+        for address in (view.start, view.end - 1):
+            assert await service.maps(target_id, address) == [view]
+    for address in (0, kinds.page("hole"), (1 << 64) - 1):
+        assert await service.maps(target_id, address) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "resident", "swapped"),
+    [("anon", 1, 0), ("untouched", 0, 0), ("swapped", 0, 1), ("file_evicted", 0, 0)],
+)
+async def test_pages_are_counted_where_they_are(
+    service: MemoryService, kinds: PageKinds, kind: str, resident: int, swapped: int
+) -> None:
+    if kind not in kinds.names:
+        pytest.skip(f"no page is {kind} here")
+    if kind != "anon":
+        await asyncio.to_thread(kinds.again, kind)
+    page = kinds.page(kind)
+    target_id = (await service.register(kinds.target.pid))[0].id
+    (view,) = await service.maps(target_id, page, residency=True)
+    expected = _counted(kinds.target.pid, view)
+    assert (view.resident, view.swapped) == expected
+    assert view.resident is not None
+    assert view.swapped is not None
+    assert view.resident >= resident * PAGE
+    assert view.swapped >= swapped * PAGE
+
+
+def _counted(pid: int, view: MappingView) -> tuple[int, int]:
+    with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as file:
+        file.seek(view.start // PAGE * 8)
+        content = file.read((view.end - view.start) // PAGE * 8)
+    entries = [int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), 8)]
+    present = sum(entry >> 63 for entry in entries)
+    return present * PAGE, sum(entry >> 62 == 1 for entry in entries) * PAGE
+
+
+def _build_id_by_readelf(program: Path) -> str | None:
+    text = subprocess.run(
+        ["readelf", "-n", str(program)], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"Build ID: ([0-9a-f]+)", text)
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize("kernel_tells", [True, False], ids=["by the kernel", "by ELF notes"])
+def test_build_ids_are_those_that_readelf_tells(tmp_path: Path, *, kernel_tells: bool) -> None:
+    capabilities = probe()
+    if kernel_tells and not capabilities.procmap_query:
+        pytest.skip("the kernel has no PROCMAP_QUERY")
+    lister = Lister(PagemapResidency(), choose(capabilities).nowait, kernel_tells=kernel_tells)
+    # A copy, for the checkout itself may be on a filesystem that is not local.
+    program = Path(shutil.copy(build("plain"), tmp_path))
+    with Target("plain", program=program) as target:
+        pidfd = os.pidfd_open(target.pid)
+        try:
+            views = lister.mappings(
+                Process(target.pid, pidfd), None, residency=False, deadline=time.monotonic() + 20
+            )
+        finally:
+            os.close(pidfd)
+    ids = {view.build_id for view in views if view.path == str(program)}
+    assert ids == {_build_id_by_readelf(program)}
+    assert all(view.build_id is None for view in views if not view.inode)
+
+
+async def test_a_file_whose_server_hangs_is_never_touched(
+    service: MemoryService, kinds: PageKinds
+) -> None:
+    if kinds.fuse is None or "fuse_hung_all" not in kinds.names:
+        pytest.skip("FUSE cannot be had here")
+    number = FUSE_FILES["fuse_hung_all"]
+    kinds.fuse.hang(number, everything=True)
+    kinds.fuse.forget()
+    target_id = (await service.register(kinds.target.pid))[0].id
+    for address in (None, kinds.page("fuse_hung_all")):
+        views = await service.maps(target_id, address, residency=True)
+        (found,) = [view for view in views if view.start == kinds.page("fuse_hung_all")]
+        assert found.build_id is None
+    assert all(kinds.fuse.asked(file) == 0 for file in FUSE_FILES.values())
+    kinds.fuse.serve(number)
+
+
+async def test_the_mappings_of_a_process_whose_first_thread_has_ended_are_all_there(
+    service: MemoryService, tmp_path: Path
+) -> None:
+    # A copy, for the checkout itself may be on a filesystem that is not local.
+    with Target("threads", program=Path(shutil.copy(build("threads"), tmp_path))) as target:
+        target_id = (await service.register(target.pid))[0].id
+        before = {view.path: view.build_id for view in await service.maps(target_id) if view.path}
+        target.command("leader-exit")
+        views = await service.maps(target_id)
+        after = {view.path: view.build_id for view in views if view.path}
+        assert before.items() <= after.items()  # pthread_exit loads a library
+        (marker,) = await service.maps(target_id, target["marker"], residency=True)
+        assert marker.resident == PAGE
+        assert await service.maps(target_id, 0) == []
+
+
+async def test_the_mappings_of_the_dead_are_gone(service: MemoryService) -> None:
+    with start("plain") as target:
+        target_id = (await service.register(target.pid))[0].id
+        target.kill()
+        target.await_zombie()
+        with pytest.raises(TargetExited):
+            await service.maps(target_id)
+
+
+@contextmanager
+def a_file_of_a_long_path(folder: Path) -> Iterator[int]:
+    """Open a file whose path is over PATH_MAX; a descriptor."""
+    at = os.open(folder, os.O_PATH)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=at)
+        below = os.open("d" * 200, os.O_PATH, dir_fd=at)
+        os.close(at)
+        at = below
+    file = os.open("file", os.O_RDWR | os.O_CREAT, dir_fd=at)
+    os.close(at)
+    os.truncate(file, PAGE)
+    try:
+        yield file
+    finally:
+        os.close(file)
+        shutil.rmtree(folder / ("d" * 200))
+
+
+def test_a_mapping_of_a_path_too_long_for_the_kernel_hides_no_reasons(tmp_path: Path) -> None:
+    ways = choose(probe())
+    pidfd = os.pidfd_open(os.getpid())
+    with (
+        a_file_of_a_long_path(tmp_path) as file,
+        mmap.mmap(file, PAGE) as area,
+    ):
+        os.truncate(file, 0)
+        view = ctypes.c_char.from_buffer(area)
+        spec = ReadSpec(Regions([8, ctypes.addressof(view)], [8, 8]))
+        del view
+        for access in filter(None, (ways.wait, ways.nowait)):
+            result = access.read(Process(os.getpid(), pidfd), spec, time.monotonic() + 20)
+            assert [gap.reason for gap in result.gaps] == [
+                GapReason.UNMAPPED,
+                GapReason.BEYOND_FILE,
+            ]
+    os.close(pidfd)
+
+
+def test_addresses_of_the_kernel_cost_one_reading_of_the_map_however_many_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not probe().procmap_query:
+        pytest.skip("the kernel has no PROCMAP_QUERY")
+    opened: list[str] = []
+
+    class Counted(maps._ListedMap):  # noqa: SLF001 - what is counted
+        def __init__(self, proc: str) -> None:
+            opened.append(proc)
+            super().__init__(proc)
+
+    monkeypatch.setattr(maps, "_ListedMap", Counted)
+    explainer = maps.Explainer(maps.queried_map, sees_guards=False)
+    places = [(maps.KERNEL_HALF + at, maps.KERNEL_HALF + at + 8) for at in range(0, 1 << 23, PAGE)]
+    holes = explainer.explain("/proc/self", places)
+    assert [(hole.start, hole.end) for hole in holes] == places
+    assert {hole.reason for hole in holes} == {GapReason.UNMAPPED}
+    assert opened == ["/proc/self"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("query", ["", "?residency=true", "?address=0x1000"])
+def test_the_mappings_of_another_users_process_are_refused_naming_the_gate(
+    plain: Target, query: str
+) -> None:
+    with open_folder() as folder, Service(folder, uid=65534) as service:
+        target_id = service.register(plain.pid)
+        answer = service.request("GET", f"/v1/targets/{target_id}/maps{query}")
+        assert (answer.status, answer.json["gate"]) == (403, "uid")
+        nowait = service.read(target_id, plain["marker"], 8, mode="nowait")
+        assert (nowait.status, nowait.json["gate"]) == (403, "uid")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+from farpeek.model import EventKind, Identity, TargetSnapshot, TargetState
+from farpeek.targets.events import EventRing
+
+TARGET = TargetSnapshot(
+    id="1-1",
+    identity=Identity(1, (1,), 0, 0.0, "init", None, 0, 0, None, None, None, None),
+    page_size=4096,
+    state=TargetState.RUNNING,
+    registered_at=0.0,
+    exited_at=None,
+    exit=None,
+    labels={},
+)
+
+
+def ring_of(events: int, size: int = 8) -> EventRing:
+    ring = EventRing(size)
+    for _ in range(events):
+        ring.add(EventKind.REGISTERED, TARGET)
+    return ring
+
+
+def test_numbers_rise_across_restarts() -> None:
+    before = time.time_ns() // 1000
+    assert EventRing().newest >= before
+
+
+def test_a_reader_gets_what_follows_its_number() -> None:
+    ring = ring_of(5)
+    lost, events = ring.after(ring.newest - 2)
+    assert not lost
+    assert [event.number for event in events] == [ring.newest - 1, ring.newest]
+
+
+def test_a_reader_that_is_up_to_date_gets_nothing() -> None:
+    ring = ring_of(5)
+    assert ring.after(ring.newest) == (False, [])
+
+
+def test_a_ring_that_has_gone_past_a_reader_says_lost() -> None:
+    ring = EventRing(size=8)
+    seen = ring.newest
+    for _ in range(9):
+        ring.add(EventKind.REGISTERED, TARGET)
+    lost, events = ring.after(seen)
+    assert lost
+    assert [event.number for event in events] == list(range(seen + 2, seen + 10))
+    assert ring.after(seen + 1)[0] is False
+
+
+def test_numbers_of_another_service_say_lost() -> None:
+    ring = ring_of(5)
+    assert ring.after(0)[0]
+    assert ring.after(ring.newest + 1)[0]
+
+
+def test_no_more_events_than_asked_for_are_given_at_once() -> None:
+    ring = ring_of(8)
+    lost, events = ring.after(ring.newest - 8, most=3)
+    assert (lost, len(events)) == (False, 3)
+
+
+async def test_waiting_ends_with_the_next_event() -> None:
+    ring = ring_of(1)
+    waiting = asyncio.create_task(ring.wait_beyond(ring.newest))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    ring.add(EventKind.EXITED, TARGET)
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_reader_that_gives_up_leaves_nothing_behind() -> None:
+    ring = ring_of(1)
+    waiting = asyncio.create_task(ring.wait_beyond(ring.newest))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert ring._waiting == []  # noqa: SLF001 - nothing else shows it

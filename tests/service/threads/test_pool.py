@@ -1,0 +1,435 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
+from farpeek.threads.lanes import MOST_TOGETHER, MOST_WAITING, Errand, Lane
+from farpeek.threads.pool import STUCK_AFTER_S, Pool, StuckLimit
+from farpeek.threads.workers import Job
+from support.waiting import aio_until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    opened = Pool(asyncio.get_running_loop(), working=4, stuck_limit=StuckLimit(8))
+    yield opened
+    await opened.drain(5)
+    opened.close()
+
+
+def nothing() -> None:
+    pass
+
+
+def soon(seconds: float = 10) -> float:
+    return time.monotonic() + seconds
+
+
+async def until_stuck(pool: Pool, threads: int) -> None:
+    await aio_until(lambda: pool.counts.stuck == threads, f"{threads} threads are stuck")
+
+
+async def test_work_is_done_in_another_thread(pool: Pool) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    assert await lane.run(threading.get_ident, soon(), nothing) != threading.get_ident()
+
+
+async def test_what_the_work_raises_reaches_the_one_who_waits(pool: Pool) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+
+    def fail() -> None:
+        raise LookupError("from the thread")
+
+    with pytest.raises(LookupError, match="from the thread"):
+        await lane.run(fail, soon(), nothing)
+
+
+async def test_an_error_holds_nothing_of_what_was_read_until_then(pool: Pool) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    read: list[weakref.ref[Memory]] = []
+
+    def fail() -> None:
+        memory = Memory()
+        read.append(weakref.ref(memory))
+        try:
+            raise LookupError
+        except LookupError as error:
+            raise TooBusy("in a frame that has it") from error
+
+    with without_collections():
+        told: weakref.ref[TooBusy] | None = None
+        try:
+            await lane.run(fail, soon(), nothing)
+        except TooBusy as error:
+            told = weakref.ref(error)
+            assert read[0]() is None
+        await asyncio.sleep(0)  # until now the loop has the future in hand that woke us
+        assert told is not None
+        assert told() is None
+
+
+class Memory:
+    """Stands for what a read has brought."""
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def test_a_thread_that_returns_while_the_pool_looks_around_counts_as_stuck_no_more(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    go_on = threading.Event()
+    hanging = asyncio.ensure_future(lane.run(go_on.wait, soon(), nothing))
+    await until_stuck(pool, 1)
+    look_for_returned = pool._forget_returned  # noqa: SLF001 - the moment that is met by chance
+
+    def return_just_behind() -> None:
+        look_for_returned()
+        go_on.set()
+        while not (hanging.done() or pool.results):
+            time.sleep(0)
+
+    monkeypatch.setattr(pool, "_forget_returned", return_just_behind)
+    assert await hanging
+    await until_stuck(pool, 0)
+
+
+async def test_a_burst_of_results_comes_back_whole(pool: Pool) -> None:
+    lanes = [Lane(pool, 4, asyncio.get_running_loop()) for _ in range(50)]
+    numbers = range(40 * len(lanes))
+    jobs = (lanes[n % 50].run(lambda n=n: n, soon(), nothing) for n in numbers)
+    assert await asyncio.gather(*jobs) == list(numbers)
+
+
+async def test_a_limit_on_threads_is_told_once_and_left_behind_when_it_goes(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[threading.Thread] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        attempts.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        waiting = asyncio.create_task(lane.run(lambda: 7, soon(), nothing))
+        await aio_until(lambda: len(attempts) > 5, "it goes on trying")
+    assert await waiting == 7
+    assert caplog.text.count("no further access thread can be started") == 1
+
+
+async def test_threads_that_hang_are_replaced_at_once(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    release = threading.Event()
+    stuck = [
+        asyncio.create_task(Lane(pool, 1, loop).run(release.wait, soon(), nothing))
+        for _ in range(6)  # two more than may work
+    ]
+    await until_stuck(pool, 6)
+    assert await Lane(pool, 1, loop).run(lambda: 7, soon(), nothing) == 7
+    release.set()
+    await asyncio.gather(*stuck)
+
+
+async def test_threads_that_come_back_are_not_kept_beyond_the_limit(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    before = threading.active_count()
+    release = threading.Event()
+    stuck = [
+        asyncio.create_task(Lane(pool, 1, loop).run(release.wait, soon(), nothing))
+        for _ in range(8)
+    ]
+    await until_stuck(pool, 8)
+    release.set()
+    await asyncio.gather(*stuck)
+    async with asyncio.timeout(10):
+        while threading.active_count() - before > 4:
+            await Lane(pool, 1, loop).run(nothing, soon(), nothing)
+            await asyncio.sleep(STUCK_AFTER_S / 4)
+
+
+async def test_a_slot_is_given_back_by_the_thread_alone(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    returned: list[str] = []
+    with pytest.raises(DeadlineExceeded):
+        await lane.run(release.wait, soon(0.05), lambda: returned.append("stuck"))
+    with pytest.raises(TargetStuck):
+        await lane.run(nothing, soon(), lambda: returned.append("refused"))
+    assert returned == ["refused"]
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the thread has returned")
+    assert returned == ["refused", "stuck"]
+    assert await lane.run(lambda: 1, soon(), nothing) == 1
+
+
+async def test_those_in_line_get_the_slot_in_their_order(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    order: list[int] = []
+    first = asyncio.create_task(lane.run(release.wait, soon(), nothing))
+    rest = [
+        asyncio.create_task(lane.run(lambda n=n: order.append(n), soon(), nothing))
+        for n in range(20)
+    ]
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(first, *rest)
+    assert order == list(range(20))
+
+
+async def test_those_in_line_are_told_when_every_slot_hangs(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    first = asyncio.create_task(lane.run(release.wait, soon(0.1), nothing))
+    second = asyncio.create_task(lane.run(nothing, soon(30), nothing))
+    results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
+    assert isinstance(results[0], DeadlineExceeded)
+    assert isinstance(results[1], TargetStuck)
+    release.set()
+
+
+async def test_the_line_has_an_end(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    tasks = [
+        asyncio.create_task(lane.run(release.wait, soon(), nothing))
+        for _ in range(1 + MOST_WAITING)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(TooBusy):
+        await lane.run(nothing, soon(), nothing)
+    release.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_one_who_gives_up_in_line_does_not_take_the_slot_along(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    release = threading.Event()
+    first = asyncio.create_task(lane.run(release.wait, soon(), nothing))
+    second = asyncio.create_task(lane.run(nothing, soon(), nothing))
+    await asyncio.sleep(0)
+    release.set()
+    await first
+    second.cancel()  # in the very moment when the slot is handed on
+    await asyncio.gather(second, return_exceptions=True)
+    assert await lane.run(lambda: 3, soon(), nothing) == 3
+
+
+async def test_a_job_that_nobody_waits_for_is_not_begun() -> None:
+    class Unwanted(Job[None]):
+        def work(self) -> None:
+            pytest.fail("begun all the same")
+
+    job = Unwanted()
+    job.abandoned = True
+    assert job.execute() == (None, None)
+
+
+async def test_a_clogged_pool_refuses_only_those_whose_threads_hang(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    release = threading.Event()
+    lanes = [Lane(pool, 2, loop) for _ in range(8)]
+    stuck = [asyncio.create_task(lane.run(release.wait, soon(), nothing)) for lane in lanes]
+    await until_stuck(pool, 8)
+    with pytest.raises(TooBusy):
+        await lanes[0].run(nothing, soon(), nothing)
+    assert await Lane(pool, 2, loop).run(lambda: 5, soon(), nothing) == 5
+    release.set()
+    await asyncio.gather(*stuck)
+
+
+# Light jobs: many in one thread, one behind the other.
+
+
+class Light(Errand[object]):
+    """A light job that tells in which thread it was done, and when it was given back."""
+
+    def __init__(
+        self, lane: Lane, work: Callable[[], object] = nothing, seconds: float = 10
+    ) -> None:
+        super().__init__(lane, soon(seconds), self._note, light=True)
+        self._work = work
+        self.thread = 0
+        self.outcome: tuple[object, BaseException | None] | None = None
+        self.times_returned = 0
+        self.begin()
+
+    def work(self) -> object:
+        self.thread = threading.get_ident()
+        return self._work()
+
+    def returned(self) -> None:
+        self.times_returned += 1
+
+    def _note(self, value: object, error: BaseException | None) -> None:
+        self.outcome = (value, error)
+
+
+async def until_told(jobs: list[Light]) -> None:
+    await aio_until(lambda: all(job.outcome for job in jobs), "all are told")
+
+
+@pytest.fixture
+async def lane(pool: Pool) -> Lane:
+    """Return a lane of two slots whose target has answered before."""
+    opened = Lane(pool, 2, asyncio.get_running_loop())
+    await opened.run(nothing, soon(), nothing)
+    return opened
+
+
+async def test_light_jobs_of_one_turn_are_done_in_one_thread_in_their_order(
+    pool: Pool, lane: Lane
+) -> None:
+    before = pool.turn
+    order: list[int] = []
+    jobs = [Light(lane, lambda n=n: order.append(n)) for n in range(20)]
+    await until_told(jobs)
+    assert order == list(range(20))
+    assert len({job.thread for job in jobs[1:]}) == 1  # a lone first one is not kept waiting
+    assert pool.turn - before == 2
+    assert {job.times_returned for job in jobs} == {1}
+    assert lane.is_idle
+
+
+async def test_what_came_before_a_job_that_hangs_is_told_meanwhile_and_what_comes_behind_is_done(
+    pool: Pool, lane: Lane
+) -> None:
+    release = threading.Event()
+    others = Lane(pool, 2, asyncio.get_running_loop())
+    await others.run(nothing, soon(), nothing)
+    before = [Light(lane) for _ in range(5)]
+    hung = Light(lane, release.wait)
+    behind = [Light(lane) for _ in range(5)] + [Light(others) for _ in range(5)]
+    await until_told([*before, *behind])
+    assert hung.outcome is None
+    assert hung.thread not in {job.thread for job in behind}
+    release.set()
+    await until_told([hung])
+    assert lane.is_idle
+
+
+async def test_light_jobs_that_hang_take_no_more_threads_than_there_are_slots(
+    pool: Pool, lane: Lane
+) -> None:
+    release = threading.Event()
+    others = Lane(pool, 2, asyncio.get_running_loop())
+    jobs = [Light(lane, release.wait) for _ in range(30)]
+    await until_stuck(pool, 2)
+    for _ in range(20):
+        assert await others.run(lambda: 7, soon(), nothing) == 7
+    assert pool.counts.stuck == 2
+    assert len({job.thread for job in jobs if job.thread}) == 2
+    release.set()
+    await until_told(jobs)
+    assert {job.times_returned for job in jobs} == {1}
+    assert lane.is_idle
+
+
+async def test_light_jobs_of_a_target_that_has_not_answered_share_nothing(pool: Pool) -> None:
+    release = threading.Event()
+    unknown = Lane(pool, 2, asyncio.get_running_loop())
+    jobs = [Light(unknown, release.wait) for _ in range(6)]
+    await until_stuck(pool, 2)
+    assert len({job.slot for job in jobs}) == 3  # one each for two of them; the others are in line
+    release.set()
+    await until_told(jobs)
+
+
+async def test_a_line_of_light_jobs_ends_with_its_target(pool: Pool, lane: Lane) -> None:
+    release = threading.Event()
+    jobs = [Light(lane, release.wait) for _ in range(30)]
+    await until_stuck(pool, 2)
+    lane.fail(LookupError("gone"))
+    assert all(job.outcome and isinstance(job.outcome[1], LookupError) for job in jobs)
+    assert sum(job.times_returned for job in jobs) == 28
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the threads have returned")
+    assert {job.times_returned for job in jobs} == {1}
+
+
+async def test_light_jobs_whose_time_is_over_are_told_and_begin_no_more(lane: Lane) -> None:
+    release = threading.Event()
+    begun: list[int] = []
+
+    def work() -> None:
+        begun.append(1)
+        release.wait()
+
+    jobs = [Light(lane, work, seconds=0.1) for _ in range(30)]
+    await until_told(jobs)
+    kinds = {type(job.outcome[1]) for job in jobs if job.outcome}
+    assert kinds <= {DeadlineExceeded, TargetStuck}
+    with pytest.raises(TargetStuck):
+        Light(lane)
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the threads have returned")
+    assert len(begun) == 2
+    assert {job.times_returned for job in jobs} == {1}
+
+
+async def test_a_light_job_that_is_forgotten_gives_everything_back(pool: Pool, lane: Lane) -> None:
+    release = threading.Event()
+    jobs = [Light(lane, release.wait) for _ in range(10)]
+    await until_stuck(pool, 2)
+    for job in jobs:
+        job.forget()
+    release.set()
+    await aio_until(lambda: lane.is_idle, "the threads have returned")
+    assert {job.times_returned for job in jobs} == {1}
+    assert not any(job.outcome for job in jobs)
+
+
+async def test_the_line_of_light_jobs_has_an_end_too(lane: Lane) -> None:
+    # A lone one in the first slot, as many as share one in the second, and those in line.
+    jobs = [Light(lane) for _ in range(1 + MOST_TOGETHER + MOST_WAITING)]
+    with pytest.raises(TooBusy):
+        Light(lane)
+    await until_told(jobs)
+
+
+def access_threads() -> list[str]:
+    return [each.name for each in threading.enumerate() if each.name.startswith("access-")]
+
+
+def eventfds() -> int:
+    links: list[str] = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder's own
+            links.append(str(entry.readlink()))
+    return links.count("anon_inode:[eventfd]")
+
+
+async def test_a_closed_pool_leaves_no_descriptor_even_if_a_thread_returns_late() -> None:
+    loop = asyncio.get_running_loop()
+    await aio_until(lambda: not access_threads(), "threads of other tests have ended")
+    before = eventfds()
+    opened = Pool(loop, working=4, stuck_limit=StuckLimit(8))
+    release = threading.Event()
+    stuck = asyncio.create_task(Lane(opened, 1, loop).run(release.wait, soon(), nothing))
+    await until_stuck(opened, 1)
+    opened.close()
+    assert eventfds() == before + 1
+    release.set()
+    await stuck
+    await aio_until(lambda: eventfds() == before, "it is closed")
