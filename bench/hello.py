@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import uvloop
 from aiohttp import web
 
-from farpeek_api.gate.auth import Gatekeeper
+from farpeek_api.gate.auth import Authenticator
 from farpeek_api.http import app
 from farpeek_api.serving.connection import connection_factory
 from farpeek_api.serving.lifecycle import Lifecycle
@@ -62,7 +62,7 @@ async def _listen(path: Path, *, bare: bool) -> object:
         return site
     server = runner.server
     assert server is not None  # noqa: S101 - setup() has made it
-    app.install(server, Gatekeeper([UnixAddress(path)], [], None), Lifecycle())
+    app.install(server, Authenticator([UnixAddress(path)], [], None), Lifecycle())
     connect = connection_factory(server, _DEADLINE_S)
     return await asyncio.get_running_loop().create_unix_server(connect, path)
 

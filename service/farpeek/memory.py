@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         WriteResult,
         WriteSpec,
     )
-    from farpeek.reading.reads import Told
+    from farpeek.reading.reads import OnDone
     from farpeek.targets.events import EventRing
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
@@ -225,9 +225,9 @@ class MemoryService:
         spec: ReadSpec,
         lease: Lease,
         timeout_s: float | None,
-        told: Told,
+        on_done: OnDone,
     ) -> Reading:
-        """Do the same for one who does not await it: ``told`` is called with what came of it.
+        """Do the same for one who does not await it: ``on_done`` is called with what came of it.
 
         That is with a result or an error, never before this returns, and never if this raises.
         """
@@ -236,7 +236,7 @@ class MemoryService:
         reading = Reading(
             self._threads.lane(target, READING[spec.mode]),
             self._deadline(timeout_s),
-            partial(self._prefetched, target, told) if spec.prefetch else told,
+            partial(self._prefetched, target, on_done) if spec.prefetch else on_done,
             target=target,
             access=self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access(),
             spec=spec,
@@ -409,10 +409,14 @@ class MemoryService:
         return self._ways.nowait
 
     def _prefetched(
-        self, target: Target, told: Told, result: ReadResult | None, error: BaseException | None
+        self,
+        target: Target,
+        on_done: OnDone,
+        result: ReadResult | None,
+        error: BaseException | None,
     ) -> None:
         """Pass on what came of a read, with what came of its prefetch."""
-        told(None if result is None else self._prefetches.after(target, result), error)
+        on_done(None if result is None else self._prefetches.after(target, result), error)
 
 
 def _nothing() -> None:

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from farpeek.memory import MemoryService
-from farpeek_api.gate.auth import Gatekeeper
+from farpeek_api.gate.auth import Authenticator
 from farpeek_api.serving.listeners import UnixAddress, listen_unix
 from farpeek_api.serving.server import Server
 from farpeek_api.serving.settings import Settings
@@ -22,8 +22,8 @@ async def in_process(folder: Path) -> AsyncIterator[tuple[Path, MemoryService]]:
     settings = Settings(deadline=0.3)
     listener = listen_unix(UnixAddress(folder / "x.sock"))
     service = await MemoryService.open(settings.limits)
-    gatekeeper = Gatekeeper([listener.address], [], None)
-    server = Server(settings, service, gatekeeper, [listener])
+    authenticator = Authenticator([listener.address], [], None)
+    server = Server(settings, service, authenticator, [listener])
     await server.start()
     yield folder / "x.sock", service
     assert await server.stop()

@@ -27,7 +27,7 @@ ALL_IDS: Final = 2**32 - 1
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/]+)(:[0-9]{1,5})?")
 
 
-class Gatekeeper:
+class Authenticator:
     """Lets a request in, or says why not. ``tokens`` is ``None`` where no token helps."""
 
     def __init__(

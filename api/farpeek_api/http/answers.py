@@ -45,8 +45,8 @@ def check_accept(request: web.Request, *offered: str) -> str:
     if not accept or accept == "*/*":
         return offered[0]
     accept = ", ".join(request.headers.getall("Accept"))
-    best = max(offered, key=lambda kind: _liking(accept, kind))
-    if not _liking(accept, best):
+    best = max(offered, key=lambda kind: _quality(accept, kind))
+    if not _quality(accept, best):
         raise refusals.NotAcceptable(
             f"the answer is {' or '.join(offered)}: let `Accept` have that"
         )
@@ -54,7 +54,7 @@ def check_accept(request: web.Request, *offered: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _liking(accept: str, offered: str) -> float:
+def _quality(accept: str, offered: str) -> float:
     """How gladly a client takes what is offered: from 0, not at all, to 1."""
     group = offered.partition("/")[0]
     best: tuple[int, float] = (-1, 0.0)
@@ -63,11 +63,11 @@ def _liking(accept: str, offered: str) -> float:
         ranks = {"*/*": 0, f"{group}/*": 1, offered: 2}
         if kind in ranks:
             # The most exact range decides, whatever a wider one says; RFC 9110, 12.5.1.
-            best = max(best, (ranks[kind], _quality(parameters)))
+            best = max(best, (ranks[kind], _q_value(parameters)))
     return best[1]
 
 
-def _quality(parameters: list[str]) -> float:
+def _q_value(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name == "q":

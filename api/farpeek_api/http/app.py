@@ -15,7 +15,7 @@ from farpeek_api.serving.logs import log
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from farpeek_api.gate.auth import Gatekeeper
+    from farpeek_api.gate.auth import Authenticator
     from farpeek_api.http.bulk import Bulk
     from farpeek_api.http.handlers import Handlers
     from farpeek_api.http.sse import EventStreams
@@ -62,9 +62,9 @@ class Gate:
     A middleware would come too late for that: ``Expect`` is answered before any of them.
     """
 
-    def __init__(self, inner: Handler, gatekeeper: Gatekeeper, lifecycle: Lifecycle) -> None:
+    def __init__(self, inner: Handler, authenticator: Authenticator, lifecycle: Lifecycle) -> None:
         self._inner = inner
-        self._gatekeeper = gatekeeper
+        self._authenticator = authenticator
         self._lifecycle = lifecycle
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -83,7 +83,7 @@ class Gate:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
         if path not in OPEN_PATHS:
-            self._gatekeeper.admit(request)
+            self._authenticator.admit(request)
         if self._lifecycle.stopping and path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)
@@ -102,6 +102,6 @@ class Gate:
         return response
 
 
-def install(server: web.Server, gatekeeper: Gatekeeper, lifecycle: Lifecycle) -> None:
+def install(server: web.Server, authenticator: Authenticator, lifecycle: Lifecycle) -> None:
     """Put the gate around what ``server`` does with each request."""
-    server.request_handler = Gate(server.request_handler, gatekeeper, lifecycle)
+    server.request_handler = Gate(server.request_handler, authenticator, lifecycle)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from farpeek.memory import MemoryService
     from farpeek.model import WriteSpec
-    from farpeek_api.gate.auth import Gatekeeper
+    from farpeek_api.gate.auth import Authenticator
     from farpeek_api.serving.settings import Settings
 
 audit: Final = logging.getLogger("farpeek.audit")
@@ -33,9 +33,11 @@ _COLUMNS: Final = 3
 class Writes:
     """Writes for those who may."""
 
-    def __init__(self, service: MemoryService, gatekeeper: Gatekeeper, settings: Settings) -> None:
+    def __init__(
+        self, service: MemoryService, authenticator: Authenticator, settings: Settings
+    ) -> None:
         self._service = service
-        self._gatekeeper = gatekeeper
+        self._authenticator = authenticator
         self._allowed = settings.allow_writes
         self._deadline_s = settings.deadline
         self._largest_body = settings.max_body_bytes
@@ -81,7 +83,7 @@ class Writes:
             return await answers.send_write(request, target_id, result, elapsed_us)
 
     def _log(self, request: web.Request, target_id: str, places: str, outcome: str) -> None:
-        who = self._gatekeeper.name_caller(request)
+        who = self._authenticator.name_caller(request)
         shown = target_id.encode("ascii", "replace")[:_SHOWN_OF_AN_ID].decode()
         audit.info("write by %s to target %r %s: %s", who, shown, places, outcome)
 

@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 
 from farpeek.memory import MemoryService
-from farpeek_api.gate.auth import Gatekeeper
+from farpeek_api.gate.auth import Authenticator
 from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
 from farpeek_api.http import app
 from farpeek_api.http.bulk import Bulk
@@ -73,9 +73,9 @@ async def _serve(settings: Settings) -> bool:
     with ExitStack() as cleanup:
         stop = _stop_on_signals(cleanup)
         listeners = _listen(settings, cleanup)
-        gatekeeper = _gatekeeper(settings, listeners, cleanup)
+        authenticator = _authenticator(settings, listeners, cleanup)
         service = await MemoryService.open(settings.limits, settings.nowait_check)
-        server = Server(settings, service, gatekeeper, listeners)
+        server = Server(settings, service, authenticator, listeners)
         await server.start()
         gc.collect()
         gc.freeze()
@@ -131,7 +131,9 @@ def _handed_over(settings: Settings, cleanup: ExitStack) -> list[Listener]:
     return listeners
 
 
-def _gatekeeper(settings: Settings, listeners: list[Listener], cleanup: ExitStack) -> Gatekeeper:
+def _authenticator(
+    settings: Settings, listeners: list[Listener], cleanup: ExitStack
+) -> Authenticator:
     addresses = [listener.address for listener in listeners]
     asks_for_token = not all(isinstance(address, UnixAddress) for address in addresses)
     tokens: Tokens | None = None
@@ -142,7 +144,7 @@ def _gatekeeper(settings: Settings, listeners: list[Listener], cleanup: ExitStac
         cleanup.callback(own.close)
         tokens = own.tokens
         log.info("the token for TCP is in %s", own.path)
-    return Gatekeeper(addresses, settings.allow_host, tokens, everybody=settings.no_auth)
+    return Authenticator(addresses, settings.allow_host, tokens, everybody=settings.no_auth)
 
 
 def _token_path(addresses: list[Address]) -> Path:
@@ -167,18 +169,18 @@ class Server:
         self,
         settings: Settings,
         service: MemoryService,
-        gatekeeper: Gatekeeper,
+        authenticator: Authenticator,
         listeners: list[Listener],
     ) -> None:
         self._service = service
-        self._gatekeeper = gatekeeper
+        self._authenticator = authenticator
         self._listeners = listeners
         self._deadline_s = settings.deadline
         self._lifecycle = Lifecycle()
         urls = list(dict.fromkeys(map(str, listeners)))
         handlers = Handlers(service, self._lifecycle, settings, urls)
         events = EventStreams(service.events, self._lifecycle)
-        writes = Writes(service, gatekeeper, settings)
+        writes = Writes(service, authenticator, settings)
         streams = Streams(service, self._lifecycle, settings)
         application = web.Application()
         bulk = Bulk(service)
@@ -191,7 +193,7 @@ class Server:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
-        app.install(server, self._gatekeeper, self._lifecycle)
+        app.install(server, self._authenticator, self._lifecycle)
         connect = connection_factory(server, self._deadline_s)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:

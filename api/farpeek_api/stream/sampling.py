@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from farpeek.model import ReadResult, ReadSpec
     from farpeek.reading.reads import Reading
     from farpeek.threads.budget import Lease
+    from farpeek_api.stream.frame_writer import FrameWriter
     from farpeek_api.stream.messages import Subscribe
-    from farpeek_api.stream.outlet import Outlet
 
     Ended = Callable[[int, str], None]
 
@@ -59,8 +59,8 @@ class Sampler:
         self._regions = 0
         self._following: asyncio.Task[None] | None = None
 
-    def subscribe(self, wanted: Subscribe, outlet: Outlet, ended: Ended) -> Subscription:
-        """Begin to sample; frames go to ``outlet``.
+    def subscribe(self, wanted: Subscribe, writer: FrameWriter, ended: Ended) -> Subscription:
+        """Begin to sample; frames go to ``writer``.
 
         ``ended`` is called with number and reason when it ends by itself, or by ``end``. Raises
         NoSuchTarget, TargetExited, Unsupported, InvalidRequest, TooLarge, TooBusy, ShuttingDown.
@@ -70,7 +70,7 @@ class Sampler:
         size = self.service.check(sampling.target, spec)
         regions = len(spec.regions.addresses)
         self._admit(sampling.hz, regions)
-        subscription = Subscription(self, wanted, spec, size, outlet, ended)
+        subscription = Subscription(self, wanted, spec, size, writer, ended)
         self._by_target.setdefault(sampling.target, {})[subscription] = None
         self._count += 1
         self._ticks_per_s += sampling.hz
@@ -209,7 +209,7 @@ class Subscription:
         wanted: Subscribe,
         spec: ReadSpec,
         size: int,
-        outlet: Outlet,
+        writer: FrameWriter,
         ended: Ended,
     ) -> None:
         self._sampler = sampler
@@ -221,7 +221,7 @@ class Subscription:
         self._number = wanted.id
         self._changed_only = wanted.subscribe.changed_only
         self._size = size
-        self._outlet = outlet
+        self._writer = writer
         self._on_end = ended
         self._over = False
         self._ticks = 0
@@ -261,7 +261,7 @@ class Subscription:
             self._ticks += missed
             self._dropped += missed
         self._ticks += 1
-        if self._lease is not None or not self._outlet.is_open:
+        if self._lease is not None or not self._writer.is_open:
             self._dropped += 1
             return
         self._scheduled = scheduled
@@ -271,13 +271,13 @@ class Subscription:
         try:
             self._lease = self._service.lease_again(self._size)
             self._reading = self._service.begin_read(
-                self.target, self.spec, self._lease, None, self._told
+                self.target, self.spec, self._lease, None, self._on_done
             )
         except FarpeekError as error:
             self._fail(error)
 
-    def _told(self, result: ReadResult | None, error: BaseException | None) -> None:
-        """See ``Errand``. Raises nothing."""
+    def _on_done(self, result: ReadResult | None, error: BaseException | None) -> None:
+        """See ``Task``. Raises nothing."""
         reading, self._reading = self._reading, None
         if result is None or reading is None:
             self._fail(error)
@@ -294,7 +294,7 @@ class Subscription:
 
     def _show(self, result: ReadResult, gaps: bytes, at: float) -> None:
         """Send a frame, if there is something to tell and the client takes it."""
-        if not self._outlet.is_open:
+        if not self._writer.is_open:
             self._drop()
             return
         if self._changed_only and not self._is_new(result, gaps):
@@ -312,7 +312,7 @@ class Subscription:
             self._dropped_before,
         )
         lease, self._lease = self._lease, None
-        self._outlet.send(frames.message(text, result.data), lease)
+        self._writer.send(frames.message(text, result.data), lease)
 
     def _is_new(self, result: ReadResult, gaps: bytes) -> bool:
         """Whether bytes or gaps differ from those last sent, of which only a hash is kept."""

@@ -19,8 +19,8 @@ from farpeek_api.http import answers, frames, problems, refusals, render, schema
 from farpeek_api.serving.connection import Connection
 from farpeek_api.serving.logs import log
 from farpeek_api.stream import messages
-from farpeek_api.stream.arrival import Arrival
-from farpeek_api.stream.outlet import BUFFERED, Outlet
+from farpeek_api.stream.frame_writer import BUFFERED, FrameWriter
+from farpeek_api.stream.message_timer import MessageTimer
 from farpeek_api.stream.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ and its answers over theirs, and its pongs are not read meanwhile."""
 _CLOSING_S: Final = 1.0
 """For the client to answer that it closes too; aiohttp waits 10 s."""
 
-_NEVER: Final = 1 << 62  # bytes after which aiohttp would wait by itself; the outlet sees to that
+_NEVER: Final = 1 << 62  # bytes after which aiohttp would wait by itself; the writer sees to that
 
 
 class Streams:
@@ -116,8 +116,8 @@ class _Read:
         self.began = time.perf_counter_ns()
         self.reading: Reading | None = None
 
-    def told(self, result: ReadResult | None, error: BaseException | None) -> None:
-        """See ``Errand``."""
+    def on_done(self, result: ReadResult | None, error: BaseException | None) -> None:
+        """See ``Task``."""
         self._stream.answer(self, result, error)
 
 
@@ -136,7 +136,7 @@ class Stream:
         self._connection = connection
         self._service = service
         self._sampler = sampler
-        self._outlet = Outlet(ws, connection, self._look_for_room)
+        self._writer = FrameWriter(ws, connection, self._look_for_room)
         self._under_way: dict[int, _Read] = {}
         self._bytes = 0  # that they ask for
         self._subscriptions: dict[int, Subscription] = {}
@@ -146,7 +146,7 @@ class Stream:
         self._idle: asyncio.Future[None] | None = None  # the same, until all is answered
         self._slow: asyncio.Future[bytes] = loop.create_future()  # why it is closed
         self._awaits = False  # whatever message comes next
-        self._arrival = Arrival(loop, deadline_s, lambda: self._awaits, self._too_late)
+        self._timer = MessageTimer(loop, deadline_s, lambda: self._awaits, self._too_late)
 
     async def run(self, end: asyncio.Future[None]) -> None:
         """Receive until the client closes, is too slow, or the service ends."""
@@ -159,7 +159,7 @@ class Stream:
             receiving.cancel()
             await asyncio.wait({receiving})
         if self._slow.done():
-            self._outlet.close()
+            self._writer.close()
             await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=self._slow.result())
         elif end.done() and not gone.done():
             await self._finish()
@@ -178,23 +178,23 @@ class Stream:
         self._under_way.clear()
         for subscription in list(self._subscriptions.values()):
             subscription.cancel()
-        self._outlet.close()
-        self._arrival.close()
+        self._writer.close()
+        self._timer.close()
 
     def bytes_came(self, size: int) -> None:
         """See ``connection.Writer``."""
-        self._arrival.came(size)
+        self._timer.came(size)
 
     def may_write(self) -> None:
         """See ``connection.Writer``."""
-        self._outlet.may_write()
+        self._writer.may_write()
 
     def too_slow(self) -> None:
         """See ``connection.Writer``."""
         self._close_as(b"the answers were not taken in time")
 
     def _too_late(self) -> None:
-        """See ``Arrival``."""
+        """See ``MessageTimer``."""
         self._close_as(b"a message did not arrive in time")
 
     def _close_as(self, reason: bytes) -> None:
@@ -210,11 +210,11 @@ class Stream:
             message = await self._ws.receive()
             self._awaits = False
             if message.type in (WSMsgType.PING, WSMsgType.PONG):
-                self._arrival.control(len(message.data))
+                self._timer.control(len(message.data))
                 if message.type is WSMsgType.PING:
                     await self._ws.pong(message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                self._arrival.message()
+                self._timer.message()
                 self._take(message)
             else:
                 return
@@ -230,7 +230,7 @@ class Stream:
         return (
             len(self._under_way) < MOST_UNDER_WAY
             and self._bytes < self._service.limits.max_request_bytes
-            and self._outlet.is_open
+            and self._writer.is_open
         )
 
     async def _wait_for_room(self) -> None:
@@ -269,7 +269,7 @@ class Stream:
         read = _Read(self, wanted, lease)
         try:
             read.reading = self._service.begin_read(
-                wanted.target, spec, lease, wanted.timeout_s, read.told
+                wanted.target, spec, lease, wanted.timeout_s, read.on_done
             )
         except BaseException:
             lease.let_go()
@@ -281,7 +281,7 @@ class Stream:
         self._check_id(wanted.id)
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
             raise TooBusy(f"a client may have {MOST_SUBSCRIPTIONS} subscriptions: end some")
-        subscription = self._sampler.subscribe(wanted, self._outlet, self._ended)
+        subscription = self._sampler.subscribe(wanted, self._writer, self._ended)
         self._subscriptions[wanted.id] = subscription
         hz = wanted.subscribe.hz
         shown = int(hz) if hz.is_integer() else hz
@@ -319,7 +319,7 @@ class Stream:
     def _sent(self, read: _Read, frame: bytes) -> None:
         del self._under_way[read.id]
         self._bytes -= read.lease.size
-        self._outlet.send(frame, read.lease)
+        self._writer.send(frame, read.lease)
         if self._room is not None:
             self._look_for_room()
         if self._idle is not None and not self._under_way and not self._idle.done():
@@ -331,10 +331,10 @@ class Stream:
         self._send({"id": number, "ended": reason})
 
     def _send(self, value: object) -> None:
-        self._outlet.send(frames.message(to_json(value)))
+        self._writer.send(frames.message(to_json(value)))
 
     def _refuse(self, number: int | None, error: Exception, target: str | None = None) -> None:
-        self._outlet.send(self._problem(number, error, target))
+        self._writer.send(self._problem(number, error, target))
 
     def _problem(
         self, number: int | None, error: BaseException | None, target: str | None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.maps import AddressMap, Mapping
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
@@ -81,13 +81,13 @@ class AbsentPages:
 
     def __init__(
         self,
-        naming: Naming,
+        ref: ProcessRef,
         open_map: Callable[[str], AbstractContextManager[AddressMap]],
         handlers: FaultHandlers | None = None,
     ) -> None:
         """``handlers``: what is known of them already."""
-        self._proc = naming.proc
-        self._pid = naming.process.pid
+        self._proc = ref.proc
+        self._pid = ref.process.pid
         self._open_map = open_map
         self._files: dict[tuple[tuple[int, int], int], CachedFile | None] = {}
         self._handlers = handlers or FaultHandlers()

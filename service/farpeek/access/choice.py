@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from farpeek.access.listing import Lister
-from farpeek.access.naming import ByNumber, ByPidfd
 from farpeek.access.nowait import CheckAll, CheckedAccess, CheckNothing, CheckRemote
 from farpeek.access.prefetch import Prefetcher
+from farpeek.access.process_ref import ByNumber, ByPidfd
 from farpeek.access.ranges import RangeWays
 from farpeek.access.wait import WaitAccess
 from farpeek.access.writing.planning import PlanByMap, PlanByPages
@@ -43,12 +43,12 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     """The best ways that are to be had here."""
     open_map = maps.queried_map if capabilities.procmap_query else maps.listed_map
     residency = _residency(capabilities)
-    explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+    classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
     pidfd = Backend(_named(capabilities), capabilities.as_mapping()["pidfd"].technique)
-    wait = WaitAccess(name, explainer, pidfd)
+    wait = WaitAccess(name, classifier, pidfd)
     nowait = _nowait(capabilities, check, open_map, residency)
-    patient = CheckedAccess(name, CheckNothing(), explainer, pidfd)
+    patient = CheckedAccess(name, CheckNothing(), classifier, pidfd)
     can_prefetch = capabilities.prefetch and residency is not None
     can_write = capabilities.flag_pidfd or capabilities.ptrace
     return Ways(
@@ -87,27 +87,27 @@ def _nowait(
     if not capabilities.flag_nowait:
         if residency is None:
             return None
-        explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+        classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
         checker: Checker = CheckAll(residency, open_map)
         backend = Backend(named, capabilities.nowait_rung(), "emulated")
-        return CheckedAccess(name, checker, explainer, backend)
+        return CheckedAccess(name, checker, classifier, backend)
     # With the flag, EFAULT at a place that could be read means that it would have had to wait.
-    explainer = maps.Explainer(
+    classifier = maps.GapClassifier(
         open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
     )
     return CheckedAccess(
         partial(name, flags=uapi.PROCESS_VM_NOWAIT),
         _checker(check, residency, open_map),
-        explainer,
+        classifier,
         Backend(named, f"PROCESS_VM_NOWAIT, residency checked: {check}", "native"),
     )
 
 
 def _write(capabilities: Capabilities, open_map: OpenMap, reader: Access) -> WriteAccess:
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
-    explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+    classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
     backend = _write_backend(capabilities)
-    return WriteAccess(name, reader, PlanByMap(open_map), explainer, backend)
+    return WriteAccess(name, reader, PlanByMap(open_map), classifier, backend)
 
 
 def _write_nowait(
@@ -117,15 +117,15 @@ def _write_nowait(
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
     planner = PlanByMap(open_map) if residency is None else PlanByPages(open_map, residency)
     if not capabilities.flag_nowait:
-        explainer = maps.Explainer(open_map, sees_guards=capabilities.guards)
+        classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
         backend = replace(_write_backend(capabilities), nowait="emulated")
-        return WriteAccess(name, reader, planner, explainer, backend)
-    explainer = maps.Explainer(
+        return WriteAccess(name, reader, planner, classifier, backend)
+    classifier = maps.GapClassifier(
         open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
     )
     backend = replace(_write_backend(capabilities), nowait="native")
     by_flag = partial(name, flags=uapi.PROCESS_VM_NOWAIT)
-    return WriteAccess(by_flag, reader, planner, explainer, backend)
+    return WriteAccess(by_flag, reader, planner, classifier, backend)
 
 
 def _write_backend(capabilities: Capabilities) -> Backend:

@@ -9,8 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from farpeek.access.naming import ByNumber, NoMemory
-from farpeek.access.reading import settled
+from farpeek.access.process_ref import ByNumber, NoMemory
+from farpeek.access.reading import verified
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded, FarpeekError, Unsupported
 from farpeek.kernel import gates, uapi
@@ -22,7 +22,7 @@ from farpeek.model import MappingView, Mode, ReadSpec, Regions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
     from farpeek.mappings.maps import Mapping
     from farpeek.mappings.residency import Residency
@@ -52,7 +52,7 @@ class Lister:
         """
         listing = partial(self._list, address=address, residency=residency, deadline=deadline)
         try:
-            return settled(ByNumber(process), listing, deadline)
+            return verified(ByNumber(process), listing, deadline)
         except PermissionError:
             denied = gates.find(process.pid)
             if has_exited(process.pidfd):  # else it may have been somebody else's map
@@ -60,10 +60,10 @@ class Lister:
             raise denied from None
 
     def _list(
-        self, naming: Naming, address: int | None, *, residency: bool, deadline: float
+        self, ref: ProcessRef, address: int | None, *, residency: bool, deadline: float
     ) -> list[MappingView]:
-        proc = naming.proc
-        build_ids = _BuildIds(naming.process, None if self._kernel_tells else self._nowait, proc)
+        proc = ref.proc
+        build_ids = _BuildIds(ref.process, None if self._kernel_tells else self._nowait, proc)
         views: list[MappingView] = []
         try:
             for mapping in _chosen(proc, address):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from farpeek import columns, regions
 from farpeek.access.absent import AbsentPages, FaultHandlers, Findings
-from farpeek.access.naming import NoMemory
-from farpeek.access.reading import cut_at_first_gap, read_settled
+from farpeek.access.process_ref import NoMemory
+from farpeek.access.reading import cut_at_first_gap, read_verified
 from farpeek.access.seam import ProcessGone
 from farpeek.access.vector import read_all
 from farpeek.errors import Unsupported
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.errors import FarpeekError
     from farpeek.kernel.uapi import PageRun
-    from farpeek.mappings.maps import AddressMap, Explainer
+    from farpeek.mappings.maps import AddressMap, GapClassifier
     from farpeek.mappings.residency import Residency
     from farpeek.model import Backend, Process, ReadSpec
 
@@ -54,7 +54,7 @@ class Checked:
 class Checker(Protocol):
     """Looks before the system call does."""
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """Sort out ``runs``. Raises NoPagemap, AccessDenied; OSError once the process is gone."""
         ...
 
@@ -73,10 +73,10 @@ class CheckAll:
         self._open_map = open_map
         self._handlers = handlers
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """See ``Checker.check``."""
         spans = clusters(runs)
-        pages = self._residency.look(naming.proc, spans)
+        pages = self._residency.look(ref.proc, spans)
         if all_present(spans, pages):
             return Checked(runs, Findings())
         present: list[tuple[int, int]] = []
@@ -88,7 +88,7 @@ class CheckAll:
                 absent.append(place)
         findings = Findings()
         if absent:
-            findings = AbsentPages(naming, self._open_map, self._handlers()).sort(absent)
+            findings = AbsentPages(ref, self._open_map, self._handlers()).sort(absent)
         return Checked(as_runs([*present, *findings.readable]), findings)
 
 
@@ -103,25 +103,25 @@ class CheckRemote:
         self._residency = residency
         self._open_map = open_map
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """See ``Checker.check``."""
         readable: list[tuple[int, int]] = []
         remote: list[tuple[int, int]] = []
         local: dict[tuple[int, int], bool] = {(0, 0): True}  # what has no file
-        with self._open_map(naming.proc) as address_map:
+        with self._open_map(ref.proc) as address_map:
             for start, end, mapping in cut(address_map, runs.places()):
                 device = mapping.device if mapping else (0, 0)
                 if device not in local:
-                    local[device] = files.is_local(naming.proc, device)
+                    local[device] = files.is_local(ref.proc, device)
                 (readable if local[device] else remote).append((start, end))
         findings = Findings()
         if remote:
-            self._look_at_remote(naming, remote, readable, findings)
+            self._look_at_remote(ref, remote, readable, findings)
         return Checked(as_runs(readable), findings)
 
     def _look_at_remote(
         self,
-        naming: Naming,
+        ref: ProcessRef,
         remote: list[tuple[int, int]],
         readable: list[tuple[int, int]],
         findings: Findings,
@@ -130,7 +130,7 @@ class CheckRemote:
         pages: list[PageRun] = []
         if self._residency is not None:
             with suppress(NoPagemap):  # what cannot be seen is not touched
-                pages = self._residency.look(naming.proc, clusters(runs))
+                pages = self._residency.look(ref.proc, clusters(runs))
         for place in split(runs, pages):
             if place.categories & PAGE_IS_PRESENT:
                 readable.append((place.start, place.end))
@@ -141,9 +141,9 @@ class CheckRemote:
 class CheckNothing:
     """Leaves it all to PROCESS_VM_NOWAIT."""
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """See ``Checker.check``."""
-        del naming
+        del ref
         return Checked(runs, Findings())
 
 
@@ -152,24 +152,24 @@ class CheckedAccess:
 
     def __init__(
         self,
-        name: Callable[[Process], Naming],
+        name: Callable[[Process], ProcessRef],
         checker: Checker,
-        explainer: Explainer,
+        classifier: GapClassifier,
         backend: Backend,
     ) -> None:
         self._name = name
         self._checker = checker
-        self._explainer = explainer
+        self._classifier = classifier
         self.backend = backend
 
     def checked_by(self, checker: Callable[[Checker], Checker]) -> CheckedAccess:
         """Give the same way with another checker, made of its own."""
-        return CheckedAccess(self._name, checker(self._checker), self._explainer, self.backend)
+        return CheckedAccess(self._name, checker(self._checker), self._classifier, self.backend)
 
     def read(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         """See ``Access.read``."""
         try:
-            result = read_settled(self._name(process), self._attempt, spec, deadline)
+            result = read_verified(self._name(process), self._attempt, spec, deadline)
         except (NoPagemap, PermissionError):
             denied = _denied(process)
             if has_exited(process.pidfd):  # else it may have been somebody else's page table
@@ -177,13 +177,13 @@ class CheckedAccess:
             raise denied from None
         return cut_at_first_gap(spec, result) if spec.on_gap is OnGap.STOP else result
 
-    def _attempt(self, naming: Naming, spec: ReadSpec, deadline: float) -> ReadResult:
+    def _attempt(self, ref: ProcessRef, spec: ReadSpec, deadline: float) -> ReadResult:
         runs = regions.merge(spec.regions)
-        checked = self._check(naming, runs)
-        content, places = read_all(naming, checked.readable, deadline)
+        checked = self._check(ref, runs)
+        content, places = read_all(ref, checked.readable, deadline)
         holes = checked.findings.holes
         if places:
-            explained = self._explainer.explain(naming.proc, places)
+            explained = self._classifier.classify(ref.proc, places)
             holes = sorted([*holes, *explained], key=lambda hole: hole.start)
         missing = regions.gaps(spec.regions, regions.join(holes))
         requested = columns.total(columns.column(spec.regions.lengths))
@@ -195,9 +195,9 @@ class CheckedAccess:
             backend=self.backend,
         )
 
-    def _check(self, naming: Naming, runs: Runs) -> Checked:
+    def _check(self, ref: ProcessRef, runs: Runs) -> Checked:
         try:
-            return self._checker.check(naming, runs)
+            return self._checker.check(ref, runs)
         except OSError as error:
             if error.errno in (errno.ESRCH, errno.ENOENT):
                 raise NoMemory from error

@@ -6,7 +6,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
-from farpeek.access.naming import ByNumber
+from farpeek.access.process_ref import ByNumber
 from farpeek.kernel import uapi
 from farpeek.mappings import files
 from farpeek.mappings.maps import cut

@@ -15,9 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from farpeek.access.absent import FaultHandlers, Findings
-from farpeek.access.naming import NoMemory
 from farpeek.access.nowait import CheckAll, Checked, as_runs
-from farpeek.access.reading import settled
+from farpeek.access.process_ref import NoMemory
+from farpeek.access.reading import verified
 from farpeek.errors import DeadlineExceeded, RangeUnreadable
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, clusters, split
@@ -27,8 +27,8 @@ from farpeek.regions import Hole, Runs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek.access.naming import Naming
     from farpeek.access.nowait import CheckedAccess, Checker, OpenMap
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
     from farpeek.mappings.residency import Residency
     from farpeek.model import Process, RangeSpec, ReadResult
@@ -46,12 +46,12 @@ class CheckOr:
         self._first = first
         self._otherwise = otherwise
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """See ``Checker.check``."""
         try:
-            return self._first.check(naming, runs)
+            return self._first.check(ref, runs)
         except (NoPagemap, PermissionError):
-            return self._otherwise.check(naming, runs)
+            return self._otherwise.check(ref, runs)
 
 
 class CheckTwice:
@@ -66,23 +66,23 @@ class CheckTwice:
         self._inner = inner
         self._residency = residency
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """See ``Checker.check``. What does not come to rest counts as not resident."""
-        checked = self._inner.check(naming, runs)
+        checked = self._inner.check(ref, runs)
         for _ in range(_MORE_LOOKS):
-            if self._has_settled(naming, runs, checked):
+            if self._has_settled(ref, runs, checked):
                 return checked
-            checked = self._inner.check(naming, runs)
+            checked = self._inner.check(ref, runs)
         decided = _neither_read_nor_missing(runs, checked).places()
         moving = [Hole(start, end, GapReason.NOT_RESIDENT) for start, end in decided]
         holes = sorted([*checked.findings.holes, *moving], key=lambda hole: hole.start)
         return Checked(checked.readable, Findings(holes))
 
-    def _has_settled(self, naming: Naming, runs: Runs, checked: Checked) -> bool:
+    def _has_settled(self, ref: ProcessRef, runs: Runs, checked: Checked) -> bool:
         decided = _neither_read_nor_missing(runs, checked)
         if not decided.starts:
             return True
-        pages = self._residency.look(naming.proc, clusters(decided))
+        pages = self._residency.look(ref.proc, clusters(decided))
         return not any(place.categories for place in split(decided, pages))
 
 
@@ -110,9 +110,9 @@ class WaitForMissing:
     def __init__(self, inner: Checker) -> None:
         self._inner = inner
 
-    def check(self, naming: Naming, runs: Runs) -> Checked:
+    def check(self, ref: ProcessRef, runs: Runs) -> Checked:
         """See ``Checker.check``."""
-        checked = self._inner.check(naming, runs)
+        checked = self._inner.check(ref, runs)
         findings = checked.findings
         missing = [
             (hole.start, hole.end)
@@ -144,7 +144,7 @@ class RangeReader:
     """Reads one range, in rising order. One object for one transfer, in one thread at a time."""
 
     def __init__(
-        self, access: Access, name: Callable[[Process], Naming], open_map: OpenMap
+        self, access: Access, name: Callable[[Process], ProcessRef], open_map: OpenMap
     ) -> None:
         self._access = access
         self._name = name
@@ -158,7 +158,7 @@ class RangeReader:
         edge = None
         if spec.on_gap is OnGap.STOP:
             look = partial(self._edge, spec, deadline)
-            edge = settled(self._name(process), look, deadline)
+            edge = verified(self._name(process), look, deadline)
         end = edge.start if edge else spec.end
         if edge and end == spec.start:
             raise RangeUnreadable(Gap(0, 0, end, edge.end - edge.start, edge.reason))
@@ -178,10 +178,10 @@ class RangeReader:
         wanted = ReadSpec(Regions([start], [end - start]), spec.mode, spec.on_gap)
         return self._access.read(process, wanted, deadline)
 
-    def _edge(self, spec: RangeSpec, deadline: float, naming: Naming) -> Hole | None:
+    def _edge(self, spec: RangeSpec, deadline: float, ref: ProcessRef) -> Hole | None:
         """Where the map says that the range cannot be read any more; None if it all can."""
         try:
-            with self._open_map(naming.proc) as address_map:
+            with self._open_map(ref.proc) as address_map:
                 for start, end, mapping in cut(address_map, [(spec.start, spec.end)]):
                     if mapping is None:
                         return Hole(start, end, GapReason.UNMAPPED)
@@ -217,7 +217,7 @@ class RangeWays:
 
     def __init__(
         self,
-        name: Callable[[Process], Naming],
+        name: Callable[[Process], ProcessRef],
         open_map: OpenMap,
         residency: Residency | None,
         wait: CheckedAccess,

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
-from farpeek.access.naming import ByThread, NoMemory, live_thread
+from farpeek.access.process_ref import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded
 from farpeek.kernel.pidfd import has_exited
@@ -16,7 +16,7 @@ from farpeek.model import Gap, ReadResult, ReadSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
 
 T = TypeVar("T")
 
@@ -25,40 +25,40 @@ _EXIT_PATIENCE_MS = 50
 takes longer is a large address space that is being given up."""
 
 
-def settled(naming: Naming, attempt: Callable[[Naming], T], deadline: float) -> T:
-    """Do ``attempt`` until the naming vouches for what it gave.
+def verified(ref: ProcessRef, attempt: Callable[[ProcessRef], T], deadline: float) -> T:
+    """Do ``attempt`` until the process is verified after what it gave.
 
     Tries again by a live thread where the first one has ended. Raises ProcessGone, and what
     ``attempt`` does.
     """
     while True:
         try:
-            result = attempt(naming)
-            naming.vouch()
+            result = attempt(ref)
+            ref.verify()
         except NoMemory:
-            naming = elsewhere(naming, deadline)
+            ref = resolve_again(ref, deadline)
         else:
             return result
 
 
-def read_settled(
-    naming: Naming,
-    attempt: Callable[[Naming, ReadSpec, float], ReadResult],
+def read_verified(
+    ref: ProcessRef,
+    attempt: Callable[[ProcessRef, ReadSpec, float], ReadResult],
     spec: ReadSpec,
     deadline: float,
 ) -> ReadResult:
-    """Read as `settled` does."""
-    return settled(naming, lambda named: attempt(named, spec, deadline), deadline)
+    """Read as `verified` does."""
+    return verified(ref, lambda named: attempt(named, spec, deadline), deadline)
 
 
-def elsewhere(naming: Naming, deadline: float) -> Naming:
+def resolve_again(ref: ProcessRef, deadline: float) -> ProcessRef:
     """Find out what became of a process without memory: how to name it from now on.
 
     That is by its first thread if it has only executed another program (files of /proc that were
     open then fail with ESRCH, and other threads are gone), else by a live one. Raises ProcessGone
     if it has exited, DeadlineExceeded if it takes too long over it.
     """
-    first = naming.first if isinstance(naming, ByThread) else naming
+    first = ref.first if isinstance(ref, ByThread) else ref
     patience_ms = 0  # a process that lives on by another thread is found at once
     while time.monotonic() < deadline:
         if has_exited(first.process.pidfd, patience_ms):
@@ -72,9 +72,9 @@ def elsewhere(naming: Naming, deadline: float) -> Naming:
     raise DeadlineExceeded("the process is about to exit, and its memory is gone already")
 
 
-def _has_memory(naming: Naming) -> bool:
+def _has_memory(ref: ProcessRef) -> bool:
     try:
-        naming.vouch()
+        ref.verify()
     except NoMemory:
         return False
     return True

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from farpeek import columns
-from farpeek.access.naming import fail
+from farpeek.access.process_ref import fail
 from farpeek.errors import DeadlineExceeded, KernelFailure, Unsupported
 from farpeek.kernel import uapi
 from farpeek.model import PAGE_SIZE
@@ -22,7 +22,7 @@ from farpeek.model import PAGE_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.model import Process
     from farpeek.regions import Runs
 
@@ -32,35 +32,35 @@ the first, which counts where holes are dense; it doubles with each call that me
 
 
 def read_all(
-    naming: Naming, runs: Runs, deadline: float
+    ref: ProcessRef, runs: Runs, deadline: float
 ) -> tuple[bytearray, list[tuple[int, int]]]:
     """Read ``runs`` one behind the other; answers the bytes, and the places that are missing.
 
     Raises as ``Vector.until_hole`` does.
     """
     if len(runs.starts) == 1:  # the most frequent read, in half the time
-        whole = _read_whole(naming, runs.starts[0], runs.lengths[0])
+        whole = _read_whole(ref, runs.starts[0], runs.lengths[0])
         if whole is not None:
             return whole, []
-    vector = read_vector(naming, runs)
+    vector = read_vector(ref, runs)
     places: list[tuple[int, int]] = []
     while (place := vector.until_hole(deadline)) is not None:
         places.append(place)
     return vector.content, places
 
 
-def _read_whole(naming: Naming, address: int, length: int) -> bytearray | None:
+def _read_whole(ref: ProcessRef, address: int, length: int) -> bytearray | None:
     """Read one run by one call; None if that does not give all of it, for whatever reason."""
     content = bytearray(length)
     iovecs = array("Q", (uapi.address_of(content), length, address, length))
     local = iovecs.buffer_info()[0]
-    return content if naming.readv(local, local + 16, 1) == length else None
+    return content if ref.readv(local, local + 16, 1) == length else None
 
 
-def read_vector(naming: Naming, runs: Runs) -> Vector:
+def read_vector(ref: ProcessRef, runs: Runs) -> Vector:
     """Make ready to read ``runs``; holes are left as zeros."""
     content = bytearray(columns.total(columns.column(runs.lengths)))
-    return Vector(naming.process, naming.readv, uapi.IOV_MAX, runs, content)
+    return Vector(ref.process, ref.readv, uapi.IOV_MAX, runs, content)
 
 
 class Vector:

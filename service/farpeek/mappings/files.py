@@ -207,7 +207,7 @@ def _find(proc: str, mapping: Mapping) -> int | None:
 def is_on_local_mount(proc: str, descriptor: int) -> bool:
     """Whether an open descriptor (O_PATH will do) is of a file on a local filesystem.
 
-    Told by the number of its mount, without touching the file.
+    OnDone by the number of its mount, without touching the file.
     """
     with open(f"/proc/self/fdinfo/{descriptor}") as file:  # noqa: PTH123 - pathlib is slow
         fields = dict(line.split(":", 1) for line in file if ":" in line)

@@ -188,7 +188,7 @@ def cut(
             at = upto
 
 
-class Explainer:
+class GapClassifier:
     """Finds out why places could not be read."""
 
     def __init__(
@@ -206,21 +206,21 @@ class Explainer:
         self._sees_guards = sees_guards
         self._otherwise = otherwise
 
-    def explain(self, proc: str, places: Sequence[tuple[int, int]]) -> list[Hole]:
+    def classify(self, proc: str, places: Sequence[tuple[int, int]]) -> list[Hole]:
         """Split ``places`` (start, end; in order, disjoint) by the reason why they failed."""
         try:
             with self._open_map(proc) as address_map:
                 return [
                     hole
                     for start, end, mapping in cut(address_map, places)
-                    for hole in self._explain_one(proc, mapping, start, end)
+                    for hole in self._classify_one(proc, mapping, start, end)
                 ]
         except OSError:
             # The process is gone, or changed its credentials meanwhile: the caller's check of the
             # pidfd, or the next read, tells which.
             return [Hole(start, end, GapReason.UNREADABLE) for start, end in places]
 
-    def _explain_one(
+    def _classify_one(
         self, proc: str, mapping: Mapping | None, start: int, end: int
     ) -> Iterator[Hole]:
         if mapping is None:
@@ -235,11 +235,11 @@ class Explainer:
             return
         file_end = mapping.end_of_file(status.st_size) if status is not None else mapping.end
         if start < file_end:
-            yield from self._explain_pages(proc, start, min(end, file_end))
+            yield from self._classify_pages(proc, start, min(end, file_end))
         if file_end < end:
             yield Hole(max(start, file_end), end, GapReason.BEYOND_FILE)
 
-    def _explain_pages(self, proc: str, start: int, end: int) -> Iterator[Hole]:
+    def _classify_pages(self, proc: str, start: int, end: int) -> Iterator[Hole]:
         """Tell guard pages (MADV_GUARD_INSTALL), which the map does not show, from the rest."""
         for guard_start, guard_end in _guards(proc, start, end) if self._sees_guards else ():
             if start < guard_start:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from farpeek.access import ProcessGone
 from farpeek.errors import TargetExited
 from farpeek.model import ReadResult
-from farpeek.threads.lanes import Errand
+from farpeek.threads.lanes import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from farpeek.threads.budget import Lease
     from farpeek.threads.lanes import Lane
 
-    Told = Callable[[ReadResult | None, BaseException | None], None]
+    OnDone = Callable[[ReadResult | None, BaseException | None], None]
 
 _LIGHT: Final = 64 << 10
 """Bytes of a read that several can be done of, one behind the other, without anybody noticing."""
 
 
-class Reading(Errand[ReadResult]):
+class Reading(Task[ReadResult]):
     """A read of a target. Its bytes, and the target's pidfd, are held until its thread returns.
 
     ``gone`` is called with the target when a thread finds that it has exited. ``at`` is when the
@@ -38,7 +38,7 @@ class Reading(Errand[ReadResult]):
         self,
         lane: Lane,
         deadline: float,
-        told: Told,
+        on_done: OnDone,
         *,
         target: Target,
         access: Access,
@@ -46,7 +46,7 @@ class Reading(Errand[ReadResult]):
         lease: Lease,
         gone: Callable[[Target], None],
     ) -> None:
-        super().__init__(lane, deadline, told, light=lease.size <= _LIGHT)
+        super().__init__(lane, deadline, on_done, light=lease.size <= _LIGHT)
         self._access = access
         self._target = target
         self._spec = spec

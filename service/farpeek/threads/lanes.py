@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
-from farpeek.threads.pool import no_thread_for_doubtful
+from farpeek.threads.pool import no_thread_for_unproven
 from farpeek.threads.workers import Job
 
 if TYPE_CHECKING:
@@ -42,26 +42,27 @@ class _Slot:
         self.turn = turn  # in which jobs may still come in; -1: none may
 
 
-class Errand(Job[T]):
+class Task(Job[T]):
     """A job with a place in a lane, a deadline, and somebody who waits for it.
 
-    ``told`` is called once on the loop, with a value or an error: when the thread is done, when the
-    time is over (time.monotonic), or when the lane fails; never after `forget`. It must not raise.
+    ``on_done`` is called once on the loop, with a value or an error: when the thread is done, when
+    the time is over (time.monotonic), or when the lane fails; never after `forget`. It must not
+    raise.
     """
 
-    __slots__ = ("_lane", "_told", "deadline", "slot")
+    __slots__ = ("_lane", "_on_done", "deadline", "slot")
 
     def __init__(
         self,
         lane: Lane,
         deadline: float,
-        told: Callable[[T | None, BaseException | None], None],
+        on_done: Callable[[T | None, BaseException | None], None],
         *,
         light: bool = False,
     ) -> None:
         super().__init__(light=light)
         self._lane = lane
-        self._told: Callable[[T | None, BaseException | None], None] | None = told
+        self._on_done: Callable[[T | None, BaseException | None], None] | None = on_done
         self.deadline = deadline
         self.slot: _Slot | None = None  # None in line, and once it is over
 
@@ -84,7 +85,7 @@ class Errand(Job[T]):
 
     def shares_with(self, other: Job[Any]) -> bool:
         """See ``Job.shares_with``."""
-        return isinstance(other, Errand) and self.slot is other.slot  # pyright: ignore[reportUnknownMemberType] - of whatever result
+        return isinstance(other, Task) and self.slot is other.slot  # pyright: ignore[reportUnknownMemberType] - of whatever result
 
     def expire(self) -> None:
         """Its time is over."""
@@ -92,17 +93,17 @@ class Errand(Job[T]):
 
     def forget(self) -> None:
         """Nobody waits for it any more."""
-        self._told = None
+        self._on_done = None
         self._lane.forget(self)
 
     def tell(self, value: T | None, error: BaseException | None) -> None:
         """Say what came of it, unless that was said before."""
-        told, self._told = self._told, None
-        if told is not None:
-            told(value, error)
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(value, error)
 
 
-class _Call(Errand[T]):
+class _Call(Task[T]):
     """Any work, and what to do when its thread has returned."""
 
     __slots__ = ("_returned", "_work")
@@ -111,11 +112,11 @@ class _Call(Errand[T]):
         self,
         lane: Lane,
         deadline: float,
-        told: Callable[[T | None, BaseException | None], None],
+        on_done: Callable[[T | None, BaseException | None], None],
         work: Callable[[], T],
         returned: Callable[[], None],
     ) -> None:
-        super().__init__(lane, deadline, told)
+        super().__init__(lane, deadline, on_done)
         self._work = work
         self._returned = returned
 
@@ -162,11 +163,11 @@ class Lane:
         self._answers = False  # the last job that came back had not hung
         self._has_answered = False  # one of them had not
         self._overdue = 0  # slots with jobs whose time is over while their thread has not returned
-        # The last slot that light jobs may share. Doubtful ones may have to wait in the pool, each
+        # The last slot that light jobs may share. Unproven ones may have to wait in the pool, each
         # for itself, and would go to several threads then.
         self._open: _Slot | None = None
-        self._waiting: deque[Errand[Any]] = deque()
-        self._jobs: set[Errand[Any]] = set()
+        self._waiting: deque[Task[Any]] = deque()
+        self._jobs: set[Task[Any]] = set()
 
     async def run(self, work: Callable[[], T], deadline: float, returned: Callable[[], None]) -> T:
         """Have ``work`` done by a thread, and wait for it until ``deadline`` (time.monotonic).
@@ -184,25 +185,25 @@ class Lane:
             call.forget()
             del future  # an error holds this frame, which would hold the error, and all its memory
 
-    def begin(self, errand: Errand[Any]) -> None:
-        """Give ``errand`` to a thread, or let it wait in line for a slot.
+    def begin(self, task: Task[Any]) -> None:
+        """Give ``task`` to a thread, or let it wait in line for a slot.
 
         Raises TooBusy or TargetStuck; it has ``returned`` then, and nobody is told.
         """
         try:
-            self._check(errand)
+            self._check(task)
         except BaseException:
-            errand.returned()
+            task.returned()
             raise
-        self._pool.deadlines.add(errand)
-        if not self._start(errand):
-            self._waiting.append(errand)
+        self._pool.deadlines.add(task)
+        if not self._start(task):
+            self._waiting.append(task)
 
     def fail(self, error: BaseException) -> None:
         """End the wait of everybody with ``error``. Threads return when they return."""
-        for errand in list(self._jobs):
-            self._pool.abandon(errand)
-            errand.tell(None, error)
+        for task in list(self._jobs):
+            self._pool.abandon(task)
+            task.tell(None, error)
         self._end_line(error)
 
     @property
@@ -215,65 +216,65 @@ class Lane:
         times = (self._pool.stuck_since(job) for job in self._jobs)
         return [since for since in times if since is not None]
 
-    def finish(self, errand: Errand[Any], error: BaseException | None) -> None:
+    def finish(self, task: Task[Any], error: BaseException | None) -> None:
         """Its thread has returned."""
-        self._jobs.remove(errand)
-        self._pool.deadlines.discard(errand)
-        if not errand.abandoned:
-            self._answers = not errand.hung and not isinstance(error, TooBusy)
+        self._jobs.remove(task)
+        self._pool.deadlines.discard(task)
+        if not task.abandoned:
+            self._answers = not task.hung and not isinstance(error, TooBusy)
             self._has_answered |= self._answers
-        errand.returned()
-        self._leave(errand)
+        task.returned()
+        self._leave(task)
         self._serve_line()
 
-    def put_back(self, errand: Errand[Any]) -> None:
+    def put_back(self, task: Task[Any]) -> None:
         """Its thread hangs in another job: it needs a slot of its own."""
-        self._jobs.remove(errand)
-        self._leave(errand)
-        if not self._start(errand):
-            self._waiting.appendleft(errand)
+        self._jobs.remove(task)
+        self._leave(task)
+        if not self._start(task):
+            self._waiting.appendleft(task)
 
-    def expire(self, errand: Errand[Any]) -> None:
+    def expire(self, task: Task[Any]) -> None:
         """Its time is over."""
         late = DeadlineExceeded(
             "the time is over, and the kernel has not answered: a page that is needed has not "
             "come, or the target's mappings are locked"
         )
-        slot = errand.slot
+        slot = task.slot
         if slot is None:
-            self._waiting.remove(errand)
-            errand.returned()
-            errand.tell(None, late)
+            self._waiting.remove(task)
+            task.returned()
+            task.tell(None, late)
             return
         if not slot.overdue:
             slot.overdue = True
             self._overdue += 1
-        self._pool.abandon(errand)
-        errand.tell(None, late)
+        self._pool.abandon(task)
+        task.tell(None, late)
         if self._overdue >= self._slots:
             self._end_line(self._stuck_error())
 
-    def forget(self, errand: Errand[Any]) -> None:
+    def forget(self, task: Task[Any]) -> None:
         """Nobody waits for it any more.
 
         Its deadline goes on: a job whose client has left is overdue then too.
         """
-        if errand in self._jobs:
-            self._pool.abandon(errand)
-        elif errand in self._waiting:
-            self._waiting.remove(errand)
-            self._pool.deadlines.discard(errand)
-            errand.returned()
+        if task in self._jobs:
+            self._pool.abandon(task)
+        elif task in self._waiting:
+            self._waiting.remove(task)
+            self._pool.deadlines.discard(task)
+            task.returned()
 
-    def _check(self, errand: Errand[Any]) -> None:
+    def _check(self, task: Task[Any]) -> None:
         """Find out whether there is a slot, or a place in the line; raise where there is not."""
         if self._pool.is_clogged and self.stuck():
             raise TooBusy(
                 "as many threads hang in the kernel as may, some of them for this target", 5
             )
-        if self._pool.refuses_doubtful and self._is_doubtful:
-            raise no_thread_for_doubtful()
-        if self._shared(errand) is not None or self._taken < self._slots:
+        if self._pool.refuses_unproven and self._is_unproven:
+            raise no_thread_for_unproven()
+        if self._shared(task) is not None or self._taken < self._slots:
             return
         if self._overdue >= self._slots:
             raise self._stuck_error()
@@ -281,42 +282,42 @@ class Lane:
             raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
 
     @property
-    def _is_doubtful(self) -> bool:
+    def _is_unproven(self) -> bool:
         """Whether nobody knows that its next job will not hang.
 
         Who has answered before and was only slow since may try with one job at a time: else it
-        could never show that it answers again, where doubtful ones are refused.
+        could never show that it answers again, where unproven ones are refused.
         """
         return not self._answers and not (self._has_answered and self.is_idle)
 
-    def _shared(self, errand: Errand[Any]) -> _Slot | None:
-        """The slot that ``errand`` can share, if there is one."""
+    def _shared(self, task: Task[Any]) -> _Slot | None:
+        """The slot that ``task`` can share, if there is one."""
         slot = self._open
-        if slot is None or slot.turn != self._pool.turn or not errand.light or not self._answers:
+        if slot is None or slot.turn != self._pool.turn or not task.light or not self._answers:
             return None
         return slot if slot.jobs < MOST_TOGETHER else None
 
-    def _start(self, errand: Errand[Any]) -> bool:
-        """Give ``errand`` a slot, and to a thread; False if there is none."""
-        doubtful = self._is_doubtful
-        slot = self._shared(errand)
+    def _start(self, task: Task[Any]) -> bool:
+        """Give ``task`` a slot, and to a thread; False if there is none."""
+        unproven = self._is_unproven
+        slot = self._shared(task)
         if slot is None:
             if self._taken >= self._slots:
                 return False
             self._taken += 1
             slot = _Slot(self._pool.turn)
-            if errand.light and self._answers:
+            if task.light and self._answers:
                 self._open = slot
         slot.jobs += 1
-        errand.slot = slot
-        errand.doubtful = doubtful
-        self._jobs.add(errand)
-        self._pool.submit(errand)
+        task.slot = slot
+        task.unproven = unproven
+        self._jobs.add(task)
+        self._pool.submit(task)
         return True
 
-    def _leave(self, errand: Errand[Any]) -> None:
-        """Take ``errand`` out of its slot, which is free if it was the last in it."""
-        slot, errand.slot = errand.slot, None
+    def _leave(self, task: Task[Any]) -> None:
+        """Take ``task`` out of its slot, which is free if it was the last in it."""
+        slot, task.slot = task.slot, None
         if slot is None:
             return
         slot.jobs -= 1
@@ -333,10 +334,10 @@ class Lane:
     def _end_line(self, error: BaseException) -> None:
         """Tell all in line ``error``, so that they need not find out by waiting."""
         while self._waiting:
-            errand = self._waiting.popleft()
-            self._pool.deadlines.discard(errand)
-            errand.returned()
-            errand.tell(None, error)
+            task = self._waiting.popleft()
+            self._pool.deadlines.discard(task)
+            task.returned()
+            task.tell(None, error)
 
     def _stuck_error(self) -> TargetStuck:
         return TargetStuck(
@@ -346,9 +347,9 @@ class Lane:
 
 
 def settle(future: asyncio.Future[T]) -> Callable[[T | None, BaseException | None], None]:
-    """Give what an errand is to call for ``future`` to be done."""
+    """Give what a task is to call for ``future`` to be done."""
 
-    def told(value: T | None, error: BaseException | None) -> None:
+    def on_done(value: T | None, error: BaseException | None) -> None:
         if future.done():
             return
         if error is not None:
@@ -356,4 +357,4 @@ def settle(future: asyncio.Future[T]) -> Callable[[T | None, BaseException | Non
         else:
             future.set_result(value)  # type: ignore[arg-type] # no error, so it is a T
 
-    return told
+    return on_done

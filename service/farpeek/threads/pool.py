@@ -8,7 +8,7 @@ one takes its place, up to a limit. Nothing can cancel it; it works again when t
 go.
 
 Where more threads hang than may be replaced, the rest has to be kept for those who answer. So jobs
-of which nobody knows yet whether they will hang (*doubtful* ones: their target has not answered
+of which nobody knows yet whether they will hang (*unproven* ones: their target has not answered
 before) get a quarter of the threads, and those that may still be replaced. The others wait here.
 
 The loop owns all state. A thread takes batches of jobs from one queue, and appends what came of
@@ -41,7 +41,7 @@ _EAGER = 2
 one of them run at a time; more are started when those there are slow."""
 
 
-def no_thread_for_doubtful() -> TooBusy:
+def no_thread_for_unproven() -> TooBusy:
     """Say that no thread is left for a target of which nothing is known."""
     return TooBusy(
         "as many threads hang in the kernel as may, and this target has not answered yet", 5
@@ -90,9 +90,9 @@ class Pool:
         self._workers: set[Worker] = set()
         self._stuck: dict[Worker, Job[Any]] = {}
         self._unreplaced: dict[Worker, Job[Any]] = {}  # they hang too, beyond the limit
-        self._doubtful_threads = max(1, working // 4)
-        self._doubtful: set[Job[Any]] = set()  # in the hands of threads that count as working
-        self._held: deque[Job[Any]] = deque()  # doubtful ones that wait for their turn
+        self._unproven_threads = max(1, working // 4)
+        self._unproven: set[Job[Any]] = set()  # in the hands of threads that count as working
+        self._held: deque[Job[Any]] = deque()  # unproven ones that wait for their turn
         self._unfinished = 0
         self._abandoned = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -107,9 +107,9 @@ class Pool:
     def submit(self, job: Job[Any]) -> None:
         """Have ``job`` done by a thread."""
         self._unfinished += 1
-        if job.doubtful:
+        if job.unproven:
             self._held.append(job)
-            self._let_doubtful_in()
+            self._let_unproven_in()
         else:
             self._put(job)
         if self._watch is None:
@@ -127,12 +127,12 @@ class Pool:
         busy = max(sum(worker.job is not None for worker in self._workers) - stuck, 0)
         return ThreadCounts(busy, max(len(self._workers) - stuck - busy, 0), stuck)
 
-    def _let_doubtful_in(self) -> None:
-        """Give threads to doubtful jobs as long as there are some for them."""
-        room = self._doubtful_threads + self._stuck_limit.left
-        while self._held and (len(self._doubtful) < room or self._held[0].abandoned):
+    def _let_unproven_in(self) -> None:
+        """Give threads to unproven jobs as long as there are some for them."""
+        room = self._unproven_threads + self._stuck_limit.left
+        while self._held and (len(self._unproven) < room or self._held[0].abandoned):
             job = self._held.popleft()
-            self._doubtful.add(job)
+            self._unproven.add(job)
             self._put(job)
 
     def _put(self, job: Job[Any]) -> None:
@@ -179,9 +179,9 @@ class Pool:
         return self._stuck_limit.is_reached
 
     @property
-    def refuses_doubtful(self) -> bool:
-        """Whether every thread hangs that doubtful jobs may have."""
-        return self.is_clogged and len(self._unreplaced) >= self._doubtful_threads
+    def refuses_unproven(self) -> bool:
+        """Whether every thread hangs that unproven jobs may have."""
+        return self.is_clogged and len(self._unreplaced) >= self._unproven_threads
 
     def stuck_since(self, job: Job[Any]) -> float | None:
         """Since when (time.monotonic) the thread that does ``job`` hangs; None if it does not."""
@@ -236,10 +236,10 @@ class Pool:
             job, value, error = results.popleft()
             self._unfinished -= 1
             self._abandoned -= job.abandoned
-            self._doubtful.discard(job)
+            self._unproven.discard(job)
             job.conclude(value, error)
         if self._held:
-            self._let_doubtful_in()
+            self._let_unproven_in()
         self._check_drained()
 
     def _check_drained(self) -> None:
@@ -260,7 +260,7 @@ class Pool:
                 doing.hung = True
                 self._unreplaced[worker] = doing
         self._replace()
-        self._let_doubtful_in()
+        self._let_unproven_in()
         self._refuse_held()
         self._retire_surplus()
         if self._hurry is None:
@@ -283,15 +283,15 @@ class Pool:
             del self._unreplaced[worker]
             self._stuck[worker] = job
             self._stuck_limit.reached += 1
-            self._doubtful.discard(job)
+            self._unproven.discard(job)
 
     def _refuse_held(self) -> None:
-        """Tell doubtful jobs that wait when there is nothing to wait for."""
-        while self._held and self.refuses_doubtful:
+        """Tell unproven jobs that wait when there is nothing to wait for."""
+        while self._held and self.refuses_unproven:
             job = self._held.popleft()
             self._unfinished -= 1
             self._abandoned -= job.abandoned
-            job.conclude(None, no_thread_for_doubtful())
+            job.conclude(None, no_thread_for_unproven())
 
     def _help_slow_ones(self) -> None:
         """Start a thread for each that has been at its job for a while, if jobs wait."""
@@ -331,7 +331,7 @@ class Pool:
             self.jobs.put(others)
         for job in reversed(shared):  # each goes to the head of its line
             self._unfinished -= 1
-            self._doubtful.discard(job)
+            self._unproven.discard(job)
             job.put_back()
 
     def _start_thread(self) -> None:

@@ -23,10 +23,10 @@ small read, for the two take the GIL from one another."""
 class Job(Generic[T]):
     """Something to do in a thread, and what to do (on the loop) with what came of it."""
 
-    __slots__ = ("abandoned", "doubtful", "hung", "light")
+    __slots__ = ("abandoned", "hung", "light", "unproven")
 
-    def __init__(self, *, doubtful: bool = False, light: bool = False) -> None:
-        self.doubtful = doubtful  # whether its target answers is not known
+    def __init__(self, *, unproven: bool = False, light: bool = False) -> None:
+        self.unproven = unproven  # whether its target answers is not known
         self.light = light  # takes microseconds, unless it hangs
         self.hung = False  # its thread was found stuck
         self.abandoned = False  # nobody waits any more: not worth beginning

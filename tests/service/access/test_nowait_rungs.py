@@ -16,8 +16,8 @@ import pytest
 
 from farpeek.access import choose
 from farpeek.access.absent import AbsentPages
-from farpeek.access.naming import ByNumber
 from farpeek.access.probe import probe
+from farpeek.access.process_ref import ByNumber
 from farpeek.kernel.uapi import PageRun
 from farpeek.mappings import files
 from farpeek.mappings.maps import Mapping
@@ -156,8 +156,8 @@ def test_a_devices_memory_is_no_access_and_not_the_end_of_a_file() -> None:
         def at_or_above(self, address: int) -> Mapping | None:
             return mapped if address < mapped.end else None
 
-    naming = ByNumber(Process(os.getpid(), -1))
-    pages = AbsentPages(naming, lambda _proc: nullcontext(OneDevice()))
+    ref = ByNumber(Process(os.getpid(), -1))
+    pages = AbsentPages(ref, lambda _proc: nullcontext(OneDevice()))
     found = pages.sort([PageRun(start, start + PAGE, 0)])
     assert found.holes == [Hole(start, start + PAGE, GapReason.NO_ACCESS)]
     assert (found.readable, found.content) == ([], [])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access.absent import FaultHandlers, Findings
-from farpeek.access.naming import ByNumber
 from farpeek.access.nowait import Checked, as_runs
+from farpeek.access.process_ref import ByNumber
 from farpeek.access.ranges import CheckTwice, WaitForMissing
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings.maps import Mapping
@@ -33,8 +33,8 @@ class Found:
     def __init__(self) -> None:
         self.looks = 0
 
-    def check(self, naming: object, runs: Runs) -> Checked:
-        del naming, runs
+    def check(self, ref: object, runs: Runs) -> Checked:
+        del ref, runs
         self.looks += 1
         findings = Findings([Hole(*place(6, 8), GapReason.UNMAPPED)])
         return Checked(as_runs([place(0, 2)]), findings)

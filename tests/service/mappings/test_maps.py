@@ -236,9 +236,9 @@ def test_addresses_of_the_kernel_cost_one_reading_of_the_map_however_many_they_a
             super().__init__(proc)
 
     monkeypatch.setattr(maps, "_ListedMap", Counted)
-    explainer = maps.Explainer(maps.queried_map, sees_guards=False)
+    classifier = maps.GapClassifier(maps.queried_map, sees_guards=False)
     places = [(maps.KERNEL_HALF + at, maps.KERNEL_HALF + at + 8) for at in range(0, 1 << 23, PAGE)]
-    holes = explainer.explain("/proc/self", places)
+    holes = classifier.classify("/proc/self", places)
     assert [(hole.start, hole.end) for hole in holes] == places
     assert {hole.reason for hole in holes} == {GapReason.UNMAPPED}
     assert opened == ["/proc/self"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.access.naming import ByNumber, ByThread, NoMemory
-from farpeek.access.reading import elsewhere
+from farpeek.access.process_ref import ByNumber, ByThread, NoMemory
+from farpeek.access.reading import resolve_again
 from farpeek.model import GapReason, ReadSpec, Regions
 from support.targets import start
 from support.writing import held
@@ -26,7 +26,7 @@ def soon() -> float:
 def test_a_process_whose_thread_is_gone_is_read_by_its_first_one_again() -> None:
     with start("plain") as target, held(target.pid) as process:
         first = ByNumber(process)
-        assert elsewhere(ByThread(first, NO_THREAD, 0), soon()) == first
+        assert resolve_again(ByThread(first, NO_THREAD, 0), soon()) == first
 
 
 def test_a_process_whose_first_thread_has_ended_is_read_by_a_live_one() -> None:
@@ -34,11 +34,11 @@ def test_a_process_whose_first_thread_has_ended_is_read_by_a_live_one() -> None:
         assert target.command("leader-exit") == "ok"
         first = ByNumber(process)
         with pytest.raises(NoMemory):
-            first.vouch()
-        for naming in (first, ByThread(first, NO_THREAD, 0)):
-            found = elsewhere(naming, soon())
+            first.verify()
+        for ref in (first, ByThread(first, NO_THREAD, 0)):
+            found = resolve_again(ref, soon())
             assert found.number in (target["thread"], target["sleeper"])
-            found.vouch()
+            found.verify()
 
 
 def test_a_process_whose_second_thread_executes_all_the_time_is_read(access: Access) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
-from farpeek.threads.lanes import MOST_TOGETHER, MOST_WAITING, Errand, Lane
+from farpeek.threads.lanes import MOST_TOGETHER, MOST_WAITING, Lane, Task
 from farpeek.threads.pool import STUCK_AFTER_S, Pool, StuckLimit
 from farpeek.threads.workers import Job
 from support.waiting import aio_until
@@ -262,7 +262,7 @@ async def test_a_clogged_pool_refuses_only_those_whose_threads_hang(pool: Pool) 
 # Light jobs: many in one thread, one behind the other.
 
 
-class Light(Errand[object]):
+class Light(Task[object]):
     """A light job that tells in which thread it was done, and when it was given back."""
 
     def __init__(

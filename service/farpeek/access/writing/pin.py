@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from farpeek.access.naming import NoMemory
+from farpeek.access.process_ref import NoMemory
 from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure, TooBusy
 from farpeek.kernel import gates, uapi
 from farpeek.model import PAGE_SIZE
@@ -31,7 +31,7 @@ from farpeek.model import PAGE_SIZE
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
 
 ELEMENTS: Final = 8
 """Remote iovecs of one call: UIO_FASTIOV of linux/uio.h, beyond which the kernel allocates."""
@@ -52,8 +52,8 @@ _NOT_TO_BE_SEEN: Final = (FileNotFoundError, ProcessLookupError, PermissionError
 class PinnedWriter:
     """Transfers by process_vm_writev(2), with the process pinned for each call."""
 
-    def __init__(self, naming: Naming, deadline: float) -> None:
-        self._naming = naming
+    def __init__(self, ref: ProcessRef, deadline: float) -> None:
+        self._ref = ref
         self._deadline = deadline
         self._iovecs = mmap.mmap(-1, PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._locked = uapi.lock_in_memory(self._iovecs)
@@ -66,8 +66,8 @@ class PinnedWriter:
         size = 16 * (1 + count)
         self._iovecs[:size] = uapi.bytes_at(local, 16) + uapi.bytes_at(remote, size - 16)
         own_local = uapi.address_of(self._iovecs)
-        number, flags = self._naming.number, self._naming.flags
-        pin = _Pin(self._naming, self._deadline, may_let_go=self._locked)
+        number, flags = self._ref.number, self._ref.flags
+        pin = _Pin(self._ref, self._deadline, may_let_go=self._locked)
         pin.attach()
         try:
             return uapi.process_vm_writev(number, own_local, 1, own_local + 16, count, flags)
@@ -78,9 +78,9 @@ class PinnedWriter:
 class _Pin(threading.Thread):
     """The thread that traces; its end is what lets go."""
 
-    def __init__(self, naming: Naming, deadline: float, *, may_let_go: bool) -> None:
+    def __init__(self, ref: ProcessRef, deadline: float, *, may_let_go: bool) -> None:
         super().__init__(name="pin", daemon=True)
-        self._naming = naming
+        self._ref = ref
         self._deadline = deadline
         self._may_let_go = may_let_go
         self._writer = threading.get_native_id()
@@ -104,15 +104,15 @@ class _Pin(threading.Thread):
         self._done.set()
         self.join()
         # The kernel lets go a moment after Python's thread has ended.
-        while tracer(self._naming.proc) == self.native_id:
+        while tracer(self._ref.proc) == self.native_id:
             time.sleep(_RETRY_S)
 
     def run(self) -> None:
         try:
-            with _one_at_a_time(self._naming.number, self._deadline):
+            with _one_at_a_time(self._ref.number, self._deadline):
                 self._seize()
                 # From here on the number cannot change hands; this tells whether it already had.
-                self._naming.vouch()
+                self._ref.verify()
                 self._decided.set()
                 self._hold()
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
@@ -121,16 +121,16 @@ class _Pin(threading.Thread):
             self._decided.set()
 
     def _seize(self) -> None:
-        number = self._naming.number
+        number = self._ref.number
         tries = _TRIES
         while (code := uapi.ptrace_seize(number)) == -errno.EPERM:
             if uapi.probe_memory(number) == -errno.EPERM:
-                self._naming.vouch()
+                self._ref.verify()
                 raise gates.find(number)
-            tries = _TRIES if is_traced_by_us(self._naming.proc) else tries - 1
+            tries = _TRIES if is_traced_by_us(self._ref.proc) else tries - 1
             if not tries:
-                self._naming.vouch()
-                raise AlreadyTraced(foreign_tracer(self._naming.proc))
+                self._ref.verify()
+                raise AlreadyTraced(foreign_tracer(self._ref.proc))
             time.sleep(_RETRY_S)
         if code == -errno.ESRCH:
             raise NoMemory
@@ -145,7 +145,7 @@ class _Pin(threading.Thread):
 
     def _hand_signals_on(self) -> None:
         """Let the process go on if it has stopped for us, while a write lasts."""
-        number = self._naming.number
+        number = self._ref.number
         try:
             # Stops only: to be told of its end would release it, and with it the number.
             stop = os.waitid(os.P_PID, number, os.WSTOPPED | os.WNOHANG | uapi.WALL)

@@ -17,8 +17,8 @@ from farpeek.model import GapReason
 from farpeek.regions import Hole, Runs
 
 if TYPE_CHECKING:
-    from farpeek.access.naming import Naming
     from farpeek.access.nowait import OpenMap
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.maps import Mapping
     from farpeek.mappings.residency import Residency
     from farpeek.model import WriteSpec
@@ -36,7 +36,7 @@ class Plan:
 class Planner(Protocol):
     """Makes plans for one mode."""
 
-    def plan(self, naming: Naming, spec: WriteSpec) -> Plan:
+    def plan(self, ref: ProcessRef, spec: WriteSpec) -> Plan:
         """Plan a write. Raises AccessDenied, Unsupported; OSError once the process is gone."""
         ...
 
@@ -47,16 +47,16 @@ class PlanByMap:
     def __init__(self, open_map: OpenMap) -> None:
         self._open_map = open_map
 
-    def plan(self, naming: Naming, spec: WriteSpec) -> Plan:
+    def plan(self, ref: ProcessRef, spec: WriteSpec) -> Plan:
         """See ``Planner.plan``."""
         plan = Plan()
         runs = regions.merge(spec.regions)
         try:
-            with self._open_map(naming.proc) as address_map:
+            with self._open_map(ref.proc) as address_map:
                 for start, end, mapping in cut(address_map, runs.places()):
                     _sort(plan, start, end, mapping, allow_shared=spec.allow_shared)
         except PermissionError as error:
-            raise gates.find(naming.process.pid) from error
+            raise gates.find(ref.process.pid) from error
         return plan
 
 
@@ -85,11 +85,11 @@ class PlanByPages:
         self._open_map = open_map
         self._residency = residency
 
-    def plan(self, naming: Naming, spec: WriteSpec) -> Plan:
+    def plan(self, ref: ProcessRef, spec: WriteSpec) -> Plan:
         """See ``Planner.plan``."""
-        plan = self._by_map.plan(naming, spec)
+        plan = self._by_map.plan(ref, spec)
         try:
-            waiting = self._waiting(naming, plan)
+            waiting = self._waiting(ref, plan)
         except NoPagemap:
             raise Unsupported(
                 "nowait needs to see the target's page table (/proc/PID/pagemap), which belongs to "
@@ -100,17 +100,17 @@ class PlanByPages:
         plan.holes = sorted([*plan.holes, *waiting], key=lambda hole: hole.start)
         return plan
 
-    def _waiting(self, naming: Naming, plan: Plan) -> list[Hole]:
+    def _waiting(self, ref: ProcessRef, plan: Plan) -> list[Hole]:
         """Where a write would have to wait, within ``plan.places``."""
-        on_disk = _places_on_disk(naming.proc, plan)
+        on_disk = _places_on_disk(ref.proc, plan)
         places = regions.without(plan.places, on_disk)
         runs = as_runs(places)
-        pages = self._residency.look(naming.proc, clusters(runs))
+        pages = self._residency.look(ref.proc, clusters(runs))
         absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
-        missing = AbsentPages(naming, self._open_map).sort(absent).holes if absent else []
+        missing = AbsentPages(ref, self._open_map).sort(absent).holes if absent else []
         protected = [
             Hole(start, end, GapReason.NOT_RESIDENT)
-            for start, end in write_protected(naming.proc, runs)
+            for start, end in write_protected(ref.proc, runs)
         ]
         # Of what is protected, only what was asked for; and what is missing is missing already.
         clipped = _clip(regions.without(places, missing), protected)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek import regions
 from farpeek.access.listing import view
-from farpeek.access.naming import ByPidfd, NoMemory
-from farpeek.access.reading import elsewhere
+from farpeek.access.process_ref import ByPidfd, NoMemory
+from farpeek.access.reading import resolve_again
 from farpeek.access.vector import Vector
 from farpeek.access.writing import pin
 from farpeek.access.writing.planning import as_runs
@@ -33,10 +33,10 @@ from farpeek.regions import Hole, Runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from farpeek.access.naming import Naming
+    from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
     from farpeek.access.writing.planning import Plan, Planner
-    from farpeek.mappings.maps import Explainer
+    from farpeek.mappings.maps import GapClassifier
     from farpeek.model import Backend, Gap, Process, ReadResult, WriteSpec
 
 _CHUNK: Final = 4096
@@ -48,17 +48,17 @@ class WriteAccess:
 
     def __init__(
         self,
-        name: Callable[[Process], Naming],
+        name: Callable[[Process], ProcessRef],
         reader: Access,
         planner: Planner,
-        explainer: Explainer,
+        classifier: GapClassifier,
         backend: Backend,
     ) -> None:
         """``reader`` reads in the same mode: what was there, and whether it is there afterwards."""
         self._name = name
         self._reader = reader
         self._planner = planner
-        self._explainer = explainer
+        self._classifier = classifier
         self.backend = backend
 
     def write(self, process: Process, spec: WriteSpec, deadline: float) -> WriteResult:
@@ -67,8 +67,8 @@ class WriteAccess:
         Raises ProcessGone, AlreadyTraced, ExpectationFailed (nothing is written then),
         AccessDenied, DeadlineExceeded, InvalidRequest, Unsupported, KernelFailure.
         """
-        naming, plan, before = self._prepare(process, spec, deadline)
-        failed = self._transfer(naming, plan, spec, deadline) if plan.places else []
+        ref, plan, before = self._prepare(process, spec, deadline)
+        failed = self._transfer(ref, plan, spec, deadline) if plan.places else []
         missing = _gaps(spec, plan, failed)
         requested = sum(map(len, spec.data))
         written = requested - sum(gap.length for gap in missing)
@@ -77,7 +77,7 @@ class WriteAccess:
 
     def rehearse(self, process: Process, spec: WriteSpec, deadline: float) -> Rehearsal:
         """Do all of it but the writing. Raises what ``write`` does."""
-        _naming, plan, before = self._prepare(process, spec, deadline)
+        _, plan, before = self._prepare(process, spec, deadline)
         missing = _gaps(spec, plan, [])
         requested = sum(map(len, spec.data))
         return Rehearsal(
@@ -95,51 +95,53 @@ class WriteAccess:
 
     def _prepare(
         self, process: Process, spec: WriteSpec, deadline: float
-    ) -> tuple[Naming, Plan, ReadResult]:
+    ) -> tuple[ProcessRef, Plan, ReadResult]:
         if process.pid == os.getpid():
             raise InvalidRequest("the service does not write into its own memory", ("target",))
-        naming, plan = self._plan(process, spec, deadline)
-        tracer = pin.foreign_tracer(naming.proc)
+        ref, plan = self._plan(process, spec, deadline)
+        tracer = pin.foreign_tracer(ref.proc)
         if tracer is not None:
-            naming.vouch()
+            ref.verify()
             raise AlreadyTraced(tracer)
         before = self._reader.read(process, ReadSpec(spec.regions, spec.mode), deadline)
         if spec.expect is not None:
             _compare(spec, spec.expect, before)
-        return naming, plan, before
+        return ref, plan, before
 
-    def _plan(self, process: Process, spec: WriteSpec, deadline: float) -> tuple[Naming, Plan]:
+    def _plan(self, process: Process, spec: WriteSpec, deadline: float) -> tuple[ProcessRef, Plan]:
         """Plan by the process's own map, or by that of a live thread."""
-        naming = self._name(process)
+        ref = self._name(process)
         while True:
             try:
-                plan = self._planner.plan(naming, spec)
-                naming.vouch()
+                plan = self._planner.plan(ref, spec)
+                ref.verify()
             except NoMemory:
                 pass
             except OSError as error:
                 if error.errno not in (errno.ESRCH, errno.ENOENT):
                     raise
             else:
-                return naming, plan
-            naming = elsewhere(naming, deadline)
+                return ref, plan
+            ref = resolve_again(ref, deadline)
 
-    def _transfer(self, naming: Naming, plan: Plan, spec: WriteSpec, deadline: float) -> list[Hole]:
+    def _transfer(
+        self, ref: ProcessRef, plan: Plan, spec: WriteSpec, deadline: float
+    ) -> list[Hole]:
         """Write what is planned; the places that could not be written after all."""
         runs = as_runs(plan.places, pin.MOST_BYTES)
-        vector = Vector(naming.process, *_by(naming, deadline), runs, _content(spec, runs))
+        vector = Vector(ref.process, *_by(ref, deadline), runs, _content(spec, runs))
         places: list[tuple[int, int]] = []
         while True:
             try:
                 place = vector.until_hole(deadline)
                 if place is None:
-                    naming.vouch()
+                    ref.verify()
                     break
                 places.append(place)
             except NoMemory:
-                naming = elsewhere(naming, deadline)
-                vector.go_by(*_by(naming, deadline))
-        return self._explainer.explain(naming.proc, places) if places else []
+                ref = resolve_again(ref, deadline)
+                vector.go_by(*_by(ref, deadline))
+        return self._classifier.classify(ref.proc, places) if places else []
 
     def _verify(
         self,
@@ -168,11 +170,11 @@ class WriteAccess:
         return wanted == after.data
 
 
-def _by(naming: Naming, deadline: float) -> tuple[Callable[[int, int, int], int], int]:
-    """How to write to what ``naming`` names, and how many elements go with one call."""
-    if isinstance(naming, ByPidfd):
-        return naming.writev, uapi.IOV_MAX
-    return pin.PinnedWriter(naming, deadline), pin.ELEMENTS
+def _by(ref: ProcessRef, deadline: float) -> tuple[Callable[[int, int, int], int], int]:
+    """How to write to what ``ref`` names, and how many elements go with one call."""
+    if isinstance(ref, ByPidfd):
+        return ref.writev, uapi.IOV_MAX
+    return pin.PinnedWriter(ref, deadline), pin.ELEMENTS
 
 
 def _content(spec: WriteSpec, runs: Runs) -> bytearray:

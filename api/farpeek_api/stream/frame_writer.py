@@ -17,7 +17,7 @@ BUFFERED: Final = 64 << 10
 """Bytes that may lie between here and the kernel: small frames of one turn go out together."""
 
 
-class Outlet:
+class FrameWriter:
     """Writes frames, or keeps them until the client has taken what was sent before.
 
     The bytes of a frame stay in the budget until the client takes them. ``taken`` is called when

@@ -18,7 +18,7 @@ _HEAD: Final = 6
 _SHORTEST_LOOK_S: Final = 0.05
 
 
-class Arrival:
+class MessageTimer:
     """Calls ``late`` once a message has been arriving for longer than ``deadline_s``.
 
     ``is_awaited`` says whether anybody is there to take a message: else it may have come already.

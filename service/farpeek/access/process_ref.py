@@ -1,8 +1,9 @@
 """How a system call is told which process it is about, and how far its answer can be trusted.
 
-After every read the namings `vouch`: while the pidfd is not readable, the process lives, or its
-number is still its own (a number is free again only after the reap). Checking *before* the read
-let 364 reads of an impostor through in 10,000 rounds of forced reuse; checking after it, none.
+After every read the reference is asked to `verify` it: while the pidfd is not readable, the process
+lives, or its number is still its own (a number is free again only after the reap). Checking
+*before* the read let 364 reads of an impostor through in 10,000 rounds of forced reuse; checking
+after it, none.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class NoMemory(Exception):
     """
 
 
-class Naming(Protocol):
+class ProcessRef(Protocol):
     """Names one process to process_vm_readv(2)."""
 
     @property
@@ -50,7 +51,7 @@ class Naming(Protocol):
         """Read into the one iovec at ``local``; bytes read or a negative errno."""
         ...
 
-    def vouch(self) -> None:
+    def verify(self) -> None:
         """Return if what was read until now is the process's own; else raise.
 
         ProcessGone: it has exited. NoMemory: it may have.
@@ -79,11 +80,11 @@ class ByPidfd:
         return uapi.process_vm_readv(self.process.pidfd, local, 1, remote, remote_count, flags)
 
     def writev(self, local: int, remote: int, remote_count: int) -> int:
-        """Write from the one iovec at ``local``; the other namings cannot do that safely."""
+        """Write from the one iovec at ``local``; the other references cannot do that safely."""
         flags = self.flags | uapi.PROCESS_VM_PIDFD
         return uapi.process_vm_writev(self.process.pidfd, local, 1, remote, remote_count, flags)
 
-    def vouch(self) -> None:
+    def verify(self) -> None:
         probed = uapi.probe_memory(self.process.pidfd, uapi.PROCESS_VM_PIDFD)
         _conclude(self.process.pidfd, probed)
 
@@ -106,7 +107,7 @@ class ByNumber:
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         return uapi.process_vm_readv(self.process.pid, local, 1, remote, remote_count, self.flags)
 
-    def vouch(self) -> None:
+    def verify(self) -> None:
         _conclude(self.process.pidfd, uapi.probe_memory(self.process.pid))
 
     @property
@@ -124,7 +125,7 @@ class ByThread:
     is the first then, and the only one.
     """
 
-    first: Naming
+    first: ProcessRef
     tid: int
     start_ticks: int
 
@@ -143,7 +144,7 @@ class ByThread:
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         return uapi.process_vm_readv(self.tid, local, 1, remote, remote_count, self.flags)
 
-    def vouch(self) -> None:
+    def verify(self) -> None:
         probed = uapi.probe_memory(self.tid)
         if thread_start(self.process.pid, self.tid) != self.start_ticks:
             raise NoMemory
@@ -166,7 +167,7 @@ def _conclude(pidfd: int, probed: int) -> None:
         raise NoMemory
 
 
-def live_thread(first: Naming) -> ByThread | None:
+def live_thread(first: ProcessRef) -> ByThread | None:
     """Find a thread that has memory, other than the first one; None if none has."""
     process = first.process
     try:
