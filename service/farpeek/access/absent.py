@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.mappings.maps import AddressMap, Mapping
+    from farpeek.mappings.mapping import Mapping
+    from farpeek.mappings.maps import AddressMap
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
 

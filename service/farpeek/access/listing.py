@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
-    from farpeek.mappings.maps import Mapping
+    from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.residency import Residency
     from farpeek.model import Process
 

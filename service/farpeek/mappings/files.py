@@ -18,7 +18,7 @@ from farpeek.kernel import uapi
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farpeek.mappings.maps import Mapping
+    from farpeek.mappings.mapping import Mapping
 
 LOCAL_FILESYSTEMS = frozenset(
     [

@@ -20,7 +20,7 @@ from farpeek.access.probe import probe
 from farpeek.access.process_ref import ByNumber
 from farpeek.kernel.uapi import PageRun
 from farpeek.mappings import files
-from farpeek.mappings.maps import Mapping
+from farpeek.mappings.mapping import Mapping
 from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
 from farpeek.regions import Hole
 from support.expectations import ROWS, Way

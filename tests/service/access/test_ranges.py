@@ -11,7 +11,7 @@ from farpeek.access.nowait import Checked, as_runs
 from farpeek.access.process_ref import ByNumber
 from farpeek.access.ranges import CheckTwice, WaitForMissing
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
-from farpeek.mappings.maps import Mapping
+from farpeek.mappings.mapping import Mapping
 from farpeek.model import PAGE_SIZE, GapReason, Process
 from farpeek.regions import Hole, Runs
 

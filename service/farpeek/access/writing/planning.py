@@ -19,7 +19,7 @@ from farpeek.regions import Hole, Runs
 if TYPE_CHECKING:
     from farpeek.access.nowait import OpenMap
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.mappings.maps import Mapping
+    from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.residency import Residency
     from farpeek.model import WriteSpec
 
