@@ -20,7 +20,6 @@ from farpeek.errors import (
     TooLarge,
     Unsupported,
 )
-from farpeek.kernel import uapi
 from farpeek.model import (
     ListedProcess,
     Mode,
@@ -28,14 +27,13 @@ from farpeek.model import (
     ServiceState,
     TargetState,
 )
-from farpeek.reading import bulk
+from farpeek.reading import bulk, reads
 from farpeek.reading.bulk import Transfer
 from farpeek.reading.prefetches import Prefetches
-from farpeek.reading.reads import Reading
 from farpeek.targets import processes
 from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Budget
-from farpeek.threads.lanes import settle
+from farpeek.threads.tasks import settle
 from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
 
 if TYPE_CHECKING:
@@ -57,12 +55,15 @@ if TYPE_CHECKING:
         WriteResult,
         WriteSpec,
     )
-    from farpeek.reading.reads import OnDone
     from farpeek.targets.events import EventRing
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
+    from farpeek.threads.tasks import Task
+
+    OnDone = Callable[[ReadResult | None, BaseException | None], None]
 
 T = TypeVar("T")
+
 _COPIES_OF_A_WRITE = 3
 """What is written, what was there before, and what is there afterwards."""
 
@@ -84,6 +85,7 @@ class MemoryService:
         self._loop = loop
         self._ways = choose(found, nowait_check)
         self._threads = Threads(loop, limits, self._registry.look_at)
+        self._registry.followers.append(self._threads)
         self._prefetches = Prefetches(
             loop,
             self._threads,
@@ -114,7 +116,7 @@ class MemoryService:
             threads=self._threads.counts,
             running=len(self._registry) - exited,
             exited=exited,
-            stuck=self._threads.stuck(self._registry.with_released()),
+            stuck=self._threads.stuck(),
         )
 
     async def processes(self, match: Match) -> list[ListedProcess]:
@@ -159,9 +161,7 @@ class MemoryService:
         if target.state is TargetState.RUNNING:
             work = partial(processes.refresh, target.process, target.identity)
             with suppress(TargetExited):
-                target.identity = await self._threads.run(
-                    target, self._threads.proc, work, self._deadline()
-                )
+                target.identity = await self._threads.identify(target, work, self._deadline())
         return target.snapshot()
 
     async def wait_exit(self, target_id: str, timeout_s: float) -> TargetSnapshot:
@@ -179,7 +179,7 @@ class MemoryService:
         A context manager: leave it when the answer is out. Raises InvalidRequest, TooLarge,
         TooBusy.
         """
-        return self._budget.lease(self._size(spec))
+        return self._budget.lease(reads.size(spec, self.limits))
 
     def lease_again(self, size: int) -> Lease:
         """Do the same for a read that was checked before; TooBusy if the bytes are not there."""
@@ -191,17 +191,7 @@ class MemoryService:
         self._registry.get_running(target_id)
         if spec.mode is Mode.NOWAIT:
             self._nowait_access()
-        return self._size(spec)
-
-    def _size(self, spec: ReadSpec) -> int:
-        count = len(spec.regions.addresses)
-        if count > self.limits.max_regions:
-            raise TooLarge(f"{count} regions; one request may have {self.limits.max_regions}")
-        size = regions.check(spec.regions)
-        most = min(self.limits.max_request_bytes, uapi.MAX_RW_COUNT)
-        if size > most:
-            raise TooLarge(f"{size} bytes; one answer may carry {most} (--max-request-bytes)")
-        return size
+        return reads.size(spec, self.limits)
 
     async def read(
         self, target_id: str, spec: ReadSpec, lease: Lease, timeout_s: float | None = None
@@ -216,7 +206,7 @@ class MemoryService:
         try:
             return await future
         finally:
-            reading.forget()
+            reading.owner.forget(reading)
             del future  # an error holds this frame, which would hold the error, and all its memory
 
     def begin_read(
@@ -226,25 +216,27 @@ class MemoryService:
         lease: Lease,
         timeout_s: float | None,
         on_done: OnDone,
-    ) -> Reading:
+    ) -> Task[ReadResult]:
         """Do the same for one who does not await it: ``on_done`` is called with what came of it.
 
         That is with a result or an error, never before this returns, and never if this raises.
         """
         self._check_open()
         target = self._registry.get_running(target_id)
-        reading = Reading(
-            self._threads.lane(target, READING[spec.mode]),
-            self._deadline(timeout_s),
-            partial(self._prefetched, target, on_done) if spec.prefetch else on_done,
-            target=target,
-            access=self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access(),
-            spec=spec,
-            lease=lease,
-            gone=self._registry.look_at,
+        access = self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access()
+        if spec.prefetch:
+            on_done = partial(self._prefetched, target, on_done)
+        deadline = self._deadline(timeout_s)
+        lease.hold()
+        return self._threads.begin(
+            target,
+            READING[spec.mode],
+            partial(access.read, target.process, spec, deadline),
+            deadline,
+            on_done,
+            lease.let_go,
+            light=reads.is_light(lease.size),
         )
-        reading.begin()
-        return reading
 
     def lease_write(self, spec: WriteSpec) -> Lease:
         """Check ``spec``, and take its bytes from the budget; as `lease`."""
@@ -286,8 +278,8 @@ class MemoryService:
         deadline = self._deadline(timeout_s)
         work = partial(act, self._writer(spec.mode), target.process, spec, deadline)
         lease.hold()
-        lane = self._threads.lane(target, WRITING[spec.mode])
-        return await self._threads.run(target, lane, work, deadline, lease.let_go)
+        purpose = WRITING[spec.mode]
+        return await self._threads.run(target, purpose, work, deadline, lease.let_go)
 
     def _writer(self, mode: Mode) -> WriteAccess:
         writer = self._ways.write if mode is Mode.WAIT else self._ways.write_nowait
@@ -307,8 +299,7 @@ class MemoryService:
         reader = self._ways.ranges.reader(spec.mode)
         if reader is None:
             raise Unsupported(self.capabilities["nowait"].detail)
-        lane = self._threads.lane(target, TRANSFER[spec.mode])
-        run = partial(self._threads.run_chunk, target, lane)
+        run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
         return Transfer(target, spec, reader, run, self._budget, self.limits.deadline_s)
 
     async def maps(
@@ -328,8 +319,7 @@ class MemoryService:
             residency=residency,
             deadline=deadline,
         )
-        lane = self._threads.lane(target, Purpose.MAPS)
-        return await self._threads.run(target, lane, work, deadline)
+        return await self._threads.run(target, Purpose.MAPS, work, deadline)
 
     def begin_shutdown(self) -> None:
         """Take no new work; what waits for an exit need not wait any more."""
@@ -345,7 +335,7 @@ class MemoryService:
         await self._threads.drain(grace_s)
         if not self._closed:
             self._closed = True
-            self._threads.close(self._registry.with_released())
+            self._threads.close()
             self._registry.close()
             self._prefetches.close()
         return self._threads.are_drained

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from farpeek.memory import MemoryService
     from farpeek.model import ReadResult, ReadSpec
-    from farpeek.reading.reads import Reading
     from farpeek.threads.budget import Lease
+    from farpeek.threads.tasks import Task
     from farpeek_api.stream.frame_writer import FrameWriter
     from farpeek_api.stream.messages import Subscribe
 
@@ -142,6 +142,11 @@ class Sampler:
                         subscription.end(reason)
 
 
+def _wall_clock(monotonic: float) -> float:
+    """Give a time of time.monotonic in seconds since the epoch."""
+    return time.time() - time.monotonic() + monotonic
+
+
 def _spread(number: int) -> float:
     """The ``number``-th of fractions that lie apart: 0, 1/2, 1/4, 3/4, 1/8, 5/8, ..."""
     fraction, weight = 0.0, 0.5
@@ -229,7 +234,7 @@ class Subscription:
         self._tick = 0  # of the read that is under way, and what was dropped before it
         self._dropped_before = 0
         self._seen = b""  # what stands for the last frame
-        self._reading: Reading | None = None
+        self._reading: Task[ReadResult] | None = None
         self._rendering: asyncio.Task[None] | None = None
         self._lease: Lease | None = None
         self._scheduled = b""
@@ -248,7 +253,7 @@ class Subscription:
         self._over = True
         self._sampler.forget(self)
         if self._reading is not None:
-            self._reading.forget()
+            self._reading.owner.forget(self._reading)
         if self._rendering is not None:
             self._rendering.cancel()
         self._let_go()
@@ -281,11 +286,13 @@ class Subscription:
         reading, self._reading = self._reading, None
         if result is None or reading is None:
             self._fail(error)
-        elif len(result.gaps) <= render.SLICE:
+            return
+        at = _wall_clock(reading.began)
+        if len(result.gaps) <= render.SLICE:
             gaps = to_json([render.gap(each) for each in result.gaps]) if result.gaps else b"[]"
-            self._show(result, gaps, reading.at)
+            self._show(result, gaps, at)
         else:
-            self._rendering = asyncio.ensure_future(self._show_slowly(result, reading.at))
+            self._rendering = asyncio.ensure_future(self._show_slowly(result, at))
 
     async def _show_slowly(self, result: ReadResult, at: float) -> None:
         gaps = await render.array(result.gaps, render.gap)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from farpeek.memory import MemoryService
     from farpeek.model import ReadResult
-    from farpeek.reading.reads import Reading
     from farpeek.threads.budget import Lease
+    from farpeek.threads.tasks import Task
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.settings import Settings
     from farpeek_api.stream.sampling import Subscription
@@ -114,7 +114,7 @@ class _Read:
         self.encoding = message.encoding
         self.lease = lease
         self.began = time.perf_counter_ns()
-        self.reading: Reading | None = None
+        self.reading: Task[ReadResult] | None = None
 
     def on_done(self, result: ReadResult | None, error: BaseException | None) -> None:
         """See ``Task``."""
@@ -173,7 +173,7 @@ class Stream:
             task.cancel()
         for read in self._under_way.values():
             if read.reading is not None:
-                read.reading.forget()
+                read.reading.owner.forget(read.reading)
             read.lease.let_go()
         self._under_way.clear()
         for subscription in list(self._subscriptions.values()):

@@ -59,7 +59,7 @@ class Prefetches:
             return Prefetch(started=False, length=0, detail="nothing was missing")
         if self._prefetcher is None:
             return Prefetch(started=False, length=length, detail=self._lacking)
-        if not self._threads.lane(target, Purpose.PREFETCH).is_idle:
+        if not self._threads.is_idle(target, Purpose.PREFETCH):
             detail = "an earlier prefetch of this target is under way"
             return Prefetch(started=False, length=length, detail=detail)
         deadline = time.monotonic() + self._deadline_s
@@ -72,6 +72,5 @@ class Prefetches:
 
     async def _quietly(self, target: Target, work: Callable[[], None], deadline: float) -> None:
         """For work that nobody waits for: it fails without a word."""
-        lane = self._threads.lane(target, Purpose.PREFETCH)
         with suppress(FarpeekError, OSError):
-            await self._threads.run(target, lane, work, deadline)
+            await self._threads.run(target, Purpose.PREFETCH, work, deadline)

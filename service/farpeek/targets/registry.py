@@ -6,7 +6,7 @@ import asyncio
 import resource
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from farpeek.errors import NoSuchTarget, ShuttingDown, TargetExited, TooBusy
 from farpeek.kernel import pidfd
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from farpeek.model import Identity, Limits, Process, TargetSnapshot
 
 
+class Follower(Protocol):
+    """Whoever keeps something for each target, and is told what becomes of them."""
+
+    def held(self, target: Target) -> None:
+        """It is held from now on."""
+        ...
+
+    def exited(self, target: Target) -> None:
+        """It has exited; told once."""
+        ...
+
+    def forgotten(self, target: Target) -> None:
+        """It is held no more."""
+        ...
+
+
 class Registry:
     """All targets, by id. Lives on the event loop."""
 
@@ -30,10 +46,10 @@ class Registry:
         self._targets: dict[str, Target] = {}
         self._running: dict[int, Target] = {}  # by pid
         self._exited: dict[str, Target] = {}  # in the order of their exits
-        self._released: dict[str, Target] = {}  # those whose threads have not all returned
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._forgetting: asyncio.TimerHandle | None = None
         self._watch = ExitWatch(loop, self.look_at)
+        self.followers: list[Follower] = []
         self.events = EventRing()
 
     @property
@@ -46,11 +62,6 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._targets)
-
-    def with_released(self) -> list[Target]:
-        """All targets, and those let go of for which threads still work, or hang."""
-        self._drop_idle()
-        return [*self._targets.values(), *self._released.values()]
 
     @property
     def exited(self) -> int:
@@ -99,11 +110,9 @@ class Registry:
         except BaseException:
             target.close()
             raise
-        former = self._released.pop(target.id, None)
-        if former is not None:
-            # Else whoever lets go and registers again gets as many threads again to hang.
-            target.lanes = former.lanes
         self._targets[target.id] = self._running[process.pid] = target
+        for follower in self.followers:
+            follower.held(target)
         self.events.add(EventKind.REGISTERED, target.snapshot())
         self._watch.add(target)
         return target, True
@@ -112,16 +121,16 @@ class Registry:
         """Forget a target, for all clients; reads under way finish."""
         target = self.get(wanted)
         self._forget(target)
-        self._released[target.id] = target
-        self._drop_idle()
         self.events.add(EventKind.RELEASED, target.snapshot())
 
     def look_at(self, target: Target) -> None:
         """Find out what the pidfd of ``target`` says, and tell everybody."""
         if self._targets.get(target.id) is not target:  # released, while a thread read
-            target.note_exit()
+            if target.note_exit():
+                self._tell_exit(target)
             return
         if target.note_exit():
+            self._tell_exit(target)
             self._stop_running(target)
             self._exited[target.id] = target
             self.events.add(EventKind.EXITED, target.snapshot())
@@ -183,14 +192,16 @@ class Registry:
         self._exited.pop(target.id, None)
         self._stop_running(target)
         self._wake(target.id, NoSuchTarget(target.id))
+        target.is_held = False
+        for follower in self.followers:
+            follower.forgotten(target)
         if target.state is not TargetState.REAPED:  # else it is closed already
             self._watch.remove(target)
             target.close()
 
-    def _drop_idle(self) -> None:
-        """Forget released targets for which no thread works any more."""
-        for target in [target for target in self._released.values() if target.is_idle]:
-            del self._released[target.id]
+    def _tell_exit(self, target: Target) -> None:
+        for follower in self.followers:
+            follower.exited(target)
 
     def _stop_running(self, target: Target) -> None:
         """Free the number, unless it is that of a newer target already."""

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farpeek.errors import TargetExited
 from farpeek.kernel import pidfd
 from farpeek.model import PAGE_SIZE, TargetSnapshot, TargetState
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from farpeek.model import ExitStatus, Identity, Process
-    from farpeek.threads.lanes import Lane
 
 
 class Target:
@@ -37,8 +35,8 @@ class Target:
         "exited_at",
         "id",
         "identity",
+        "is_held",
         "labels",
-        "lanes",
         "process",
         "registered_at",
         "state",
@@ -57,7 +55,7 @@ class Target:
         self.exited_at: float | None = None
         self.exit_seen_at = 0.0  # the same by time.monotonic
         self.exit: ExitStatus | None = None
-        self.lanes: dict[str, Lane] = {}  # by purpose: a Mode, bulk, the maps, prefetches
+        self.is_held = True  # until it was let go of, or is listed no more
         self.transfers = 0  # long reads under way
         self._holds = 0
         self._released = False
@@ -80,11 +78,6 @@ class Target:
             labels=self.labels,
         )
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no thread works for it, and nobody waits for one."""
-        return all(lane.is_idle for lane in self.lanes.values())
-
     def hold(self) -> None:
         """A thread is about to use the pidfd."""
         self._holds += 1
@@ -102,9 +95,6 @@ class Target:
         self.exited_at = time.time()
         self.exit_seen_at = time.monotonic()
         self.exit = pidfd.exit_status(self.process.pidfd)
-        error = TargetExited(self.snapshot())
-        for lane in self.lanes.values():
-            lane.fail(error)
         return True
 
     def note_reap(self) -> bool:

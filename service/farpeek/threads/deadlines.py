@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 STEP_S: Final = 0.01
 """How late a deadline may be noticed."""
@@ -25,23 +26,24 @@ class Mortal(Protocol):
         """When its time is over."""
         ...
 
-    def expire(self) -> None:
-        """Its time is over. It is forgotten here."""
-        ...
+
+M = TypeVar("M", bound=Mortal)
 
 
-class Deadlines:
-    """Tells what is added when its time is over. Lives on the event loop."""
+class Deadlines(Generic[M]):
+    """Tells of what is added when its time is over. Lives on the event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[M], None]) -> None:
+        """``expire`` is called with what is over; that is forgotten here."""
         self._loop = loop
-        self._steps: dict[int, set[Mortal]] = {}  # by the step in which they end
+        self._expire = expire
+        self._steps: dict[int, set[M]] = {}  # by the step in which they end
         self._order: list[int] = []  # a heap of their keys
         self._timer: asyncio.TimerHandle | None = None
         self._timer_step = 0
 
-    def add(self, mortal: Mortal) -> None:
-        """Have ``mortal`` told at its deadline."""
+    def add(self, mortal: M) -> None:
+        """Have it told when the time of ``mortal`` is over."""
         step = _step(mortal)
         ending = self._steps.get(step)
         if ending is None:
@@ -51,7 +53,7 @@ class Deadlines:
                 self._set_timer(step)
         ending.add(mortal)
 
-    def discard(self, mortal: Mortal) -> None:
+    def discard(self, mortal: M) -> None:
         """It waits no more."""
         ending = self._steps.get(_step(mortal))
         if ending is not None:
@@ -80,7 +82,7 @@ class Deadlines:
     def _end_step(self, step: int) -> None:
         ending = self._steps[step]
         while ending:  # one that is told may end the wait of others
-            ending.pop().expire()
+            self._expire(ending.pop())
         del self._steps[step]
 
 

@@ -3,7 +3,7 @@
 A lane is one target in one mode. Its slots are given back by the thread's return and by nothing
 else: given back when the client's time is over, one stuck target takes every thread there is.
 
-Light jobs that come in one turn of the loop share a slot where the target has answered before: one
+Light tasks that come in one turn of the loop share a slot where the target has answered before: one
 thread does them all, one behind the other. If it hangs in one of them, the others are put back, and
 need slots of their own.
 """
@@ -11,16 +11,15 @@ need slots of their own.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
 from farpeek.threads.pool import no_thread_for_unproven
-from farpeek.threads.workers import Job
+from farpeek.threads.tasks import Slot, Task, settle
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Any
 
     from farpeek.threads.pool import Pool
 
@@ -28,112 +27,15 @@ T = TypeVar("T")
 
 MOST_WAITING = 64
 MOST_TOGETHER = 64
-"""Light jobs that share a slot."""
-
-
-class _Slot:
-    """A thread that a lane has, or will have; given back when all jobs in it have come back."""
-
-    __slots__ = ("jobs", "overdue", "turn")
-
-    def __init__(self, turn: int) -> None:
-        self.jobs = 0
-        self.overdue = False  # the time of a job in it is over
-        self.turn = turn  # in which jobs may still come in; -1: none may
-
-
-class Task(Job[T]):
-    """A job with a place in a lane, a deadline, and somebody who waits for it.
-
-    ``on_done`` is called once on the loop, with a value or an error: when the thread is done, when
-    the time is over (time.monotonic), or when the lane fails; never after `forget`. It must not
-    raise.
-    """
-
-    __slots__ = ("_lane", "_on_done", "deadline", "slot")
-
-    def __init__(
-        self,
-        lane: Lane,
-        deadline: float,
-        on_done: Callable[[T | None, BaseException | None], None],
-        *,
-        light: bool = False,
-    ) -> None:
-        super().__init__(light=light)
-        self._lane = lane
-        self._on_done: Callable[[T | None, BaseException | None], None] | None = on_done
-        self.deadline = deadline
-        self.slot: _Slot | None = None  # None in line, and once it is over
-
-    def begin(self) -> None:
-        """Give it to the lane: see ``Lane.begin``."""
-        self._lane.begin(self)
-
-    def returned(self) -> None:
-        """The thread is done with it, however late; or it never began."""
-        raise NotImplementedError
-
-    def conclude(self, value: T | None, error: BaseException | None) -> None:
-        """See ``Job.conclude``."""
-        self._lane.finish(self, error)
-        self.tell(value, error)
-
-    def put_back(self) -> None:
-        """See ``Job.put_back``."""
-        self._lane.put_back(self)
-
-    def shares_with(self, other: Job[Any]) -> bool:
-        """See ``Job.shares_with``."""
-        return isinstance(other, Task) and self.slot is other.slot  # pyright: ignore[reportUnknownMemberType] - of whatever result
-
-    def expire(self) -> None:
-        """Its time is over."""
-        self._lane.expire(self)
-
-    def forget(self) -> None:
-        """Nobody waits for it any more."""
-        self._on_done = None
-        self._lane.forget(self)
-
-    def tell(self, value: T | None, error: BaseException | None) -> None:
-        """Say what came of it, unless that was said before."""
-        on_done, self._on_done = self._on_done, None
-        if on_done is not None:
-            on_done(value, error)
-
-
-class _Call(Task[T]):
-    """Any work, and what to do when its thread has returned."""
-
-    __slots__ = ("_returned", "_work")
-
-    def __init__(
-        self,
-        lane: Lane,
-        deadline: float,
-        on_done: Callable[[T | None, BaseException | None], None],
-        work: Callable[[], T],
-        returned: Callable[[], None],
-    ) -> None:
-        super().__init__(lane, deadline, on_done)
-        self._work = work
-        self._returned = returned
-
-    def work(self) -> T:
-        return self._work()
-
-    def returned(self) -> None:
-        self._returned()
+"""Light tasks that share a slot."""
 
 
 class Lane:
-    """Slots for the jobs of one target in one mode, and the line before them."""
+    """Slots for the tasks of one target in one mode, and the line before them."""
 
     __slots__ = (
         "_answers",
         "_has_answered",
-        "_jobs",
         "_loop",
         "_most_waiting",
         "_open",
@@ -141,6 +43,7 @@ class Lane:
         "_pool",
         "_slots",
         "_taken",
+        "_tasks",
         "_waiting",
         "_whose",
     )
@@ -160,14 +63,14 @@ class Lane:
         self._loop = loop
         self._slots = slots
         self._taken = 0
-        self._answers = False  # the last job that came back had not hung
+        self._answers = False  # the last task that came back had not hung
         self._has_answered = False  # one of them had not
-        self._overdue = 0  # slots with jobs whose time is over while their thread has not returned
-        # The last slot that light jobs may share. Unproven ones may have to wait in the pool, each
+        self._overdue = 0  # slots with tasks whose time is over while their thread has not returned
+        # The last slot that light tasks may share. Unproven ones may have to wait in the pool, each
         # for itself, and would go to several threads then.
-        self._open: _Slot | None = None
+        self._open: Slot | None = None
         self._waiting: deque[Task[Any]] = deque()
-        self._jobs: set[Task[Any]] = set()
+        self._tasks: set[Task[Any]] = set()
 
     async def run(self, work: Callable[[], T], deadline: float, returned: Callable[[], None]) -> T:
         """Have ``work`` done by a thread, and wait for it until ``deadline`` (time.monotonic).
@@ -177,12 +80,12 @@ class Lane:
         TargetStuck, DeadlineExceeded, and what `fail` is given.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        call = _Call(self, deadline, settle(future), work, returned)
-        call.begin()
+        task = Task(work, deadline, settle(future), returned)
+        self.begin(task)
         try:
             return await future
         finally:
-            call.forget()
+            self.forget(task)
             del future  # an error holds this frame, which would hold the error, and all its memory
 
     def begin(self, task: Task[Any]) -> None:
@@ -190,6 +93,7 @@ class Lane:
 
         Raises TooBusy or TargetStuck; it has ``returned`` then, and nobody is told.
         """
+        task.owner = self
         try:
             self._check(task)
         except BaseException:
@@ -201,7 +105,7 @@ class Lane:
 
     def fail(self, error: BaseException) -> None:
         """End the wait of everybody with ``error``. Threads return when they return."""
-        for task in list(self._jobs):
+        for task in list(self._tasks):
             self._pool.abandon(task)
             task.tell(None, error)
         self._end_line(error)
@@ -213,29 +117,30 @@ class Lane:
 
     def stuck(self) -> list[float]:
         """Since when (time.monotonic) each thread that hangs for this lane does so."""
-        times = (self._pool.stuck_since(job) for job in self._jobs)
+        times = (self._pool.crew.stuck_since(task) for task in self._tasks)
         return [since for since in times if since is not None]
 
-    def finish(self, task: Task[Any], error: BaseException | None) -> None:
-        """Its thread has returned."""
-        self._jobs.remove(task)
+    def finish(self, task: Task[Any], value: object, error: BaseException | None) -> None:
+        """See ``Owner.finish``."""
+        self._tasks.remove(task)
         self._pool.deadlines.discard(task)
         if not task.abandoned:
             self._answers = not task.hung and not isinstance(error, TooBusy)
             self._has_answered |= self._answers
-        task.returned()
         self._leave(task)
         self._serve_line()
+        task.tell(value, error)
+        task.returned()
 
     def put_back(self, task: Task[Any]) -> None:
-        """Its thread hangs in another job: it needs a slot of its own."""
-        self._jobs.remove(task)
+        """See ``Owner.put_back``: it needs a slot of its own."""
+        self._tasks.remove(task)
         self._leave(task)
         if not self._start(task):
             self._waiting.appendleft(task)
 
     def expire(self, task: Task[Any]) -> None:
-        """Its time is over."""
+        """See ``Owner.expire``."""
         late = DeadlineExceeded(
             "the time is over, and the kernel has not answered: a page that is needed has not "
             "come, or the target's mappings are locked"
@@ -243,8 +148,8 @@ class Lane:
         slot = task.slot
         if slot is None:
             self._waiting.remove(task)
-            task.returned()
             task.tell(None, late)
+            task.returned()
             return
         if not slot.overdue:
             slot.overdue = True
@@ -255,13 +160,14 @@ class Lane:
             self._end_line(self._stuck_error())
 
     def forget(self, task: Task[Any]) -> None:
-        """Nobody waits for it any more.
+        """See ``Owner.forget``.
 
-        Its deadline goes on: a job whose client has left is overdue then too.
+        Its deadline goes on: a task whose client has left is overdue then too.
         """
-        if task in self._jobs:
+        task.on_done = None
+        if task in self._tasks:
             self._pool.abandon(task)
-        elif task in self._waiting:
+        elif task.slot is None and task in self._waiting:
             self._waiting.remove(task)
             self._pool.deadlines.discard(task)
             task.returned()
@@ -283,19 +189,19 @@ class Lane:
 
     @property
     def _is_unproven(self) -> bool:
-        """Whether nobody knows that its next job will not hang.
+        """Whether nobody knows that its next task will not hang.
 
-        Who has answered before and was only slow since may try with one job at a time: else it
+        Who has answered before and was only slow since may try with one task at a time: else it
         could never show that it answers again, where unproven ones are refused.
         """
         return not self._answers and not (self._has_answered and self.is_idle)
 
-    def _shared(self, task: Task[Any]) -> _Slot | None:
+    def _shared(self, task: Task[Any]) -> Slot | None:
         """The slot that ``task`` can share, if there is one."""
         slot = self._open
         if slot is None or slot.turn != self._pool.turn or not task.light or not self._answers:
             return None
-        return slot if slot.jobs < MOST_TOGETHER else None
+        return slot if slot.tasks < MOST_TOGETHER else None
 
     def _start(self, task: Task[Any]) -> bool:
         """Give ``task`` a slot, and to a thread; False if there is none."""
@@ -305,13 +211,13 @@ class Lane:
             if self._taken >= self._slots:
                 return False
             self._taken += 1
-            slot = _Slot(self._pool.turn)
+            slot = Slot(self._pool.turn)
             if task.light and self._answers:
                 self._open = slot
-        slot.jobs += 1
+        slot.tasks += 1
         task.slot = slot
         task.unproven = unproven
-        self._jobs.add(task)
+        self._tasks.add(task)
         self._pool.submit(task)
         return True
 
@@ -320,8 +226,8 @@ class Lane:
         slot, task.slot = task.slot, None
         if slot is None:
             return
-        slot.jobs -= 1
-        if not slot.jobs:
+        slot.tasks -= 1
+        if not slot.tasks:
             slot.turn = -1
             self._taken -= 1
             self._overdue -= slot.overdue
@@ -336,25 +242,11 @@ class Lane:
         while self._waiting:
             task = self._waiting.popleft()
             self._pool.deadlines.discard(task)
-            task.returned()
             task.tell(None, error)
+            task.returned()
 
     def _stuck_error(self) -> TargetStuck:
         return TargetStuck(
             f"all {self._slots} threads of this target hang in the kernel past their deadline; "
             "they are free again when the page they wait for comes, or the target ends"
         )
-
-
-def settle(future: asyncio.Future[T]) -> Callable[[T | None, BaseException | None], None]:
-    """Give what a task is to call for ``future`` to be done."""
-
-    def on_done(value: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)  # type: ignore[arg-type] # no error, so it is a T
-
-    return on_done

@@ -1,7 +1,8 @@
 """The one crossing between the event loop and the threads: who works for whom.
 
 Each purpose of each target has a lane of its own, so that what hangs in one leaves the others free.
-What one purpose may take is in one table here.
+What one purpose may take is in one table here. Lanes are kept by the target's id: whoever lets go
+of a target and registers it again gets no more threads to hang.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from farpeek.access import ProcessGone
 from farpeek.errors import ShuttingDown, TargetExited
 from farpeek.model import Mode, StuckThreads, ThreadCounts
 from farpeek.threads.lanes import Lane
-from farpeek.threads.pool import Pool, StuckLimit
+from farpeek.threads.pool import Pool
+from farpeek.threads.supervision import StuckLimit
+from farpeek.threads.tasks import Task, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from farpeek.model import Limits
     from farpeek.targets.target import Target
@@ -86,6 +89,10 @@ _PLACES: Final[Mapping[Purpose, _Place]] = {
 }
 
 
+def _nothing() -> None:
+    """For work that holds nothing."""
+
+
 class Threads:
     """Has work done for targets. Lives on the event loop."""
 
@@ -113,6 +120,8 @@ class Threads:
             "the threads that read /proc",
         )
         """Of nobody in particular: what is looked up in /proc without a target's lane."""
+        self._lanes: dict[str, dict[Purpose, Lane]] = {}
+        self._leaving: set[str] = set()  # not held any more; their lanes go when they are idle
         self._closed = False
 
     @property
@@ -120,48 +129,82 @@ class Threads:
         """What all of them are doing."""
         return sum((pool.counts for pool in self._pools.values()), ThreadCounts())
 
-    def lane(self, target: Target, purpose: Purpose) -> Lane:
-        """The lane of a target for a purpose."""
-        lane = target.lanes.get(purpose)
+    def _lane(self, target: Target, purpose: Purpose) -> Lane:
+        lanes = self._lanes.get(target.id)
+        if lanes is None:
+            lanes = self._lanes[target.id] = {}
+            if not target.is_held:  # its transfers go on
+                self._leaving.add(target.id)
+        lane = lanes.get(purpose)
         if lane is None:
             place = _PLACES[purpose]
             slots = self._target_threads if place.slots is None else place.slots
-            lane = target.lanes[purpose] = Lane(self._pools[place.pool], slots, self._loop)
+            lane = lanes[purpose] = Lane(self._pools[place.pool], slots, self._loop)
         return lane
+
+    def is_idle(self, target: Target, purpose: Purpose) -> bool:
+        """Whether no thread works at that for ``target``, and nobody waits for one."""
+        lane = self._lanes.get(target.id, {}).get(purpose)
+        return lane is None or lane.is_idle
+
+    def begin(  # noqa: PLR0913 - who, at what, what, until when, and whom to tell
+        self,
+        target: Target,
+        purpose: Purpose,
+        work: Callable[[], T],
+        deadline: float,
+        on_done: Callable[[T | None, BaseException | None], None],
+        returned: Callable[[], None],
+        *,
+        light: bool = False,
+    ) -> Task[T]:
+        """Have ``work`` done, which uses the target's pidfd; see ``Task`` and ``Lane.begin``.
+
+        The pidfd stays open until the thread is done with it. TargetExited is told in place of
+        ProcessGone.
+        """
+        target.hold()
+
+        def done(value: T | None, error: BaseException | None) -> None:
+            if isinstance(error, ProcessGone):
+                self._look_at(target)
+                error = TargetExited(target.snapshot())
+            on_done(value, error)
+
+        def let_go() -> None:
+            returned()
+            target.let_go()
+
+        task = Task(work, deadline, done, let_go, light=light)
+        self._lane(target, purpose).begin(task)
+        return task
 
     async def run(
         self,
         target: Target,
-        lane: Lane,
+        purpose: Purpose,
         work: Callable[[], T],
         deadline: float,
-        returned: Callable[[], None] | None = None,
+        returned: Callable[[], None] = _nothing,
     ) -> T:
-        """Have ``work`` done, which uses the target's pidfd; see ``Lane.run``.
-
-        The pidfd stays open until thread *and* request are done with it. Raises TargetExited in
-        place of ProcessGone.
-        """
-
-        def thread_returned() -> None:
-            if returned is not None:
-                returned()
-            target.let_go()
-
-        target.hold()
-        target.hold()
+        """Do the same, and wait for it."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        task = self.begin(target, purpose, work, deadline, settle(future), returned)
         try:
-            return await lane.run(work, deadline, thread_returned)
-        except ProcessGone:
-            self._look_at(target)
-            raise TargetExited(target.snapshot()) from None
+            return await future
         finally:
-            target.let_go()
+            task.owner.forget(task)
+            del future  # an error holds this frame, which would hold the error, and all its memory
+
+    async def identify(self, target: Target, work: Callable[[], T], deadline: float) -> T:
+        """Have ``target`` looked up in /proc, in no lane of its own: that cannot hang."""
+        target.hold()
+        return await self.proc.run(work, deadline, target.let_go)
 
     async def run_chunk(
         self,
         target: Target,
-        lane: Lane,
+        purpose: Purpose,
         work: Callable[[], T],
         deadline: float,
         returned: Callable[[], None],
@@ -170,28 +213,51 @@ class Threads:
         if self._closed or target.has_exited:
             returned()
             raise ShuttingDown if self._closed else TargetExited(target.snapshot())
-        return await self.run(target, lane, work, deadline, returned)
+        return await self.run(target, purpose, work, deadline, returned)
 
-    def stuck(self, targets: Iterable[Target]) -> list[StuckThreads]:
-        """Threads that hang, by target and purpose."""
+    def exited(self, target: Target) -> None:
+        """See ``Follower.exited``: nobody need wait for it any more."""
+        error = TargetExited(target.snapshot())
+        for lane in self._lanes.get(target.id, {}).values():
+            lane.fail(error)
+
+    def held(self, target: Target) -> None:
+        """See ``Follower.held``: its lanes stay."""
+        self._leaving.discard(target.id)
+
+    def forgotten(self, target: Target) -> None:
+        """See ``Follower.forgotten``: its lanes go as soon as no thread works in them."""
+        self._leaving.add(target.id)
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        for target_id in list(self._leaving):
+            lanes = self._lanes.get(target_id, {})
+            if all(lane.is_idle for lane in lanes.values()):
+                self._lanes.pop(target_id, None)
+                self._leaving.discard(target_id)
+
+    def stuck(self) -> list[StuckThreads]:
+        """Threads that hang, by target and purpose; for targets that were let go of, too."""
+        self._drop_idle()
         found: list[StuckThreads] = []
         to_wall_clock = time.time() - time.monotonic()
-        for target in targets:
-            for purpose, lane in target.lanes.items():
+        for target_id, lanes in self._lanes.items():
+            for purpose, lane in lanes.items():
                 if times := lane.stuck():
                     since = min(times) + to_wall_clock
-                    found.append(StuckThreads(target.id, purpose, len(times), since))
+                    found.append(StuckThreads(target_id, purpose, len(times), since))
         return found
 
     async def drain(self, timeout_s: float) -> None:
         """Return when nothing that anybody waits for is unfinished, or after ``timeout_s``."""
         await asyncio.gather(*(pool.drain(timeout_s) for pool in self._pools.values()))
 
-    def close(self, targets: Iterable[Target]) -> None:
+    def close(self) -> None:
         """End all waiting, and let idle threads end; those in the kernel are left there."""
         self._closed = True
-        for target in targets:
-            for lane in target.lanes.values():
+        for lanes in self._lanes.values():
+            for lane in lanes.values():
                 lane.fail(ShuttingDown())
         self.proc.fail(ShuttingDown())
         for pool in self._pools.values():

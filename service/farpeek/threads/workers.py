@@ -1,4 +1,4 @@
-"""A thread of the pool, what it is given to do, and how it waits for that."""
+"""A thread of the pool, how it waits for work, and the way back of what came of it."""
 
 from __future__ import annotations
 
@@ -6,56 +6,19 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from farpeek.threads.tracebacks import empty_frames
 
 if TYPE_CHECKING:
-    from farpeek.threads.pool import Pool
+    import asyncio
+    from collections.abc import Callable
 
-T = TypeVar("T")
+    from farpeek.threads.tasks import Task
 
 _WAKE_AFTER_S = 0.0005
 """How long a thread keeps results of a batch to itself: each wake-up of the loop costs as much as a
 small read, for the two take the GIL from one another."""
-
-
-class Job(Generic[T]):
-    """Something to do in a thread, and what to do (on the loop) with what came of it."""
-
-    __slots__ = ("abandoned", "hung", "light", "unproven")
-
-    def __init__(self, *, unproven: bool = False, light: bool = False) -> None:
-        self.unproven = unproven  # whether its target answers is not known
-        self.light = light  # takes microseconds, unless it hangs
-        self.hung = False  # its thread was found stuck
-        self.abandoned = False  # nobody waits any more: not worth beginning
-
-    def work(self) -> T:
-        """In a thread: what there is to do."""
-        raise NotImplementedError
-
-    def conclude(self, value: T | None, error: BaseException | None) -> None:
-        """On the loop: what came of it."""
-        raise NotImplementedError
-
-    def put_back(self) -> None:
-        """On the loop: its turn has not come, and its thread hangs in a job that it shares with."""
-        raise NotImplementedError
-
-    def shares_with(self, other: Job[Any]) -> bool:
-        """Whether it may be done in the same thread as ``other`` only, and in no second one."""
-        raise NotImplementedError
-
-    def execute(self) -> tuple[T | None, BaseException | None]:
-        """In a thread: do it."""
-        if self.abandoned:
-            return None, None
-        try:
-            return self.work(), None
-        except BaseException as error:  # noqa: BLE001 - it is for whoever waits, on the loop
-            empty_frames(error)
-            return None, error
 
 
 class Batches:
@@ -67,18 +30,18 @@ class Batches:
     """
 
     def __init__(self) -> None:
-        self._batches: deque[deque[Job[Any]] | None] = deque()
+        self._batches: deque[deque[Task[Any]] | None] = deque()
         self._count = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def put(self, batch: deque[Job[Any]] | None) -> None:
+    def put(self, batch: deque[Task[Any]] | None) -> None:
         """Append a batch, and wake a thread; None is for one that is to end."""
         self._batches.append(batch)
         os.eventfd_write(self._count, 1)
 
-    def get(self) -> deque[Job[Any]] | None:
+    def get(self) -> deque[Task[Any]] | None:
         """In a thread: wait for a batch."""
         os.eventfd_read(self._count)
         return self._batches.popleft()
@@ -88,42 +51,87 @@ class Batches:
         os.close(self._count)
 
 
-class Worker(threading.Thread):
-    """One thread. ``job``, ``batch`` and ``since`` are its own to write, the loop's to read.
+class Exchange:
+    """Between the loop and the threads of one pool: batches one way, results the other."""
 
-    Jobs come in batches. From one whose thread hangs the loop takes back what was not begun.
+    def __init__(self, loop: asyncio.AbstractEventLoop, collect: Callable[[], None]) -> None:
+        """``collect`` is called on the loop when there are results."""
+        self._loop = loop
+        self._collect = collect
+        self.batches = Batches()
+        self.results: deque[tuple[Task[Any], Any, BaseException | None]] = deque()
+        self.waking = False  # the loop is about to collect
+        self._users = 1  # of the batches: the loop, and every thread
+        self._users_lock = threading.Lock()
+
+    def wake(self) -> None:
+        """In a thread: have the loop look at the results. Serves all that come meanwhile."""
+        if not self.waking:
+            self.waking = True
+            try:
+                self._loop.call_soon_threadsafe(self._collect)
+            except RuntimeError:
+                return  # the loop is closed: nobody wants to know any more
+
+    def enter(self) -> None:
+        """One more uses the batches."""
+        with self._users_lock:
+            self._users += 1
+
+    def leave(self) -> None:
+        """Use them no more. The last one closes them, which may be a thread that hung."""
+        with self._users_lock:
+            self._users -= 1
+            is_last = not self._users
+        if is_last:
+            self.batches.close()
+
+
+class Worker(threading.Thread):
+    """One thread. ``task``, ``batch`` and ``since`` are its own to write, the loop's to read.
+
+    Tasks come in batches. From one whose thread hangs the loop takes back what was not begun.
     """
 
-    def __init__(self, pool: Pool, number: int) -> None:
+    def __init__(self, exchange: Exchange, number: int, niceness: int) -> None:
         super().__init__(name=f"access-{number}", daemon=True)
-        self._pool = pool
+        self._exchange = exchange
+        self._niceness = niceness
         self.since = 0.0
-        self.job: Job[Any] | None = None
-        self.batch: deque[Job[Any]] = deque()
+        self.task: Task[Any] | None = None
+        self.batch: deque[Task[Any]] = deque()
 
     def run(self) -> None:
         """Work off batch after batch, until there is None."""
-        os.nice(self._pool.niceness)  # this thread's alone; nice(2), "C library/kernel differences"
-        while (batch := self._pool.jobs.get()) is not None:
+        os.nice(self._niceness)  # this thread's alone; nice(2), "C library/kernel differences"
+        exchange = self._exchange
+        while (batch := exchange.batches.get()) is not None:
             self.batch = batch
             self._work_off(batch)
-            self._pool.wake()
-        self._pool.leave()
+            exchange.wake()
+        exchange.leave()
 
-    def _work_off(self, batch: deque[Job[Any]]) -> None:
-        pool = self._pool
+    def _work_off(self, batch: deque[Task[Any]]) -> None:
+        exchange = self._exchange
         wake_at = time.monotonic() + _WAKE_AFTER_S
         while batch:
             try:
-                job = batch.popleft()
+                task = batch.popleft()
             except IndexError:  # the loop was faster
                 return
-            self.since = time.monotonic()
+            self.since = task.began = time.monotonic()
             if self.since > wake_at:
-                pool.wake()
+                exchange.wake()
                 wake_at = self.since + _WAKE_AFTER_S
-            self.job = job
-            value, error = job.execute()
-            self.job = None
-            pool.results.append((job, value, error))
+            self.task = task
+            value: Any = None
+            error: BaseException | None = None
+            if not task.abandoned:
+                try:
+                    value = task.work()
+                except BaseException as raised:  # noqa: BLE001 - it is for whoever waits
+                    empty_frames(raised)
+                    error = raised
+            self.task = None
+            exchange.results.append((task, value, error))
             del value, error  # the frames that an error holds lead back to this one

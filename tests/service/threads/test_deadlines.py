@@ -29,13 +29,13 @@ class Waiting:
 
 
 @pytest.fixture
-async def deadlines() -> AsyncIterator[Deadlines]:
-    opened = Deadlines(asyncio.get_running_loop())
+async def deadlines() -> AsyncIterator[Deadlines[Waiting]]:
+    opened: Deadlines[Waiting] = Deadlines(asyncio.get_running_loop(), Waiting.expire)
     yield opened
     opened.close()
 
 
-async def test_nobody_is_told_too_early_and_each_once(deadlines: Deadlines) -> None:
+async def test_nobody_is_told_too_early_and_each_once(deadlines: Deadlines[Waiting]) -> None:
     now = time.monotonic()
     waiting = [Waiting(now + seconds) for seconds in (0.2, 0.05, -1, 0.05, 0.1, 0)]
     for each in waiting:
@@ -46,7 +46,7 @@ async def test_nobody_is_told_too_early_and_each_once(deadlines: Deadlines) -> N
     assert [len(each.told) for each in waiting] == [1] * 6
 
 
-async def test_who_waits_no_more_is_not_told(deadlines: Deadlines) -> None:
+async def test_who_waits_no_more_is_not_told(deadlines: Deadlines[Waiting]) -> None:
     now = time.monotonic()
     gone, waiting = Waiting(now + 0.05), Waiting(now + 0.06)
     deadlines.add(gone)
@@ -56,7 +56,7 @@ async def test_who_waits_no_more_is_not_told(deadlines: Deadlines) -> None:
     assert not gone.told
 
 
-async def test_one_who_is_told_may_end_the_wait_of_others(deadlines: Deadlines) -> None:
+async def test_one_who_is_told_may_end_the_wait_of_others(deadlines: Deadlines[Waiting]) -> None:
     deadline = time.monotonic() + 0.03
     told: list[Waiting] = []
 
@@ -75,7 +75,7 @@ async def test_one_who_is_told_may_end_the_wait_of_others(deadlines: Deadlines) 
     assert len(told) == 1
 
 
-async def test_one_who_is_told_may_begin_to_wait_again(deadlines: Deadlines) -> None:
+async def test_one_who_is_told_may_begin_to_wait_again(deadlines: Deadlines[Waiting]) -> None:
     again = Waiting(time.monotonic())
     first = Waiting(time.monotonic(), lambda: deadlines.add(again))
     deadlines.add(first)
@@ -86,7 +86,7 @@ async def test_one_who_is_told_may_begin_to_wait_again(deadlines: Deadlines) -> 
 @given(st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=30))
 def test_exactly_those_that_wait_are_told(wanted: list[tuple[int, bool]]) -> None:
     async def check() -> None:
-        deadlines = Deadlines(asyncio.get_running_loop())
+        deadlines = Deadlines(asyncio.get_running_loop(), Waiting.expire)
         now = time.monotonic()
         waiting = [(Waiting(now + ms / 1000), stays) for ms, stays in wanted]
         for each, _ in waiting:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
-from farpeek.threads.lanes import MOST_TOGETHER, MOST_WAITING, Lane, Task
-from farpeek.threads.pool import STUCK_AFTER_S, Pool, StuckLimit
-from farpeek.threads.workers import Job
+from farpeek.threads.lanes import MOST_TOGETHER, MOST_WAITING, Lane
+from farpeek.threads.pool import Pool
+from farpeek.threads.supervision import STUCK_AFTER_S, StuckLimit
+from farpeek.threads.tasks import Task, settle
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
@@ -98,17 +99,20 @@ async def test_a_thread_that_returns_while_the_pool_looks_around_counts_as_stuck
 ) -> None:
     lane = Lane(pool, 4, asyncio.get_running_loop())
     go_on = threading.Event()
-    hanging = asyncio.ensure_future(lane.run(go_on.wait, soon(), nothing))
+    hanging: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    task = Task(go_on.wait, soon(), settle(hanging), nothing)
+    lane.begin(task)
     await until_stuck(pool, 1)
-    look_for_returned = pool._forget_returned  # noqa: SLF001 - the moment that is met by chance
+    crew = pool.crew
+    look_for_returned = crew._forget_returned  # noqa: SLF001 - the moment that is met by chance
 
     def return_just_behind() -> None:
         look_for_returned()
         go_on.set()
-        while not (hanging.done() or pool.results):
+        while crew.worker_of(task) is not None:
             time.sleep(0)
 
-    monkeypatch.setattr(pool, "_forget_returned", return_just_behind)
+    monkeypatch.setattr(crew, "_forget_returned", return_just_behind)
     assert await hanging
     await until_stuck(pool, 0)
 
@@ -236,14 +240,14 @@ async def test_one_who_gives_up_in_line_does_not_take_the_slot_along(pool: Pool)
     assert await lane.run(lambda: 3, soon(), nothing) == 3
 
 
-async def test_a_job_that_nobody_waits_for_is_not_begun() -> None:
-    class Unwanted(Job[None]):
-        def work(self) -> None:
-            pytest.fail("begun all the same")
-
-    job = Unwanted()
-    job.abandoned = True
-    assert job.execute() == (None, None)
+async def test_a_task_that_nobody_waits_for_is_not_begun(pool: Pool) -> None:
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    begun: list[str] = []
+    unwanted = Task(lambda: begun.append("unwanted"), soon(), lambda *_: None, nothing)
+    lane.begin(unwanted)  # threads get it at the end of this turn
+    lane.forget(unwanted)
+    await lane.run(lambda: begun.append("wanted"), soon(), nothing)
+    assert begun == ["wanted"]
 
 
 async def test_a_clogged_pool_refuses_only_those_whose_threads_hang(pool: Pool) -> None:
@@ -259,27 +263,28 @@ async def test_a_clogged_pool_refuses_only_those_whose_threads_hang(pool: Pool) 
     await asyncio.gather(*stuck)
 
 
-# Light jobs: many in one thread, one behind the other.
+# Light tasks: many in one thread, one behind the other.
 
 
-class Light(Task[object]):
-    """A light job that tells in which thread it was done, and when it was given back."""
+class Light:
+    """A light task that tells in which thread it was done, and when it was given back."""
 
     def __init__(
         self, lane: Lane, work: Callable[[], object] = nothing, seconds: float = 10
     ) -> None:
-        super().__init__(lane, soon(seconds), self._note, light=True)
         self._work = work
+        self.lane = lane
         self.thread = 0
         self.outcome: tuple[object, BaseException | None] | None = None
         self.times_returned = 0
-        self.begin()
+        self.task = Task(self._do, soon(seconds), self._note, self._returned, light=True)
+        lane.begin(self.task)
 
-    def work(self) -> object:
+    def _do(self) -> object:
         self.thread = threading.get_ident()
         return self._work()
 
-    def returned(self) -> None:
+    def _returned(self) -> None:
         self.times_returned += 1
 
     def _note(self, value: object, error: BaseException | None) -> None:
@@ -298,7 +303,7 @@ async def lane(pool: Pool) -> Lane:
     return opened
 
 
-async def test_light_jobs_of_one_turn_are_done_in_one_thread_in_their_order(
+async def test_light_tasks_of_one_turn_are_done_in_one_thread_in_their_order(
     pool: Pool, lane: Lane
 ) -> None:
     before = pool.turn
@@ -312,7 +317,7 @@ async def test_light_jobs_of_one_turn_are_done_in_one_thread_in_their_order(
     assert lane.is_idle
 
 
-async def test_what_came_before_a_job_that_hangs_is_told_meanwhile_and_what_comes_behind_is_done(
+async def test_what_came_before_a_task_that_hangs_is_told_meanwhile_and_what_comes_behind_is_done(
     pool: Pool, lane: Lane
 ) -> None:
     release = threading.Event()
@@ -329,7 +334,7 @@ async def test_what_came_before_a_job_that_hangs_is_told_meanwhile_and_what_come
     assert lane.is_idle
 
 
-async def test_light_jobs_that_hang_take_no_more_threads_than_there_are_slots(
+async def test_light_tasks_that_hang_take_no_more_threads_than_there_are_slots(
     pool: Pool, lane: Lane
 ) -> None:
     release = threading.Event()
@@ -346,17 +351,19 @@ async def test_light_jobs_that_hang_take_no_more_threads_than_there_are_slots(
     assert lane.is_idle
 
 
-async def test_light_jobs_of_a_target_that_has_not_answered_share_nothing(pool: Pool) -> None:
+async def test_light_tasks_of_a_target_that_has_not_answered_share_nothing(pool: Pool) -> None:
     release = threading.Event()
     unknown = Lane(pool, 2, asyncio.get_running_loop())
     jobs = [Light(unknown, release.wait) for _ in range(6)]
     await until_stuck(pool, 2)
-    assert len({job.slot for job in jobs}) == 3  # one each for two of them; the others are in line
+    assert (
+        len({job.task.slot for job in jobs}) == 3
+    )  # one each for two of them; the others are in line
     release.set()
     await until_told(jobs)
 
 
-async def test_a_line_of_light_jobs_ends_with_its_target(pool: Pool, lane: Lane) -> None:
+async def test_a_line_of_light_tasks_ends_with_its_target(pool: Pool, lane: Lane) -> None:
     release = threading.Event()
     jobs = [Light(lane, release.wait) for _ in range(30)]
     await until_stuck(pool, 2)
@@ -368,7 +375,7 @@ async def test_a_line_of_light_jobs_ends_with_its_target(pool: Pool, lane: Lane)
     assert {job.times_returned for job in jobs} == {1}
 
 
-async def test_light_jobs_whose_time_is_over_are_told_and_begin_no_more(lane: Lane) -> None:
+async def test_light_tasks_whose_time_is_over_are_told_and_begin_no_more(lane: Lane) -> None:
     release = threading.Event()
     begun: list[int] = []
 
@@ -388,19 +395,19 @@ async def test_light_jobs_whose_time_is_over_are_told_and_begin_no_more(lane: La
     assert {job.times_returned for job in jobs} == {1}
 
 
-async def test_a_light_job_that_is_forgotten_gives_everything_back(pool: Pool, lane: Lane) -> None:
+async def test_a_light_task_that_is_forgotten_gives_everything_back(pool: Pool, lane: Lane) -> None:
     release = threading.Event()
     jobs = [Light(lane, release.wait) for _ in range(10)]
     await until_stuck(pool, 2)
     for job in jobs:
-        job.forget()
+        lane.forget(job.task)
     release.set()
     await aio_until(lambda: lane.is_idle, "the threads have returned")
     assert {job.times_returned for job in jobs} == {1}
     assert not any(job.outcome for job in jobs)
 
 
-async def test_the_line_of_light_jobs_has_an_end_too(lane: Lane) -> None:
+async def test_the_line_of_light_tasks_has_an_end_too(lane: Lane) -> None:
     # A lone one in the first slot, as many as share one in the second, and those in line.
     jobs = [Light(lane) for _ in range(1 + MOST_TOGETHER + MOST_WAITING)]
     with pytest.raises(TooBusy):
