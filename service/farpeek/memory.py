@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +15,6 @@ from farpeek.errors import (
     AmbiguousMatch,
     NoSuchProcess,
     ShuttingDown,
-    TargetExited,
     TooLarge,
     Unsupported,
 )
@@ -29,6 +27,7 @@ from farpeek.model import (
 )
 from farpeek.reading import bulk, reads
 from farpeek.reading.bulk import Transfer
+from farpeek.reading.lookups import Lookups
 from farpeek.reading.prefetches import Prefetches
 from farpeek.targets import processes
 from farpeek.targets.registry import Registry
@@ -86,6 +85,7 @@ class MemoryService:
         self._ways = choose(found, nowait_check)
         self._threads = Threads(loop, limits, self._registry.look_at)
         self._registry.followers.append(self._threads)
+        self._lookups = Lookups(self._threads, self.limits)
         self._prefetches = Prefetches(
             loop,
             self._threads,
@@ -121,7 +121,8 @@ class MemoryService:
 
     async def processes(self, match: Match) -> list[ListedProcess]:
         """The processes that fit ``match``, without kernel threads and zombies."""
-        return self._listed(await self._look(partial(processes.find, match)))
+        self._check_open()
+        return self._listed(await self._lookups.find(match))
 
     async def register(
         self, pid: int, labels: Mapping[str, str] | None = None
@@ -131,19 +132,21 @@ class MemoryService:
         Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number), TargetExited
         (a zombie), TooBusy.
         """
-        process, identity = await self._hold(pid)
+        self._check_open()
+        process, identity = await self._lookups.hold(pid)
         return self._add(process, identity, labels)
 
     async def register_match(
         self, match: Match, labels: Mapping[str, str] | None = None
     ) -> tuple[TargetSnapshot, bool]:
         """Hold the one process that fits ``match``; AmbiguousMatch if several do."""
-        found = await self._look(partial(processes.find, match))
+        self._check_open()
+        found = await self._lookups.find(match)
         if not found:
             raise NoSuchProcess("no process that the service can see fits the match")
         if len(found) > 1:
             raise AmbiguousMatch(self._listed(found))
-        process, identity = await self._hold(found[0].pid)
+        process, identity = await self._lookups.hold(found[0].pid)
         # Between the finding and the holding the number may have gone to another process.
         same = identity.start_ticks == found[0].start_ticks and processes.fits(identity, match)
         if not same:
@@ -159,9 +162,7 @@ class MemoryService:
         """One target as it is now: execve may have changed who it is."""
         target = self._registry.get(target_id)
         if target.state is TargetState.RUNNING:
-            work = partial(processes.refresh, target.process, target.identity)
-            with suppress(TargetExited):
-                target.identity = await self._threads.identify(target, work, self._deadline())
+            await self._lookups.refresh(target)
         return target.snapshot()
 
     async def wait_exit(self, target_id: str, timeout_s: float) -> TargetSnapshot:
@@ -338,6 +339,7 @@ class MemoryService:
             self._threads.close()
             self._registry.close()
             self._prefetches.close()
+            self._lookups.close()
         return self._threads.are_drained
 
     def _check_open(self) -> None:
@@ -347,42 +349,6 @@ class MemoryService:
     def _deadline(self, timeout_s: float | None = None) -> float:
         longest = self.limits.deadline_s
         return time.monotonic() + min(timeout_s or longest, longest)
-
-    async def _look(self, work: Callable[[], T]) -> T:
-        """Have something looked up in /proc."""
-        self._check_open()
-        return await self._threads.proc.run(work, self._deadline(), _nothing)
-
-    async def _hold(self, pid: int) -> tuple[Process, Identity]:
-        """Open a pidfd in a thread.
-
-        Nobody else knows of it until this returns, so if nobody waits any more when it comes, it is
-        closed here.
-        """
-        self._check_open()
-        held: list[tuple[Process, Identity]] = []
-        delivered = abandoned = False
-
-        def discard() -> None:
-            for process, _ in held:
-                os.close(process.pidfd)
-
-        def thread_returned() -> None:
-            nonlocal delivered
-            delivered = True
-            if abandoned:
-                discard()
-
-        try:
-            await self._threads.proc.run(
-                lambda: held.append(processes.hold(pid)), self._deadline(), thread_returned
-            )
-        except BaseException:
-            abandoned = True
-            if delivered:
-                discard()
-            raise
-        return held[0]
 
     def _add(
         self, process: Process, identity: Identity, labels: Mapping[str, str] | None
@@ -407,7 +373,3 @@ class MemoryService:
     ) -> None:
         """Pass on what came of a read, with what came of its prefetch."""
         on_done(None if result is None else self._prefetches.after(target, result), error)
-
-
-def _nothing() -> None:
-    """For work that holds nothing."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from farpeek.errors import InvalidRequest, NoSuchProcess
+from farpeek.errors import DeadlineExceeded, InvalidRequest, NoSuchProcess
 from farpeek.kernel.pidfd import has_exited, is_reaped
 from farpeek.mappings import files
 from farpeek.model import Identity, Match, Process
@@ -54,9 +54,22 @@ class _Stat:
         return self.state in _ENDED and self.threads <= 1
 
 
-def find(match: Match) -> list[Identity]:
-    """All processes that fit ``match``, but for kernel threads and zombies."""
-    return [identity for pid in _pids() if (identity := _look(pid, match)) is not None]
+def find(match: Match, deadline: float) -> list[Identity]:
+    """All processes that fit ``match``, but for kernel threads and zombies.
+
+    Raises DeadlineExceeded at ``deadline`` (time.monotonic).
+    """
+    found: list[Identity] = []
+    for looked_at, pid in enumerate(_pids()):
+        if time.monotonic() >= deadline:
+            raise DeadlineExceeded(
+                f"the time was over when {looked_at} processes had been looked at: say more in the "
+                "match (`comm` is the quickest), or raise --deadline"
+            )
+        identity = _look(pid, match)
+        if identity is not None:
+            found.append(identity)
+    return found
 
 
 def fits(identity: Identity, match: Match) -> bool:

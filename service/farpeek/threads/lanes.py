@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
+from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy, Unavailable
 from farpeek.threads.pool import no_thread_for_unproven
 from farpeek.threads.tasks import Slot, Task, settle
 
@@ -56,7 +56,7 @@ class Lane:
         most_waiting: int = MOST_WAITING,
         whose: str = "this target's threads",
     ) -> None:
-        """``whose`` says in refusals what the line is for."""
+        """``whose`` says in refusals which threads the line is for."""
         self._most_waiting = most_waiting
         self._whose = whose
         self._pool = pool
@@ -245,8 +245,17 @@ class Lane:
             task.tell(None, error)
             task.returned()
 
-    def _stuck_error(self) -> TargetStuck:
+    def _stuck_error(self) -> Unavailable:
         return TargetStuck(
             f"all {self._slots} threads of this target hang in the kernel past their deadline; "
             "they are free again when the page they wait for comes, or the target ends"
         )
+
+
+class CommonLane(Lane):
+    """A lane of nobody in particular."""
+
+    __slots__ = ()
+
+    def _stuck_error(self) -> Unavailable:
+        return TooBusy(f"{self._whose} are all at work that has taken longer than it may")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from farpeek.access import ProcessGone
 from farpeek.errors import ShuttingDown, TargetExited
 from farpeek.model import Mode, StuckThreads, ThreadCounts
-from farpeek.threads.lanes import Lane
+from farpeek.threads.lanes import CommonLane, Lane
 from farpeek.threads.pool import Pool
 from farpeek.threads.supervision import StuckLimit
 from farpeek.threads.tasks import Task, settle
@@ -39,9 +39,11 @@ _BULK_THREADS: Final = 4
 """For all transfers together: a chunk takes its thread for a hundred small reads' time."""
 _NOWAIT_THREADS: Final = 8
 _LOOKING_AT_PROC: Final = 4
-"""Threads that may list and identify processes at once, so that targets' reads have the others."""
+"""Threads that identify processes, for registrations and whoever asks for a target."""
+_LISTING: Final = 2
+"""Threads that look through all processes, which takes a second where there are thousands."""
 _MOST_LOOKING_AT_PROC: Final = 1024
-"""In line for them, of all targets together: a profiler may register a whole host at once."""
+"""In line for the former, of all targets together: a profiler may register a whole host at once."""
 
 
 class Purpose(StrEnum):
@@ -68,6 +70,8 @@ class _In(Enum):
     WAITING = "may hang in a page fault"
     NOWAIT = "serves what does not wait, and nothing else"
     BULK = "reads long ranges"
+    PROC = "identifies processes"
+    LISTS = "looks through all processes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +115,21 @@ class Threads:
             _In.WAITING: Pool(loop, limits.access_threads, stuck_limit),
             _In.NOWAIT: Pool(loop, _NOWAIT_THREADS, stuck_limit),
             _In.BULK: Pool(loop, _BULK_THREADS, stuck_limit, BULK_NICENESS),
+            _In.PROC: Pool(loop, _LOOKING_AT_PROC, stuck_limit),
+            _In.LISTS: Pool(loop, _LISTING, stuck_limit, BULK_NICENESS),
         }
-        self.proc = Lane(
-            self._pools[_In.WAITING],
+        self.proc = CommonLane(
+            self._pools[_In.PROC],
             _LOOKING_AT_PROC,
             loop,
             _MOST_LOOKING_AT_PROC,
-            "the threads that read /proc",
+            "the threads that identify processes",
         )
         """Of nobody in particular: what is looked up in /proc without a target's lane."""
+        self.lists = CommonLane(
+            self._pools[_In.LISTS], _LISTING, loop, whose="the threads that list processes"
+        )
+        """The same, where it takes long."""
         self._lanes: dict[str, dict[Purpose, Lane]] = {}
         self._leaving: set[str] = set()  # not held any more; their lanes go when they are idle
         self._closed = False
@@ -196,11 +206,6 @@ class Threads:
             task.owner.forget(task)
             del future  # an error holds this frame, which would hold the error, and all its memory
 
-    async def identify(self, target: Target, work: Callable[[], T], deadline: float) -> T:
-        """Have ``target`` looked up in /proc, in no lane of its own: that cannot hang."""
-        target.hold()
-        return await self.proc.run(work, deadline, target.let_go)
-
     async def run_chunk(
         self,
         target: Target,
@@ -259,7 +264,8 @@ class Threads:
         for lanes in self._lanes.values():
             for lane in lanes.values():
                 lane.fail(ShuttingDown())
-        self.proc.fail(ShuttingDown())
+        for lane in (self.proc, self.lists):
+            lane.fail(ShuttingDown())
         for pool in self._pools.values():
             pool.close()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.errors import AmbiguousMatch, NoSuchProcess
+from farpeek.errors import AmbiguousMatch, DeadlineExceeded, NoSuchProcess
 from farpeek.model import Match
 from farpeek.targets import processes
 from support.namespaces import can_have_a_private_pid_namespace
@@ -36,8 +37,12 @@ def program(tmp_path: Path) -> Path:
     return Path(shutil.copy(build("plain"), tmp_path / "Only-Here"))
 
 
+def soon() -> float:
+    return time.monotonic() + 10
+
+
 def pids(match: Match) -> list[int]:
-    return [identity.pid for identity in processes.find(match)]
+    return [identity.pid for identity in processes.find(match, soon())]
 
 
 def test_globs_fit_whole_values_and_case_counts(program: Path) -> None:
@@ -139,7 +144,7 @@ def test_a_container_is_told_by_the_path_of_its_cgroup(
 ) -> None:
     monkeypatch.setattr(processes, "_cgroup", lambda _proc: text)
     with Target("plain", program=program):
-        (found,) = processes.find(Match(exe=str(program)))
+        (found,) = processes.find(Match(exe=str(program)), soon())
         assert (found.cgroup, found.container) == (cgroup, container)
         assert bool(pids(Match(exe=str(program), container="3f2a*"))) == (container == ID)
 
@@ -148,7 +153,7 @@ def test_a_container_is_told_by_the_path_of_its_cgroup(
 def test_a_process_is_found_by_its_cgroup_and_container(program: Path) -> None:
     with a_cgroup() as group, Target("plain", program=program) as target:
         (group / "cgroup.procs").write_text(f"{target.pid}\n")
-        (found,) = processes.find(Match(container=f"{OTHER_ID[:12]}*"))
+        (found,) = processes.find(Match(container=f"{OTHER_ID[:12]}*"), soon())
         assert (found.pid, found.container) == (target.pid, OTHER_ID)
         assert found.cgroup is not None
         assert found.cgroup.endswith(group.name)
@@ -173,3 +178,8 @@ def a_cgroup() -> Iterator[Path]:
                 group.rmdir()
             return
     pytest.skip("no cgroup can be made here")
+
+
+def test_a_list_looks_at_its_deadline_for_each_process() -> None:
+    with pytest.raises(DeadlineExceeded, match="0 processes had been looked at"):
+        processes.find(Match(), time.monotonic())

@@ -1,0 +1,105 @@
+"""Finding and identifying processes in threads, so that neither waits for the other.
+
+A host has thousands of processes: a list of them takes a second, and who lists has threads of its
+own. However many ask for the same list while one is under way, they get the next one together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from farpeek.errors import DeadlineExceeded, TooBusy
+from farpeek.targets import processes
+
+if TYPE_CHECKING:
+    from farpeek.model import Identity, Limits, Match, Process
+    from farpeek.targets.target import Target
+    from farpeek.threads.threads import Threads
+
+_FRESH_S: Final = 1.0
+"""How long one who asks for a target waits for what it is now; what is known comes at once."""
+
+
+class Lookups:
+    """What is looked up in /proc. Lives on the event loop."""
+
+    def __init__(self, threads: Threads, limits: Limits) -> None:
+        self._threads = threads
+        self._longest_s = limits.deadline_s
+        self._lists: dict[Match, asyncio.Task[list[Identity]]] = {}
+
+    async def find(self, match: Match) -> list[Identity]:
+        """The processes that fit ``match``. Raises TooBusy, DeadlineExceeded."""
+        if match in self._lists:
+            # It may have passed by a process that has begun since.
+            await asyncio.wait({self._lists[match]})
+        finding = self._lists.get(match)
+        if finding is None:
+            finding = self._lists[match] = asyncio.ensure_future(self._find(match))
+            finding.add_done_callback(partial(self._found, match))
+        # Whoever began it may leave; the others have it all the same.
+        return await asyncio.shield(finding)
+
+    async def _find(self, match: Match) -> list[Identity]:
+        deadline = time.monotonic() + self._longest_s
+        work = partial(processes.find, match, deadline)
+        return await self._threads.lists.run(work, deadline, _nothing)
+
+    def _found(self, match: Match, finding: asyncio.Task[list[Identity]]) -> None:
+        del self._lists[match]
+        if not finding.cancelled():
+            finding.exception()  # looked at, in case that nobody waits any more
+
+    async def refresh(self, target: Target) -> None:
+        """Find out who ``target`` is now; what is known stays where that cannot be done soon."""
+        deadline = time.monotonic() + min(_FRESH_S, self._longest_s)
+        work = partial(processes.refresh, target.process, target.identity)
+        target.hold()
+        try:
+            target.identity = await self._threads.proc.run(work, deadline, target.let_go)
+        except (TooBusy, DeadlineExceeded):
+            return
+
+    async def hold(self, pid: int) -> tuple[Process, Identity]:
+        """Open a pidfd in a thread.
+
+        Nobody else knows of it until this returns, so if nobody waits any more when it comes, it is
+        closed here.
+        """
+        held: list[tuple[Process, Identity]] = []
+        delivered = abandoned = False
+
+        def discard() -> None:
+            for process, _ in held:
+                os.close(process.pidfd)
+
+        def thread_returned() -> None:
+            nonlocal delivered
+            delivered = True
+            if abandoned:
+                discard()
+
+        deadline = time.monotonic() + self._longest_s
+        try:
+            await self._threads.proc.run(
+                lambda: held.append(processes.hold(pid)), deadline, thread_returned
+            )
+        except BaseException:
+            abandoned = True
+            if delivered:
+                discard()
+            raise
+        return held[0]
+
+    def close(self) -> None:
+        """Wait for none of them."""
+        for finding in self._lists.values():
+            finding.cancel()
+
+
+def _nothing() -> None:
+    """For work that holds nothing."""
