@@ -93,17 +93,21 @@ class Regions:
 
 @dataclass(frozen=True, slots=True)
 class ReadSpec:
-    """One vectored read."""
+    """One vectored read, of its regions in their order, each as often as it is named."""
 
     regions: Regions
     mode: Mode = Mode.WAIT
     on_gap: OnGap = OnGap.CONTINUE
     prefetch: bool = False  # of `nowait`: ask for what was missing to be read in
+    stable: int = 0  # read again, so many times at most, until two readings are equal
 
 
 @dataclass(frozen=True, slots=True)
 class RangeSpec:
-    """One long read of ``start .. end``; with ``OnGap.CONTINUE`` holes are zeros."""
+    """One long read of ``start .. end``.
+
+    With ``OnGap.CONTINUE`` places without bytes are zeros; bytes that were not read end it always.
+    """
 
     start: int
     end: int
@@ -160,6 +164,9 @@ class ReadResult:
     read: int
     gaps: Sequence[Gap]
     backend: Backend
+    began_ns: int = 0  # by CLOCK_MONOTONIC
+    stable: bool | None = None  # whether two readings were equal; None unless asked for
+    readings: int = 1
     prefetch: Prefetch | None = None  # None unless asked for
 
     @property

@@ -25,7 +25,7 @@ def covered(asked: Regions) -> set[int]:
 
 @given(regions())
 def test_merged_runs_cover_exactly_what_was_asked_for(asked: Regions) -> None:
-    runs = arithmetic.merge(asked)
+    runs = arithmetic.union(asked)
     assert covered(Regions(runs.starts, runs.lengths)) == covered(asked)
 
 
@@ -46,28 +46,46 @@ def test_regions_to_write_that_share_a_byte_are_named(asked: Regions) -> None:
 
 @given(regions())
 def test_merged_runs_are_in_order_and_never_touch(asked: Regions) -> None:
-    runs = arithmetic.merge(asked)
+    runs = arithmetic.union(asked)
     ends = [start + length for start, length in zip(runs.starts, runs.lengths, strict=True)]
     assert all(runs.lengths)
     assert all(end < start for end, start in zip(ends, runs.starts[1:], strict=False))
 
 
 @given(regions())
-def test_the_answer_lies_in_the_order_of_the_request(asked: Regions) -> None:
-    runs = arithmetic.merge(asked)
-    content = bytearray()
-    for start, length in zip(runs.starts, runs.lengths, strict=True):
-        content += bytes(address * 31 % 256 for address in range(start, start + length))
-    expected = b"".join(
-        bytes(byte * 31 % 256 for byte in range(address, address + length))
-        for address, length in zip(asked.addresses, asked.lengths, strict=True)
-    )
-    assert arithmetic.lay_out(asked, runs, content) == expected
+def test_regions_are_read_in_the_order_of_the_request_each_as_often_as_named(
+    asked: Regions,
+) -> None:
+    runs = arithmetic.in_order(asked)
+    read = [byte for start, end in runs.places() for byte in range(start, end)]
+    pairs = zip(asked.addresses, asked.lengths, strict=True)
+    assert read == [byte for start, length in pairs for byte in range(start, start + length)]
+
+
+def test_neighbours_in_a_request_that_touch_are_read_as_one() -> None:
+    runs = arithmetic.in_order(Regions([40, 50, 70, 70, 80], [10, 20, 10, 10, 1]))
+    assert list(runs.places()) == [(40, 80), (70, 81)]
+
+
+@given(regions(), holes())
+def test_parts_cover_everything_in_order_and_lie_in_the_hole_that_they_name(
+    asked: Regions, missing: list[Hole]
+) -> None:
+    runs = arithmetic.in_order(asked)
+    parts = list(arithmetic.parts(runs, missing))
+    read = [byte for start, end in runs.places() for byte in range(start, end)]
+    assert [byte for _, start, end, _ in parts for byte in range(start, end)] == read
+    lost = {byte: hole for hole in missing for byte in range(hole.start, hole.end)}
+    at = 0
+    for offset, start, end, hole in parts:
+        assert offset == at
+        assert {lost.get(byte) for byte in range(start, end)} == {hole}
+        at += end - start
 
 
 @given(regions(), holes())
 def test_gaps_are_the_bytes_that_lie_in_holes(asked: Regions, missing: list[Hole]) -> None:
-    found = arithmetic.gaps(asked, arithmetic.join(missing))
+    found = arithmetic.lacking(asked, missing)
     lost = {byte for hole in missing for byte in range(hole.start, hole.end)}
     for number, (address, length) in enumerate(zip(asked.addresses, asked.lengths, strict=True)):
         own = [gap for gap in found if gap.region == number]
@@ -81,7 +99,7 @@ def test_gaps_are_the_bytes_that_lie_in_holes(asked: Regions, missing: list[Hole
 def test_gaps_of_one_region_are_merged_where_the_reason_is_the_same(
     asked: Regions, missing: list[Hole]
 ) -> None:
-    found = arithmetic.gaps(asked, arithmetic.join(missing))
+    found = arithmetic.lacking(asked, missing)
     for left, right in pairwise(found):
         if left.region == right.region and left.address + left.length == right.address:
             assert left.reason is not right.reason

@@ -67,6 +67,9 @@ def all_traced_by(tracer: int, pid: int) -> bool:
 
 def _tracers_of_threads(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
-        status = (task / "status").read_text()
+        try:
+            status = (task / "status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile, and nobody traces it any more
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         yield int(fields["TracerPid"])

@@ -1,11 +1,12 @@
-"""Pages that are not in the page table: what they would read as, found out without any I/O.
+"""Pages that are not in the page table: which of them may be read without waiting for anything.
 
 What a page fault would do depends on the mapping:
 
-- anonymous memory that was never touched reads as zeros, unless a userfaultfd handler has to
-  provide it;
-- a page of a file on a local filesystem, or of shared memory, may be in the page cache, and is
-  taken from there without touching the target's page table;
+- anonymous memory that was never touched needs no I/O, unless a userfaultfd handler has to provide
+  it. Large stretches of it are zeros without a read, which would make page tables;
+- huge pages that were never touched are zeros, since a read would take one from the pool;
+- a page of a file on a local filesystem, or of shared memory, needs none if it is in the page
+  cache;
 - anything else (FUSE, NFS) could wait for a server without bound: it counts as not resident, and
   its file is not even looked at.
 """
@@ -15,28 +16,44 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farpeek import regions
+from farpeek.access.sparse import TABLE_SPAN
 from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
 from farpeek.mappings import files
 from farpeek.mappings.cache import CachedFile
+from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.maps import cut
 from farpeek.model import ADDRESS_LIMIT, GapReason
-from farpeek.regions import Hole
+from farpeek.regions import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.maps import AddressMap
+    from farpeek.mappings.residency import Residency
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
-
+_DEV_ZERO = os.makedev(1, 5)  # Documentation/admin-guide/devices.txt
 _MOST_KNOWN = 1024  # mappings; those of one piece of a long read are a quarter of that at most
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Addresses ``start .. end`` that the system call is not asked for.
+
+    ``reason`` is None where they are zeros without that.
+    """
+
+    start: int
+    end: int
+    reason: GapReason | None
 
 
 class FaultHandlers:
@@ -63,20 +80,6 @@ class FaultHandlers:
         return known[1]
 
 
-@dataclass(slots=True)
-class Findings:
-    """What became of places that were not present, each list in the order of the addresses.
-
-    What is in no list reads as zeros, and so does a hole that lies within content.
-    """
-
-    holes: list[Hole] = field(default_factory=list[Hole])
-    # where a fault needs no I/O
-    readable: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    # addresses, and the bytes there
-    content: list[tuple[int, memoryview]] = field(default_factory=list[tuple[int, memoryview]])
-
-
 class AbsentPages:
     """Sorts places that have no present page. One object for one read of one process."""
 
@@ -84,18 +87,30 @@ class AbsentPages:
         self,
         ref: ProcessRef,
         open_map: Callable[[str], AbstractContextManager[AddressMap]],
-        handlers: FaultHandlers | None = None,
+        residency: Residency,
+        handlers: FaultHandlers,
+        *,
+        most_tables: int,
     ) -> None:
-        """``handlers``: what is known of them already."""
+        """``handlers``: what is known of them already.
+
+        ``most_tables``: pages of page table that the read may make.
+        """
         self._proc = ref.proc
         self._pid = ref.process.pid
         self._open_map = open_map
+        self._residency = residency
+        self._handlers = handlers
+        self._most_tables = most_tables
         self._files: dict[tuple[tuple[int, int], int], CachedFile | None] = {}
-        self._handlers = handlers or FaultHandlers()
-        self.findings = Findings()
+        self._unread: list[Unread] = []
+        self._blank: list[tuple[int, int]] = []  # anonymous, and nobody has touched it
 
-    def sort(self, places: Sequence[PageRun]) -> Findings:
-        """Find out about ``places``. Raises AccessDenied; OSError once the process is gone."""
+    def sort(self, places: Sequence[PageRun]) -> list[Unread]:
+        """Find out which of ``places`` are not to be read: disjoint and sorted, as those are.
+
+        Raises AccessDenied; OSError once the process is gone.
+        """
         try:
             with self._open_map(self._proc) as address_map:
                 for place in places:
@@ -106,21 +121,29 @@ class AbsentPages:
             for file in self._files.values():
                 if file is not None:
                     file.close()
-        return self.findings
+        if _tables(self._blank) > self._most_tables:
+            self._unread += self._without_tables()
+            self._unread.sort(key=lambda unread: unread.start)
+        return self._unread
 
     def _sort_one(self, mapping: Mapping | None, place: PageRun) -> None:
         if mapping is None:
-            self._hole(place.start, place.end, GapReason.UNMAPPED)
+            self._leave(place.start, place.end, GapReason.UNMAPPED)
         elif not mapping.readable or place.categories & PAGE_IS_GUARD:
-            self._hole(place.start, place.end, GapReason.NO_ACCESS)
+            self._leave(place.start, place.end, GapReason.NO_ACCESS)
         elif place.categories & PAGE_IS_SWAPPED:
-            self._hole(place.start, place.end, GapReason.NOT_RESIDENT)
+            self._leave(place.start, place.end, GapReason.NOT_RESIDENT)
         elif mapping.inode:
             self._sort_file(mapping, place.start, place.end)
-        elif mapping.path.startswith(b"[") and not mapping.path.startswith(_PLAIN_NAMES):
-            self.findings.readable.append((place.start, place.end))  # [vdso] and its like
-        elif self._is_handled(mapping, place.start):
-            self._hole(place.start, place.end, GapReason.NOT_RESIDENT)
+        elif not mapping.path.startswith(b"[") or mapping.path.startswith(_PLAIN_NAMES):
+            self._sort_anonymous(mapping, place.start, place.end)
+        # else it is [vdso] or its like, and read
+
+    def _sort_anonymous(self, mapping: Mapping, start: int, end: int) -> None:
+        if self._is_handled(mapping, start):
+            self._leave(start, end, GapReason.NOT_RESIDENT)
+        else:
+            self._blank.append((start, end))
 
     def _is_handled(self, mapping: Mapping, address: int) -> bool:
         """Whether missing pages of this mapping wait for a userfaultfd handler.
@@ -149,53 +172,121 @@ class AbsentPages:
         file = self._file(mapping)
         status = None if file else files.look_at(self._proc, mapping)
         if status is not None and not stat.S_ISREG(status.st_mode):
-            self._hole(start, end, GapReason.NO_ACCESS)  # a device's memory
+            if status.st_rdev == _DEV_ZERO and not mapping.shared:
+                self._sort_anonymous(mapping, start, end)
+            else:
+                self._leave(start, end, GapReason.NO_ACCESS)  # a device's memory
             return
         if file is not None:
             size = file.size
         elif status is not None:
             size = status.st_size
         else:  # it may not be touched
-            self._hole(start, end, GapReason.NOT_RESIDENT)
+            self._leave(start, end, GapReason.NOT_RESIDENT)
             return
         file_end = mapping.end_of_file(size)
         if start < file_end and file is None:
-            self._hole(start, min(end, file_end), GapReason.NOT_RESIDENT)
+            self._leave(start, min(end, file_end), GapReason.NOT_RESIDENT)
         elif start < file_end and file is not None:
-            self._take(file, mapping, start, min(end, file_end))
+            self._sort_content(file, mapping, start, min(end, file_end))
         if file_end < end:
-            self._hole(max(start, file_end), end, GapReason.BEYOND_FILE)
+            self._leave(max(start, file_end), end, GapReason.BEYOND_FILE)
 
-    def _take(self, file: CachedFile, mapping: Mapping, start: int, end: int) -> None:
-        """Take what is in the page cache of a file; no content is kept for what is not.
-
-        Who waits for what is missing reads it, and zeros laid out here would lie over that.
-        """
-        content = memoryview(bytearray(end - start))
+    def _sort_content(self, file: CachedFile, mapping: Mapping, start: int, end: int) -> None:
+        """Leave out what is not in the page cache of a file, or needs no page there."""
+        if file.in_huge_pages:
+            self._sort_huge(file, mapping, start, end)
+            return
         to_address = mapping.start - mapping.offset
-        taken = start
-        for missing in file.fill(content, start - to_address):
-            address, behind = missing.start + to_address, missing.end + to_address
-            if missing.hole and not self._is_handled(mapping, address):
-                continue
-            self._hole(address, behind, GapReason.NOT_RESIDENT)
-            self._keep(taken, content[taken - start : address - start])
-            taken = behind
-        self._keep(taken, content[taken - start :])
+        missing = [
+            Unread(
+                each.start + to_address,
+                each.end + to_address,
+                None if each.hole else GapReason.NOT_RESIDENT,
+            )
+            for each in file.missing(start - to_address, end - to_address)
+        ]
+        if file.in_memory and self._waits_for_handler(mapping, start, end, missing):
+            missing = [Unread(start, end, GapReason.NOT_RESIDENT)]
+        self._unread += missing
 
-    def _keep(self, address: int, content: memoryview) -> None:
-        if content:
-            self.findings.content.append((address, content))
+    def _waits_for_handler(
+        self, mapping: Mapping, start: int, end: int, missing: Sequence[Unread]
+    ) -> bool:
+        """Whether a handler has shared memory; not asked of what would have to be read in."""
+        at = start
+        for each in missing:
+            if each.start > at or each.reason is None:
+                break
+            at = each.end
+        return at < end and self._is_handled(mapping, at)
+
+    def _sort_huge(self, file: CachedFile, mapping: Mapping, start: int, end: int) -> None:
+        """Leave out huge pages that nobody has written to: read(2) of the file takes none.
+
+        The question that other memory is asked about its handlers would take one, too.
+        """
+        if self._handlers.have(mapping, start, self._is_registered):
+            self._leave(start, end, GapReason.NOT_RESIDENT)
+            return
+        to_address = mapping.start - mapping.offset
+        for hole in file.zeros(start - to_address, end - to_address):
+            self._leave(hole.start + to_address, hole.end + to_address, None)
+
+    def _is_registered(self, address: int) -> bool:
+        """Whether a userfaultfd handler has the mapping (um: missing, ui: minor)."""
+        return not vm_flags(self._proc, address).isdisjoint((b"um", b"ui"))
 
     def _file(self, mapping: Mapping) -> CachedFile | None:
         key = mapping.device, mapping.inode
         if key not in self._files:
             descriptor = files.open_behind(self._proc, mapping)
-            in_memory = files.filesystem(self._proc, mapping.device) == "tmpfs"
-            self._files[key] = (
-                None if descriptor is None else CachedFile(descriptor, in_memory=in_memory)
-            )
+            kind = files.filesystem(self._proc, mapping.device)
+            self._files[key] = None if descriptor is None else CachedFile(descriptor, kind)
         return self._files[key]
 
-    def _hole(self, start: int, end: int, reason: GapReason) -> None:
-        self.findings.holes.append(Hole(start, end, reason))
+    def _without_tables(self) -> Iterator[Unread]:
+        """What is blank where there are no page tables yet either: zeros.
+
+        Where there are some, reading makes no more of them, and shows what is there at that moment.
+        """
+        runs = _runs(self._blank)
+        pages = self._residency.look(self._proc, _aligned(self._blank))
+        taken = [_aligned([(page.start, page.end)])[0] for page in pages if page.categories]
+        tables = list(_ranges(regions.union(_runs(taken))))
+        mapped = [page for page in pages if not page.categories]
+        for _, start, end, table in regions.parts(runs, tables):
+            if table is None:
+                piece = Runs([start], [end - start])
+                for _, first, last, page in regions.parts(piece, mapped):
+                    if page is not None:
+                        yield Unread(first, last, None)
+
+    def _leave(self, start: int, end: int, reason: GapReason | None) -> None:
+        self._unread.append(Unread(start, end, reason))
+
+
+def _runs(places: Sequence[tuple[int, int]]) -> Runs:
+    return Runs([start for start, _ in places], [end - start for start, end in places])
+
+
+def _ranges(runs: Runs) -> Iterator[Unread]:
+    return (Unread(start, end, None) for start, end in runs.places())
+
+
+def _aligned(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans of whole page tables that ``places`` (sorted) come into, each once."""
+    spans: list[tuple[int, int]] = []
+    for place_start, place_end in places:
+        start = place_start - place_start % TABLE_SPAN
+        end = min(-(-place_end // TABLE_SPAN) * TABLE_SPAN, ADDRESS_LIMIT)
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _tables(places: Sequence[tuple[int, int]]) -> int:
+    """How many page tables ``places`` (sorted) come into."""
+    return sum(end - start for start, end in _aligned(places)) // TABLE_SPAN

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from farpeek.access.checks import CheckAll, CheckOr, CheckRemote, WaitForMissing
 from farpeek.access.listing import Lister
-from farpeek.access.nowait import CheckAll, CheckedAccess, CheckNothing, CheckRemote
 from farpeek.access.prefetch import Prefetcher
 from farpeek.access.process_ref import ByNumber, ByPidfd
 from farpeek.access.ranges import RangeWays
-from farpeek.access.wait import WaitAccess
+from farpeek.access.reader import Reader
+from farpeek.access.sparse import MOST_TABLES
 from farpeek.access.writing.planning import PlanByMap, PlanByPages
 from farpeek.access.writing.write import WriteAccess
 from farpeek.kernel import uapi
@@ -20,7 +21,7 @@ from farpeek.mappings.residency import PagemapResidency, ScanResidency
 from farpeek.model import Backend, GapReason, NowaitCheck
 
 if TYPE_CHECKING:
-    from farpeek.access.nowait import Checker, OpenMap
+    from farpeek.access.checks import Checker, OpenMap
     from farpeek.access.probe import Capabilities
     from farpeek.access.seam import Access
     from farpeek.mappings.residency import Residency
@@ -46,9 +47,8 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
     pidfd = Backend(_named(capabilities), capabilities.as_mapping()["pidfd"].technique)
-    wait = WaitAccess(name, classifier, pidfd)
+    wait = Reader(name, None, classifier, pidfd, _sparing(residency, open_map))
     nowait = _nowait(capabilities, check, open_map, residency)
-    patient = CheckedAccess(name, CheckNothing(), classifier, pidfd)
     can_prefetch = capabilities.prefetch and residency is not None
     can_write = capabilities.flag_pidfd or capabilities.ptrace
     return Ways(
@@ -56,7 +56,7 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
         nowait=nowait,
         lister=Lister(residency, nowait, kernel_tells=capabilities.procmap_query),
         prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
-        ranges=RangeWays(name, open_map, residency, patient, nowait),
+        ranges=RangeWays(name, open_map, residency, wait, nowait),
         write=_write(capabilities, open_map, wait) if can_write else None,
         write_nowait=(
             _write_nowait(capabilities, open_map, residency, nowait)
@@ -81,25 +81,26 @@ def _nowait(
     check: NowaitCheck,
     open_map: OpenMap,
     residency: Residency | None,
-) -> CheckedAccess | None:
+) -> Reader | None:
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
     named = _named(capabilities)
     if not capabilities.flag_nowait:
         if residency is None:
             return None
         classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
-        checker: Checker = CheckAll(residency, open_map)
+        checker = CheckAll(residency, open_map, most_tables=MOST_TABLES)
         backend = Backend(named, capabilities.nowait_rung(), "emulated")
-        return CheckedAccess(name, checker, classifier, backend)
+        return Reader(name, checker, classifier, backend)
     # With the flag, EFAULT at a place that could be read means that it would have had to wait.
     classifier = maps.GapClassifier(
         open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
     )
-    return CheckedAccess(
+    return Reader(
         partial(name, flags=uapi.PROCESS_VM_NOWAIT),
         _checker(check, residency, open_map),
         classifier,
         Backend(named, f"PROCESS_VM_NOWAIT, residency checked: {check}", "native"),
+        None if residency is None else CheckAll(residency, open_map, most_tables=MOST_TABLES),
     )
 
 
@@ -133,9 +134,17 @@ def _write_backend(capabilities: Capabilities) -> Backend:
     return Backend("native" if capabilities.flag_pidfd else "pinned", technique)
 
 
-def _checker(check: NowaitCheck, residency: Residency | None, open_map: OpenMap) -> Checker:
+def _checker(check: NowaitCheck, residency: Residency | None, open_map: OpenMap) -> Checker | None:
     if check is NowaitCheck.NEVER:
-        return CheckNothing()
+        return None
     if check is NowaitCheck.ALWAYS and residency is not None:
-        return CheckAll(residency, open_map)
+        return CheckAll(residency, open_map, most_tables=MOST_TABLES)
     return CheckRemote(residency, open_map)
+
+
+def _sparing(residency: Residency | None, open_map: OpenMap) -> Checker | None:
+    """What looks before a read that the kernel would do all by itself; see ``access.sparse``."""
+    if residency is None:
+        return None
+    look = CheckAll(residency, open_map, most_tables=MOST_TABLES)
+    return CheckOr(WaitForMissing(look), None)

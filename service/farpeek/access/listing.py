@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from farpeek.access.process_ref import ByNumber, NoMemory
-from farpeek.access.reading import verified
 from farpeek.access.seam import ProcessGone
+from farpeek.access.verified import verified
 from farpeek.errors import DeadlineExceeded, FarpeekError, Unsupported
 from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited

@@ -17,7 +17,7 @@ from farpeek.regions import Runs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from farpeek.access.nowait import OpenMap
+    from farpeek.access.checks import OpenMap
     from farpeek.access.seam import Access
     from farpeek.mappings.residency import Residency
 
@@ -79,7 +79,7 @@ class Prefetcher:
 
     def _swapped(self, process: Process, places: Sequence[tuple[int, int]]) -> list[int]:
         """The pages in ``places`` that are swapped out; no others may be waited for."""
-        runs = Runs([start for start, _ in places], [e - s for s, e in places], in_order=True)
+        runs = Runs([start for start, _ in places], [e - s for s, e in places])
         try:
             pages = self._residency.look(ByNumber(process).proc, clusters(runs))
         except (NoPagemap, OSError):

@@ -10,7 +10,6 @@ import errno
 import time
 from array import array
 from bisect import bisect_right
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from farpeek import columns
@@ -20,7 +19,7 @@ from farpeek.kernel import uapi
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from farpeek.access.process_ref import ProcessRef
     from farpeek.model import Process
@@ -32,21 +31,23 @@ the first, which counts where holes are dense; it doubles with each call that me
 
 
 def read_all(
-    ref: ProcessRef, runs: Runs, deadline: float
-) -> tuple[bytearray, list[tuple[int, int]]]:
-    """Read ``runs`` one behind the other; answers the bytes, and the places that are missing.
+    ref: ProcessRef, runs: Runs, deadline: float, most_holes: int | None = None
+) -> tuple[bytearray, list[tuple[int, int, int]]]:
+    """Read ``runs`` one behind the other, to the end or to hole number ``most_holes``.
 
+    Answers the bytes, with zeros in holes; and of each hole the offset in them, its start, its end.
     Raises as ``Vector.until_hole`` does.
     """
     if len(runs.starts) == 1:  # the most frequent read, in half the time
         whole = _read_whole(ref, runs.starts[0], runs.lengths[0])
         if whole is not None:
             return whole, []
-    vector = read_vector(ref, runs)
-    places: list[tuple[int, int]] = []
-    while (place := vector.until_hole(deadline)) is not None:
-        places.append(place)
-    return vector.content, places
+    vector = Vector(ref.process, ref.readv, uapi.IOV_MAX, runs, bytearray(sum(runs.lengths)))
+    holes: list[tuple[int, int, int]] = []
+    while len(holes) != most_holes and (place := vector.until_hole(deadline)) is not None:
+        start, end = place
+        holes.append((vector.done - (end - start), start, end))
+    return vector.content, holes
 
 
 def _read_whole(ref: ProcessRef, address: int, length: int) -> bytearray | None:
@@ -55,12 +56,6 @@ def _read_whole(ref: ProcessRef, address: int, length: int) -> bytearray | None:
     iovecs = array("Q", (uapi.address_of(content), length, address, length))
     local = iovecs.buffer_info()[0]
     return content if ref.readv(local, local + 16, 1) == length else None
-
-
-def read_vector(ref: ProcessRef, runs: Runs) -> Vector:
-    """Make ready to read ``runs``; holes are left as zeros."""
-    content = bytearray(columns.total(columns.column(runs.lengths)))
-    return Vector(ref.process, ref.readv, uapi.IOV_MAX, runs, content)
 
 
 class Vector:
@@ -80,10 +75,11 @@ class Vector:
     ) -> None:
         self._process = process
         self._transfer = transfer
-        self._offsets = _offsets(runs.lengths)
-        self._remote = array("Q", bytes(16 * len(runs.starts)))
+        lengths = columns.column(runs.lengths)
+        self._offsets = columns.offsets(lengths)
+        self._remote = array("Q", bytes(16 * len(lengths)))
         self._remote[0::2] = columns.column(runs.starts)
-        self._remote[1::2] = columns.column(runs.lengths)
+        self._remote[1::2] = lengths
         self._element = 0
         self._most = self._elements = elements
         self.done = 0  # bytes of `content` behind which nothing is decided
@@ -144,9 +140,3 @@ class Vector:
         length = min(self._remote[2 * self._element + 1], PAGE_SIZE - start % PAGE_SIZE)
         self._advance(self.done + length)
         return start, start + length
-
-
-def _offsets(lengths: Sequence[int]) -> Sequence[int]:
-    """Where each of them begins if they lie one behind the other, and where the last one ends."""
-    equal = columns.offsets(columns.column(lengths))
-    return equal if equal is not None else list(accumulate(lengths, initial=0))

@@ -150,6 +150,7 @@ def pagemap_scan(
 ) -> tuple[list[PageRun], int]:
     """Ask an open /proc/PID/pagemap which pages of ``start .. end`` have a category of ``any_of``.
 
+    With ``any_of`` 0 all pages do that are mapped; those that are not are in no run.
     Answers at most ``most`` runs with their ``returned`` categories, and the address where the walk
     ended (``end`` if it got through). Raises OSError: ENOTTY before 6.7, EINVAL for a category that
     the kernel does not know.

@@ -1,4 +1,4 @@
-"""Bytes of files that are in the page cache, taken from there without reading anything in."""
+"""Which bytes of files are in the page cache, found out without reading anything in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from farpeek.model import PAGE_SIZE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SCRATCH = 256 << 10
 _MOST_MAPPED = 64 << 20
 """Of a file, to see what is cached: costs 128 KiB of page tables of our own."""
 
@@ -33,34 +34,55 @@ class Missing:
 class CachedFile:
     """A regular file on a local filesystem; owns the descriptor."""
 
-    def __init__(self, descriptor: int, *, in_memory: bool) -> None:
-        """``in_memory``: it is on tmpfs, where holes are known without I/O."""
+    def __init__(self, descriptor: int, filesystem: str | None) -> None:
+        """``filesystem`` is its kind: on tmpfs holes are known without I/O."""
         self._descriptor = descriptor
-        self._in_memory = in_memory
+        self.in_memory = filesystem == "tmpfs"
+        self.in_huge_pages = filesystem == "hugetlbfs"
         self._mincore_tells = uapi.may_ask_the_cache(descriptor)
-        self.size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        self.size = status.st_size
+        self._block = status.st_blksize  # on hugetlbfs: of a page
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
 
-    def fill(self, into: memoryview, offset: int) -> Iterator[Missing]:
-        """Copy what is cached of the file from ``offset`` on, and tell what is not.
+    def missing(self, start: int, wanted_end: int) -> Iterator[Missing]:
+        """Tell what of the file is not cached, without reading it in.
 
-        What lies behind the end of the file stays as it is: the last page is padded with zeros.
+        ``wanted_end`` may lie behind the end of the file, in its last page.
         """
-        end = min(offset + len(into), self.size)
-        at = offset
+        for missing in self._missing(start, min(wanted_end, self.size)):
+            if missing.end == self.size:
+                yield Missing(missing.start, wanted_end, missing.hole)
+            else:
+                yield missing
+
+    def _missing(self, start: int, end: int) -> Iterator[Missing]:
+        at = start
         while at < end:
             data, hole = self._written(at, end)
             if at < data:
                 yield Missing(at, data, hole=True)
-            for start, stop, cached in self._cached(data, hole):
-                if cached:
-                    yield from self._copy(into[start - offset : stop - offset], start)
-                else:
-                    yield Missing(start, stop, hole=False)
+            for first, last, cached in self._cached(data, hole):
+                if not cached:
+                    yield Missing(first, last, hole=False)
+                elif not self._mincore_tells:
+                    yield from self._not_cached(first, last)
             at = hole
+
+    def zeros(self, start: int, end: int) -> Iterator[Missing]:
+        """Pages of a file in huge pages that hold nothing but zeros.
+
+        A read of the file makes no pages where none are (fs/hugetlbfs/inode.c).
+        """
+        at = start
+        while at < end:
+            upto = min(end, at - at % self._block + self._block)
+            if not any(os.pread(self._descriptor, upto - at, at)):
+                yield Missing(at, upto, hole=True)
+            at = upto
 
     def _written(self, start: int, end: int) -> tuple[int, int]:
         """The first stretch of data in ``start .. end``, in bites; both at ``end`` if none is.
@@ -68,7 +90,7 @@ class CachedFile:
         On a disk, asking where data is may read the file's extents in: all of it counts as data.
         """
         data, hole = start, min(end, start + _MOST_MAPPED)
-        if not self._in_memory:
+        if not self.in_memory:
             return data, hole
         try:
             data = min(os.lseek(self._descriptor, start, os.SEEK_DATA), end)
@@ -82,8 +104,7 @@ class CachedFile:
     def _cached(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """Split ``start .. end`` by whether it is cached.
 
-        All of it counts as cached where mincore does not tell this caller the truth: the copy finds
-        out then, and starts readahead where it misses, as PROCESS_VM_NOWAIT does.
+        All of it counts as cached where mincore does not tell this caller the truth.
         """
         if not self._mincore_tells or start == end:
             yield start, end, True
@@ -95,14 +116,15 @@ class CachedFile:
             yield max(at, start), min(upto, end), bool(cached)
             at = upto
 
-    def _copy(self, into: memoryview, offset: int) -> Iterator[Missing]:
-        """Read without waiting; tell what is not there after all."""
-        at = 0
-        while at < len(into):
-            got = self._read_cached(into[at:], offset + at)
+    def _not_cached(self, start: int, end: int) -> Iterator[Missing]:
+        """Try to read without waiting; a miss starts readahead, as with PROCESS_VM_NOWAIT."""
+        scratch = memoryview(bytearray(min(end - start, _SCRATCH)))
+        at = start
+        while at < end:
+            got = self._read_cached(scratch[: end - at], at)
             if not got:
-                miss = min(len(into), at + PAGE_SIZE - (offset + at) % PAGE_SIZE)
-                yield Missing(offset + at, offset + miss, hole=False)
+                miss = min(end, at + PAGE_SIZE - at % PAGE_SIZE)
+                yield Missing(at, miss, hole=False)
                 at = miss
             at += got
 
@@ -110,10 +132,5 @@ class CachedFile:
         """Bytes read; 0 where the first page would need I/O."""
         try:
             return os.preadv(self._descriptor, [into], offset, os.RWF_NOWAIT)
-        except BlockingIOError:
+        except OSError:  # EAGAIN; EOPNOTSUPP of tmpfs and overlay
             return 0
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP or not self._mincore_tells:
-                return 0
-        # tmpfs and overlay have no RWF_NOWAIT; mincore has just said that the page is there
-        return os.preadv(self._descriptor, [into], offset)

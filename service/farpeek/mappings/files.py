@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from farpeek.kernel import uapi
+from farpeek.mappings import hugepages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +120,8 @@ def filesystem(proc: str, device: tuple[int, int]) -> str | None:
     """The kind of filesystem on ``device``, as the process at ``proc`` sees it; None if unknown."""
     if device == shared_memory_device():
         return "tmpfs"
+    if device in hugepages.devices():
+        return "hugetlbfs"
     found = (mount.filesystem for mount in mounts(proc) if mount.device == device)
     return next(found, None)
 

@@ -42,10 +42,11 @@ class Residency(Protocol):
     technique: str
 
     def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
-        """Pages within ``spans`` that are present, swapped or guards, in order.
+        """Pages within ``spans`` that are present, swapped, guards, or none (0), in order.
 
-        What is in no run has nothing in the page table. ``spans`` are disjoint, in order, and
-        begin and end with pages. Raises NoPagemap; OSError once the process is gone.
+        What is in no run is not mapped, where that can be seen at the same moment. ``spans`` are
+        disjoint, in order, and begin and end with pages. Raises NoPagemap; OSError once the process
+        is gone.
         """
         ...
 
@@ -72,7 +73,7 @@ class ScanResidency:
         while at < end:
             try:
                 most = min(_MOST_RUNS, (end - at) // PAGE_SIZE)
-                runs, at = uapi.pagemap_scan(pagemap, at, end, self._wanted, self._wanted, most)
+                runs, at = uapi.pagemap_scan(pagemap, at, end, 0, self._wanted, most)
             except OSError as error:
                 if error.errno != errno.EFAULT:
                     raise
@@ -89,7 +90,7 @@ class ScanResidency:
 
 
 class PagemapResidency:
-    """Reading /proc/PID/pagemap: 8 bytes a page."""
+    """Reading /proc/PID/pagemap: 8 bytes a page. What is not mapped looks as what has no page."""
 
     technique = "pagemap"
 
@@ -128,9 +129,9 @@ def _entries(pagemap: int, start: int, end: int) -> Iterator[PageRun]:
     at = start
     for bits, group in groupby(entries, lambda entry: entry >> _SWAPPED_BIT):
         upto = at + sum(1 for _ in group) * PAGE_SIZE
-        if bits:
-            present = bits >> (_PRESENT_BIT - _SWAPPED_BIT)
-            yield PageRun(at, upto, PAGE_IS_PRESENT if present else PAGE_IS_SWAPPED)
+        present = bits >> (_PRESENT_BIT - _SWAPPED_BIT)
+        swapped = PAGE_IS_SWAPPED if bits else 0
+        yield PageRun(at, upto, PAGE_IS_PRESENT if present else swapped)
         at = upto
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import subprocess
 import sys
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access import choose
-from farpeek.access.absent import AbsentPages
+from farpeek.access.absent import AbsentPages, FaultHandlers, Unread
 from farpeek.access.probe import probe
 from farpeek.access.process_ref import ByNumber
 from farpeek.kernel.uapi import PageRun
 from farpeek.mappings import files
 from farpeek.mappings.mapping import Mapping
+from farpeek.mappings.residency import PagemapResidency
 from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
-from farpeek.regions import Hole
 from support.expectations import ROWS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
 from support.kinds import FUSE_FILES, PAGE, PageKinds, page_kinds
@@ -121,7 +120,7 @@ def test_a_file_is_found_by_its_path_only_if_it_is_still_the_same(
         pytest.skip("no path is walked where the root is on no local filesystem")
     _close_map_files(monkeypatch)
     path = tmp_path / "mapped"
-    path.write_bytes(b"F" * mmap.PAGESIZE)
+    path.write_bytes(b"F" * PAGE * 64)
     nowait = choose(FULL).nowait
     assert nowait is not None
     command = [sys.executable, "-c", _MAPS_A_FILE, str(path)]
@@ -130,14 +129,15 @@ def test_a_file_is_found_by_its_path_only_if_it_is_still_the_same(
         address = int(process.stdout.readline())
         pidfd = os.pidfd_open(process.pid)
         try:
-            spec = ReadSpec(Regions([address], [mmap.PAGESIZE]))
+            # A page is mapped by reading it, with its neighbours; so another one is read next.
+            first, last = (ReadSpec(Regions([address + page * PAGE], [PAGE])) for page in (0, 63))
             target = Process(process.pid, pidfd)
-            found = nowait.read(target, spec, time.monotonic() + 20)
-            assert bytes(found.data) == b"F" * mmap.PAGESIZE
+            found = nowait.read(target, first, time.monotonic() + 20)
+            assert bytes(found.data) == b"F" * PAGE
             other = tmp_path / "other"
-            other.write_bytes(b"X" * mmap.PAGESIZE)
+            other.write_bytes(b"X" * PAGE * 64)
             other.rename(path)
-            lost = nowait.read(target, spec, time.monotonic() + 20)
+            lost = nowait.read(target, last, time.monotonic() + 20)
             assert [gap.reason for gap in lost.gaps] == [GapReason.NOT_RESIDENT]
         finally:
             os.close(pidfd)
@@ -157,7 +157,12 @@ def test_a_devices_memory_is_no_access_and_not_the_end_of_a_file() -> None:
             return mapped if address < mapped.end else None
 
     ref = ByNumber(Process(os.getpid(), -1))
-    pages = AbsentPages(ref, lambda _proc: nullcontext(OneDevice()))
+    pages = AbsentPages(
+        ref,
+        lambda _proc: nullcontext(OneDevice()),
+        PagemapResidency(),
+        FaultHandlers(),
+        most_tables=0,
+    )
     found = pages.sort([PageRun(start, start + PAGE, 0)])
-    assert found.holes == [Hole(start, start + PAGE, GapReason.NO_ACCESS)]
-    assert (found.readable, found.content) == ([], [])
+    assert found == [Unread(start, start + PAGE, GapReason.NO_ACCESS)]

@@ -32,7 +32,7 @@ def page_runs(draw: st.DrawFn) -> list[PageRun]:
 def test_a_split_covers_what_was_asked_for_once_and_in_order(
     asked: Regions, pages: list[PageRun]
 ) -> None:
-    runs = arithmetic.merge(asked)
+    runs = arithmetic.union(asked)
     parts = list(split(runs, pages))
     assert all(part.start < part.end for part in parts)
     assert all(one.end <= other.start for one, other in pairwise(parts))
@@ -47,7 +47,7 @@ def test_a_split_covers_what_was_asked_for_once_and_in_order(
 
 @given(regions(), page_runs())
 def test_each_part_of_a_split_is_what_its_pages_are(asked: Regions, pages: list[PageRun]) -> None:
-    for part in split(arithmetic.merge(asked), pages):
+    for part in split(arithmetic.union(asked), pages):
         inside = [run for run in pages if run.start < part.end and part.start < run.end]
         if not part.categories:
             assert not inside
@@ -60,7 +60,7 @@ def test_each_part_of_a_split_is_what_its_pages_are(asked: Regions, pages: list[
 @given(st.lists(st.tuples(st.integers(0, 1 << 32), st.integers(1, 1 << 14)), max_size=20))
 def test_clusters_are_whole_pages_apart_and_cover_everything(pairs: list[tuple[int, int]]) -> None:
     asked = Regions([_BASE + at for at, _ in pairs], [length for _, length in pairs])
-    runs = arithmetic.merge(asked)
+    runs = arithmetic.union(asked)
     spans = clusters(runs)
     assert all(start % PAGE_SIZE == end % PAGE_SIZE == 0 and start < end for start, end in spans)
     assert all(one[1] <= other[0] for one, other in pairwise(spans))

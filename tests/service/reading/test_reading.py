@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access.process_ref import ByNumber, ByThread, NoMemory
-from farpeek.access.reading import resolve_again
+from farpeek.access.verified import resolve_again
 from farpeek.model import GapReason, ReadSpec, Regions
 from support.targets import start
 from support.writing import held

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek import regions
-from farpeek.access.absent import AbsentPages
+from farpeek.access.absent import AbsentPages, FaultHandlers
 from farpeek.errors import Unsupported
 from farpeek.kernel import gates
-from farpeek.kernel.uapi import PAGE_IS_PRESENT
+from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings import files
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, clusters, split, write_protected
@@ -17,7 +18,7 @@ from farpeek.model import GapReason
 from farpeek.regions import Hole, Runs
 
 if TYPE_CHECKING:
-    from farpeek.access.nowait import OpenMap
+    from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.residency import Residency
@@ -50,7 +51,7 @@ class PlanByMap:
     def plan(self, ref: ProcessRef, spec: WriteSpec) -> Plan:
         """See ``Planner.plan``."""
         plan = Plan()
-        runs = regions.merge(spec.regions)
+        runs = regions.union(spec.regions)
         try:
             with self._open_map(ref.proc) as address_map:
                 for start, end, mapping in cut(address_map, runs.places()):
@@ -104,10 +105,10 @@ class PlanByPages:
         """Where a write would have to wait, within ``plan.places``."""
         on_disk = _places_on_disk(ref.proc, plan)
         places = regions.without(plan.places, on_disk)
-        runs = as_runs(places)
+        runs = Runs([start for start, _ in places], [end - start for start, end in places])
         pages = self._residency.look(ref.proc, clusters(runs))
         absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
-        missing = AbsentPages(ref, self._open_map).sort(absent).holes if absent else []
+        missing = self._missing(ref, absent) if absent else []
         protected = [
             Hole(start, end, GapReason.NOT_RESIDENT)
             for start, end in write_protected(ref.proc, runs)
@@ -115,6 +116,16 @@ class PlanByPages:
         # Of what is protected, only what was asked for; and what is missing is missing already.
         clipped = _clip(regions.without(places, missing), protected)
         return sorted([*on_disk, *missing, *clipped], key=lambda hole: hole.start)
+
+    def _missing(self, ref: ProcessRef, absent: list[PageRun]) -> list[Hole]:
+        sorting = AbsentPages(
+            ref, self._open_map, self._residency, FaultHandlers(), most_tables=sys.maxsize
+        )
+        return [
+            Hole(each.start, each.end, each.reason)
+            for each in sorting.sort(absent)
+            if each.reason is not None
+        ]
 
 
 def _places_on_disk(proc: str, plan: Plan) -> list[Hole]:
@@ -145,15 +156,3 @@ def _clip(places: list[tuple[int, int]], holes: list[Hole]) -> list[Hole]:
             clipped.append(Hole(max(start, hole.start), min(end, hole.end), hole.reason))
             number += 1
     return clipped
-
-
-def as_runs(places: list[tuple[int, int]], most: int | None = None) -> Runs:
-    """Make runs of ``places``, none longer than ``most``."""
-    pieces = [
-        (at, min(end, at + (most or end - start)))
-        for start, end in places
-        for at in range(start, end, most or end - start)
-    ]
-    return Runs(
-        [start for start, _ in pieces], [end - start for start, end in pieces], in_order=False
-    )

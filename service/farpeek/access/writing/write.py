@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 from farpeek import regions
 from farpeek.access.listing import view
 from farpeek.access.process_ref import ByPidfd, NoMemory
-from farpeek.access.reading import resolve_again
 from farpeek.access.vector import Vector
+from farpeek.access.verified import resolve_again
 from farpeek.access.writing import pin
-from farpeek.access.writing.planning import as_runs
 from farpeek.errors import (
     AlreadyTraced,
     DeadlineExceeded,
@@ -24,7 +23,6 @@ from farpeek.kernel import uapi
 from farpeek.model import (
     Difference,
     ReadSpec,
-    Regions,
     Rehearsal,
     WriteResult,
 )
@@ -128,8 +126,8 @@ class WriteAccess:
         self, ref: ProcessRef, plan: Plan, spec: WriteSpec, deadline: float
     ) -> list[Hole]:
         """Write what is planned; the places that could not be written after all."""
-        runs = as_runs(plan.places, pin.MOST_BYTES)
-        vector = Vector(ref.process, *_by(ref, deadline), runs, _content(spec, runs))
+        runs, content = _pieces(spec, plan.holes)
+        vector = Vector(ref.process, *_by(ref, deadline), runs, content)
         places: list[tuple[int, int]] = []
         while True:
             try:
@@ -155,12 +153,9 @@ class WriteAccess:
             after = self._reader.read(process, ReadSpec(spec.regions, spec.mode), deadline)
         except DeadlineExceeded:
             return False  # it is written all the same
-        unwritten = sorted(
-            (Hole(gap.address, gap.address + gap.length, gap.reason) for gap in missing),
-            key=lambda hole: hole.start,
-        )
-        unread = [(gap.address, gap.address + gap.length) for gap in after.gaps]
-        if any(regions.without([place], unwritten) for place in unread):
+        unwritten = _places(missing)
+        unread = [(hole.start, hole.end) for hole in _places(after.gaps)]
+        if regions.without(unread, unwritten):
             return False
         wanted = bytearray(b"".join(spec.data))
         offsets = list(accumulate(map(len, spec.data), initial=0))
@@ -177,18 +172,29 @@ def _by(ref: ProcessRef, deadline: float) -> tuple[Callable[[int, int, int], int
     return pin.PinnedWriter(ref, deadline), pin.ELEMENTS
 
 
-def _content(spec: WriteSpec, runs: Runs) -> bytearray:
-    """The bytes that go to ``runs``, one behind the other."""
-    merged = regions.merge(spec.regions)
-    by_address = sorted(zip(spec.addresses, spec.data, strict=True), key=lambda pair: pair[0])
-    joined = bytearray(b"".join(piece for _, piece in by_address))
-    merged = Runs(merged.starts, merged.lengths, in_order=False)
-    return bytearray(regions.lay_out(Regions(runs.starts, runs.lengths), merged, joined))
+def _pieces(spec: WriteSpec, holes: Sequence[Hole]) -> tuple[Runs, bytearray]:
+    """What lies in no hole, in pieces that a pin can hold, and the bytes that go there."""
+    data = b"".join(spec.data)
+    content = bytearray()
+    pieces: list[tuple[int, int]] = []
+    for offset, start, end, hole in regions.parts(regions.in_order(spec.regions), holes):
+        if hole is None:
+            content += data[offset : offset + end - start]
+            pieces += (
+                (at, min(pin.MOST_BYTES, end - at)) for at in range(start, end, pin.MOST_BYTES)
+            )
+    return Runs([start for start, _ in pieces], [length for _, length in pieces]), content
 
 
 def _gaps(spec: WriteSpec, plan: Plan, failed: list[Hole]) -> list[Gap]:
     holes = sorted([*plan.holes, *failed], key=lambda hole: hole.start)
-    return regions.gaps(spec.regions, regions.join(holes))
+    return regions.lacking(spec.regions, holes)
+
+
+def _places(gaps: Sequence[Gap]) -> list[Hole]:
+    """Where gaps are, in the order of the addresses."""
+    holes = (Hole(gap.address, gap.address + gap.length, gap.reason) for gap in gaps)
+    return sorted(holes, key=lambda hole: hole.start)
 
 
 def _compare(spec: WriteSpec, expect: Sequence[bytes], before: ReadResult) -> None:

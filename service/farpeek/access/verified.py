@@ -1,17 +1,14 @@
-"""What reading in either mode has in common."""
+"""Doing something about a process until what it gave is known to be that process's own."""
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
-from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from farpeek.access.process_ref import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded
 from farpeek.kernel.pidfd import has_exited
-from farpeek.model import Gap, ReadResult, ReadSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,16 +38,6 @@ def verified(ref: ProcessRef, attempt: Callable[[ProcessRef], T], deadline: floa
             return result
 
 
-def read_verified(
-    ref: ProcessRef,
-    attempt: Callable[[ProcessRef, ReadSpec, float], ReadResult],
-    spec: ReadSpec,
-    deadline: float,
-) -> ReadResult:
-    """Read as `verified` does."""
-    return verified(ref, lambda named: attempt(named, spec, deadline), deadline)
-
-
 def resolve_again(ref: ProcessRef, deadline: float) -> ProcessRef:
     """Find out what became of a process without memory: how to name it from now on.
 
@@ -78,21 +65,3 @@ def _has_memory(ref: ProcessRef) -> bool:
     except NoMemory:
         return False
     return True
-
-
-def place_in_request(spec: ReadSpec, done: int) -> tuple[int, int]:
-    """The region, and the offset in it, of the byte at ``done`` of the answer."""
-    offsets = list(accumulate(spec.regions.lengths, initial=0))
-    number = bisect_right(offsets, done) - 1
-    return number, done - offsets[number]
-
-
-def cut_at_first_gap(spec: ReadSpec, result: ReadResult) -> ReadResult:
-    """Make of a read that went on behind gaps one that stopped at the first."""
-    if not result.gaps:
-        return result
-    first = result.gaps[0]
-    done = sum(spec.regions.lengths[: first.region]) + first.offset
-    left = spec.regions.lengths[first.region] - first.offset
-    gap = Gap(first.region, first.offset, first.address, left, first.reason)
-    return ReadResult(result.data[:done], result.requested, done, (gap,), result.backend)

@@ -1,0 +1,143 @@
+"""What is looked at before a read, so that the system call is asked for the right places only.
+
+Between the look and the read a page can go away (16 us at the p99, 64 ms under a loop of
+MADV_PAGEOUT, without bound on a server that has died), so `nowait` reads, too, run in threads with
+a deadline.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from farpeek.access.absent import AbsentPages, FaultHandlers, Unread
+from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
+from farpeek.mappings import files
+from farpeek.mappings.maps import cut
+from farpeek.mappings.residency import NoPagemap, all_present, clusters, split
+from farpeek.model import GapReason
+from farpeek.regions import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from farpeek.access.process_ref import ProcessRef
+    from farpeek.mappings.maps import AddressMap
+    from farpeek.mappings.residency import Residency
+
+    OpenMap = Callable[[str], AbstractContextManager[AddressMap]]
+
+
+class Checker(Protocol):
+    """Looks before the system call does."""
+
+    def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
+        """Say what of ``runs`` (disjoint, sorted) is not to be read: disjoint, sorted.
+
+        Raises NoPagemap, AccessDenied; OSError once the process is gone.
+        """
+        ...
+
+
+class CheckAll:
+    """Every page: those in the page table are read, the others go by their mapping."""
+
+    def __init__(
+        self,
+        residency: Residency,
+        open_map: OpenMap,
+        handlers: Callable[[], FaultHandlers] = FaultHandlers,
+        *,
+        most_tables: int,
+    ) -> None:
+        """``handlers`` gives what is known of them already at the beginning of a read.
+
+        ``most_tables``: page tables that one read may make in the target.
+        """
+        self._residency = residency
+        self._open_map = open_map
+        self._handlers = handlers
+        self._most_tables = most_tables
+
+    def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
+        """See ``Checker.check``."""
+        spans = clusters(runs)
+        pages = self._residency.look(ref.proc, spans)
+        if all_present(spans, pages):
+            return ()
+        absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
+        if not absent:
+            return ()
+        sorting = AbsentPages(
+            ref, self._open_map, self._residency, self._handlers(), most_tables=self._most_tables
+        )
+        return sorting.sort(absent)
+
+
+class CheckRemote:
+    """Only mappings of files that are not on a local filesystem; the flag is good for all others.
+
+    On those the flag can wait for the server (MADV_RANDOM, no readahead), and stalls the target
+    while it does.
+    """
+
+    def __init__(self, residency: Residency | None, open_map: OpenMap) -> None:
+        self._residency = residency
+        self._open_map = open_map
+
+    def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
+        """See ``Checker.check``."""
+        remote: list[tuple[int, int]] = []
+        local: dict[tuple[int, int], bool] = {(0, 0): True}  # what has no file
+        with self._open_map(ref.proc) as address_map:
+            for start, end, mapping in cut(address_map, runs.places()):
+                device = mapping.device if mapping else (0, 0)
+                if device not in local:
+                    local[device] = files.is_local(ref.proc, device)
+                if not local[device]:
+                    remote.append((start, end))
+        return self._missing(ref, remote) if remote else ()
+
+    def _missing(self, ref: ProcessRef, remote: Sequence[tuple[int, int]]) -> list[Unread]:
+        runs = Runs([start for start, _ in remote], [end - start for start, end in remote])
+        pages: list[PageRun] = []
+        if self._residency is not None:
+            with suppress(NoPagemap):  # what cannot be seen is not touched
+                pages = self._residency.look(ref.proc, clusters(runs))
+        return [
+            Unread(page.start, page.end, GapReason.NOT_RESIDENT)
+            for page in split(runs, pages)
+            if not page.categories & PAGE_IS_PRESENT
+        ]
+
+
+class CheckOr:
+    """A checker, and another one for processes whose page table or map may not be seen."""
+
+    def __init__(self, first: Checker, otherwise: Checker | None) -> None:
+        """``otherwise``: None where everything may be read then."""
+        self._first = first
+        self._otherwise = otherwise
+
+    def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
+        """See ``Checker.check``."""
+        try:
+            return self._first.check(ref, runs)
+        except (NoPagemap, PermissionError):
+            return () if self._otherwise is None else self._otherwise.check(ref, runs)
+
+
+class WaitForMissing:
+    """What a checker calls not resident is read all the same, however long the fault takes."""
+
+    def __init__(self, inner: Checker) -> None:
+        self._inner = inner
+
+    def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
+        """See ``Checker.check``."""
+        return [
+            each
+            for each in self._inner.check(ref, runs)
+            if each.reason is not GapReason.NOT_RESIDENT
+        ]
