@@ -62,7 +62,7 @@ async def _listen(path: Path, *, bare: bool) -> object:
         return site
     server = runner.server
     assert server is not None  # noqa: S101 - setup() has made it
-    app.install(server, Authenticator([UnixAddress(path)], [], None), Lifecycle())
+    app.install(server, Authenticator([UnixAddress(path)], [], None), Lifecycle(), 1 << 20)
     connect = connection_factory(server, _DEADLINE_S)
     return await asyncio.get_running_loop().create_unix_server(connect, path)
 

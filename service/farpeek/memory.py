@@ -13,6 +13,7 @@ from farpeek.access import WriteAccess, choose
 from farpeek.access.probe import probe
 from farpeek.errors import (
     AmbiguousMatch,
+    InvalidRequest,
     NoSuchProcess,
     ShuttingDown,
     TooLarge,
@@ -129,19 +130,30 @@ class MemoryService:
     ) -> tuple[TargetSnapshot, bool]:
         """Hold process ``pid``; False if it was held already (then ``labels`` replace its own).
 
-        Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number), TargetExited
-        (a zombie), TooBusy.
+        Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number, this process),
+        TargetExited (a zombie), TooBusy.
         """
         self._check_open()
+        if pid == os.getpid():
+            # Its memory has what other clients send and read, tokens included.
+            raise InvalidRequest(
+                f"{pid} is the service's own process, which is no target: run a second service to "
+                "look into this one",
+                ("pid",),
+            )
         process, identity = await self._lookups.hold(pid)
         return self._add(process, identity, labels)
 
     async def register_match(
         self, match: Match, labels: Mapping[str, str] | None = None
     ) -> tuple[TargetSnapshot, bool]:
-        """Hold the one process that fits ``match``; AmbiguousMatch if several do."""
+        """Hold the one process that fits ``match``; AmbiguousMatch if several do.
+
+        This process itself never fits.
+        """
         self._check_open()
         found = await self._lookups.find(match)
+        found = [identity for identity in found if identity.pid != os.getpid()]
         if not found:
             raise NoSuchProcess("no process that the service can see fits the match")
         if len(found) > 1:

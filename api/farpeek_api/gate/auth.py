@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from farpeek_api.gate.head import authority_of
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
 from farpeek_api.serving.connection import Connection
-from farpeek_api.serving.listeners import TcpAddress, is_loopback, is_wildcard
+from farpeek_api.serving.listeners import TcpAddress, is_loopback, is_wildcard, plain_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +25,9 @@ ALL_IDS: Final = 2**32 - 1
 """User ids of a namespace that maps all of them; user_namespaces(7)."""
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/]+)(:[0-9]{1,5})?")
+_BARE_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_LONGEST_HOST: Final = 262
+"""Of a name (RFC 1035: 255) with a port."""
 
 
 class Authenticator:
@@ -39,7 +42,7 @@ class Authenticator:
         everybody: bool = False,
     ) -> None:
         hosts = [each.host for each in addresses if isinstance(each, TcpAddress)]
-        self._names = {_plain(name) for name in (*hosts, *allowed_hosts)}
+        self._names = {plain_host(name) for name in (*hosts, *allowed_hosts)}
         self._wildcard = any(is_wildcard(host) for host in hosts)
         self._tokens = tokens
         self._everybody = everybody
@@ -53,17 +56,23 @@ class Authenticator:
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
         host = headers.get("Host", "")
-        if not self._is_ours(host, connection.local_host):
-            raise Forbidden(
-                "the Host of the request is not a name of this service: call it by localhost or an "
-                "address it listens on, or allow the name with --allow-host"
-            )
+        # A target in absolute form names a host too, which HTTP puts above that of the header.
+        for name in (host, authority_of(request.raw_path)):
+            if name is not None and not self._names_us(name, connection.local_host):
+                raise Forbidden(
+                    "the Host of the request is not a name of this service: call it by localhost "
+                    "or an address it listens on, or allow the name with --allow-host"
+                )
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in _own_origins(host):
             raise Forbidden("a web page of another origin may not call this service")
-        if self._everybody or connection.peer_uid in self._trusted_uids:
+        if self._everybody:
             return
-        self._check_token(headers.get("Authorization"))
+        authorization = headers.get("Authorization")
+        # What is sent is judged: behind a proxy that runs as root everybody's peer is root.
+        if authorization is None and connection.peer_uid in self._trusted_uids:
+            return
+        self._check_token(authorization)
 
     def name_caller(self, request: web.BaseRequest) -> str:
         """Say who puts a request that was let in, for an audit; never the token itself."""
@@ -80,14 +89,19 @@ class Authenticator:
             names = [*(names or ["anybody"]), f"from {request.remote}"]
         return " ".join(names)
 
+    def _names_us(self, host: str, local_host: str | None) -> bool:
+        return len(host) <= _LONGEST_HOST and self._is_ours(host, local_host)
+
     def _find_ours(self, host: str, local_host: str | None) -> bool:
         parts = _HOST.fullmatch(host)
         if parts is None:
             return False
-        name = _plain(parts[1])
+        name = plain_host(parts[1])
         if name in self._names or is_loopback(name):
             return True
-        return self._wildcard and local_host is not None and name == _plain(local_host)
+        if local_host is None:  # a unix socket, which no web page can reach
+            return _BARE_NAME.fullmatch(name) is not None
+        return self._wildcard and name == plain_host(local_host)
 
     def _check_token(self, authorization: str | None) -> None:
         if authorization is None:
@@ -105,15 +119,6 @@ class Authenticator:
 def _own_origins(host: str) -> tuple[str, str]:
     host = host.lower()
     return f"http://{host}", f"https://{host}"
-
-
-def _plain(host: str) -> str:
-    """Write a host in the one way that can be compared."""
-    host = host.lower().removesuffix(".")
-    try:
-        return str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        return host
 
 
 def trusted_uids() -> frozenset[int]:

@@ -107,26 +107,23 @@ class OwnTokenFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._token = secrets.token_urlsafe(32)
         ready_folder(path.parent)
+        token = secrets.token_urlsafe(32)
         try:
-            self._descriptor = self._create()
+            self._descriptor = self._create(token)
         except OSError as error:
             raise TokenError(f"cannot write the token file {path}: {error.strerror}") from error
         self._inode = inode_of(path)
+        self.tokens = Tokens([token])
+        """What it lets in. The token itself is kept nowhere but in the file."""
 
-    @property
-    def tokens(self) -> Tokens:
-        """What it lets in."""
-        return Tokens([self._token])
-
-    def _create(self) -> int:
+    def _create(self, token: str) -> int:
         self._clear_way()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.path, flags, 0o600)
         # The lock tells a file in use from one that a killed service left behind.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, self._token.encode() + b"\n")
+        os.write(descriptor, token.encode() + b"\n")
         return descriptor
 
     def _clear_way(self) -> None:

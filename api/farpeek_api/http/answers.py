@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
 
+LONGEST_ACCEPT: Final = 1024
+"""Characters of all ``Accept`` headers together; a browser sends some 150."""
+
 LARGEST_WHOLE: Final = 256 << 10
 """Bytes of memory that are encoded and written at once; more goes out in pieces."""
 
@@ -35,8 +38,14 @@ COMMON_HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
+NOT_SPOOLED: Final = {"X-Accel-Buffering": "no"}
+"""On all that carries memory, or goes on for long: nginx would write it to its disk, or hold it."""
+
+MEMORY_HEADERS: Final = {**COMMON_HEADERS, **NOT_SPOOLED}
+
 _JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
-_FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **COMMON_HEADERS}
+_READ_HEADERS: Final = {"Content-Type": JSON, **MEMORY_HEADERS}
+_FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **MEMORY_HEADERS}
 
 
 def check_accept(request: web.Request, *offered: str) -> str:
@@ -45,6 +54,10 @@ def check_accept(request: web.Request, *offered: str) -> str:
     if not accept or accept == "*/*":
         return offered[0]
     accept = ", ".join(request.headers.getall("Accept"))
+    if len(accept) > LONGEST_ACCEPT:
+        raise refusals.NotAcceptable(
+            f"`Accept` has over {LONGEST_ACCEPT} characters: let it have {' or '.join(offered)}"
+        )
     best = max(offered, key=lambda kind: _quality(accept, kind))
     if not _quality(accept, best):
         raise refusals.NotAcceptable(
@@ -53,7 +66,8 @@ def check_accept(request: web.Request, *offered: str) -> str:
     return best
 
 
-@lru_cache(maxsize=256)
+# What clients send is the key: at most so many times LONGEST_ACCEPT are kept.
+@lru_cache(maxsize=64)
 def _quality(accept: str, offered: str) -> float:
     """How gladly a client takes what is offered: from 0, not at all, to 1."""
     group = offered.partition("/")[0]
@@ -104,14 +118,14 @@ async def read_body(request: web.Request, largest: int, deadline_s: float) -> by
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise refusals.UnsupportedMediaType("send the body as it is, without Content-Encoding")
     if (request.content_length or 0) > largest:
-        raise _too_large(largest)
+        raise refusals.BodyTooLarge(largest)
     content = request.content
     if content.is_eof():
         body = content.read_nowait()
     else:
         body = await _read_slowly(request, largest, deadline_s)
     if len(body) > largest:
-        raise _too_large(largest)
+        raise refusals.BodyTooLarge(largest)
     return body
 
 
@@ -128,12 +142,6 @@ async def _read_slowly(request: web.Request, largest: int, deadline_s: float) ->
     except web.RequestPayloadError:
         raise refusals.Malformed("the body is not framed as its headers say") from None
     return bytes(body)
-
-
-def _too_large(largest: int) -> refusals.BodyTooLarge:
-    return refusals.BodyTooLarge(
-        f"the body is over {largest} bytes: split the request, or raise --max-body-bytes"
-    )
 
 
 def send_object(value: object, status: int = 200) -> web.Response:
@@ -201,11 +209,11 @@ async def _send_bytes(
 ) -> web.StreamResponse:
     """Send an object with encoded bytes in the middle: small ones whole, others in pieces."""
     if len(data) + len(tail) <= LARGEST_WHOLE:
-        return web.Response(body=head + encode(data) + tail, headers=_JSON_HEADERS)
+        return web.Response(body=head + encode(data) + tail, headers=_READ_HEADERS)
     # A piece is a multiple of 3, so the pieces encode to as much as the whole.
     size = len(encode(bytes(3))) * (len(data) // 3) + len(encode(bytes(len(data) % 3)))
     pieces = _pieces(head, data, encode, tail)
-    return await _stream(request, _JSON_HEADERS, len(head) + size + len(tail), pieces)
+    return await _stream(request, _READ_HEADERS, len(head) + size + len(tail), pieces)
 
 
 async def send_frame(

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from farpeek.errors import ShuttingDown
 from farpeek.threads.tracebacks import empty_frames
+from farpeek_api.gate.head import check_head
 from farpeek_api.http import problems
-from farpeek_api.serving.logs import log
+from farpeek_api.serving.connection import Connection, log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,10 +63,17 @@ class Gate:
     A middleware would come too late for that: ``Expect`` is answered before any of them.
     """
 
-    def __init__(self, inner: Handler, authenticator: Authenticator, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        inner: Handler,
+        authenticator: Authenticator,
+        lifecycle: Lifecycle,
+        largest_body: int,
+    ) -> None:
         self._inner = inner
         self._authenticator = authenticator
         self._lifecycle = lifecycle
+        self._largest_body = largest_body
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; whatever is raised becomes a problem."""
@@ -81,16 +89,18 @@ class Gate:
             self._lifecycle.leave()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        check_head(request, self._largest_body)
         path = request.path
         if path not in OPEN_PATHS:
             self._authenticator.admit(request)
+            _connection(request).is_known = True
         if self._lifecycle.stopping and path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)
 
     def _explain(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
         if not problems.is_known(error):
-            log.error("a request failed", exc_info=error)
+            log_failure(_connection(request), error)
         empty_frames(error)
         if request.writer.output_size > 0:
             # A second answer inside of the first would be taken for its bytes.
@@ -102,6 +112,14 @@ class Gate:
         return response
 
 
-def install(server: web.Server, authenticator: Authenticator, lifecycle: Lifecycle) -> None:
+def _connection(request: web.BaseRequest) -> Connection:
+    connection = request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+    return connection
+
+
+def install(
+    server: web.Server, authenticator: Authenticator, lifecycle: Lifecycle, largest_body: int
+) -> None:
     """Put the gate around what ``server`` does with each request."""
-    server.request_handler = Gate(server.request_handler, authenticator, lifecycle)
+    server.request_handler = Gate(server.request_handler, authenticator, lifecycle, largest_body)

@@ -89,7 +89,7 @@ def _headers(spec: RangeSpec, extent: Extent) -> dict[str, str]:
         "Content-Range": f"bytes {spec.start}-{extent.end - 1}/*",
         "Content-Length": str(extent.end - spec.start),
         "Accept-Ranges": "bytes",
-        **answers.COMMON_HEADERS,
+        **answers.MEMORY_HEADERS,
     }
     if extent.digest is not None:
         headers["ETag"] = f'"{extent.digest}"'

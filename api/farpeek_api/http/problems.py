@@ -32,6 +32,7 @@ class Row:
 INTERNAL: Final = Row(500, "internal", "Something went wrong in the service")
 MALFORMED: Final = Row(400, "malformed", "The request cannot be read")
 INVALID: Final = Row(422, "invalid", "The request makes no sense")
+UNMET: Final = Row(417, "unsupported-expectation", "The expectation cannot be met")
 
 TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.InvalidRequest: INVALID,
@@ -60,6 +61,7 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     ),
     refusals.UpgradeRequired: Row(426, "upgrade-required", "The route is a WebSocket"),
     refusals.SlowRequest: Row(408, "slow-request", "The request did not arrive in time"),
+    refusals.UnsupportedExpectation: UNMET,
     refusals.BodyTooLarge: Row(413, "too-large", "The request is too large"),
 }
 
@@ -72,10 +74,7 @@ _BY_STATUS: Final[Mapping[int, tuple[Row, str]]] = {
         "`Allow` lists the methods of that path",
     ),
     413: (Row(413, "too-large", "The request is too large"), "the body is over the limit"),
-    417: (
-        Row(417, "unsupported-expectation", "The expectation cannot be met"),
-        "only `Expect: 100-continue` is understood",
-    ),
+    417: (UNMET, "only `Expect: 100-continue` is understood"),
 }
 
 _HEADERS: Final = {

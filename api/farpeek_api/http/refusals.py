@@ -58,7 +58,16 @@ class SlowRequest(Refusal):
     closes_connection: ClassVar[bool] = True
 
 
+class UnsupportedExpectation(Refusal):
+    """``Expect`` wants something else than to be told to go on."""
+
+
 class BodyTooLarge(Refusal):
-    """The body is over the limit; the rest of it is not waited for."""
+    """The body is over the limit of ``largest`` bytes; the rest of it is not waited for."""
 
     closes_connection: ClassVar[bool] = True
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(
+            f"the body is over {largest} bytes: split the request, or raise --max-body-bytes"
+        )

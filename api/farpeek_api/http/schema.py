@@ -31,7 +31,9 @@ HIGHEST_ID: Final = 2**32 - 2
 """The highest user id: the one above means "none" to the kernel."""
 
 _SHOWN_OF_A_NAME = 64
-_LARGEST_UNCOUNTED = 64 << 10  # bytes of a body that is parsed without a look
+LARGEST_UNCOUNTED: Final = 64 << 10
+"""Bytes of a body that is parsed without a look."""
+
 _MOST_COLONS = 1024  # one for each member, and those in its texts
 _BRANCH = "~"  # begins the names of union branches, which are no part of a place
 
@@ -162,14 +164,14 @@ def _integers(addresses: list[int | str]) -> list[int]:
 
 def check_members(body: bytes) -> None:
     """Refuse far too many members before each is a mistake to tell (some 3 us of everybody's)."""
-    if len(body) > _LARGEST_UNCOUNTED and body.count(b":") > _MOST_COLONS:
+    if len(body) > LARGEST_UNCOUNTED and body.count(b":") > _MOST_COLONS:
         raise InvalidRequest("it has more members than are known here: remove them")
 
 
 def check_columns(body: bytes, max_regions: int, columns: int = 2) -> None:
     """Refuse far too many members, or regions, before millions of numbers are parsed."""
     check_members(body)
-    if len(body) > _LARGEST_UNCOUNTED and body.count(b",") > columns * max_regions + len(
+    if len(body) > LARGEST_UNCOUNTED and body.count(b",") > columns * max_regions + len(
         ReadRequest.model_fields
     ):
         raise TooLarge(f"one request may have {max_regions} regions: split it")

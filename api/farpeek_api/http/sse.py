@@ -21,8 +21,7 @@ COMMENT_S: Final = 15.0
 
 _HEADERS: Final = {
     "Content-Type": answers.EVENTS,
-    **answers.COMMON_HEADERS,
-    "X-Accel-Buffering": "no",  # nginx would hold events back
+    **answers.MEMORY_HEADERS,
 }
 
 

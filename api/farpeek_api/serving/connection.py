@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -20,7 +21,10 @@ KEEPALIVE_S: Final = 75.0
 """For silent connections, slow request lines and headers, and between requests."""
 
 LINGERING_S: Final = 1.0
-"""For a body that nobody wants, so that its sender still sees the answer."""
+"""For a body that nobody wants, so that its sender still sees the answer. It is thrown away."""
+
+LOOK_S: Final = 1.0
+"""Between looks at a client that says no more, whether it still takes its answer."""
 
 LONGEST_LINE: Final = 8190
 MOST_HEADERS: Final = 128
@@ -34,8 +38,8 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
 class Writer(Protocol):
     """Whoever talks on a connection without awaiting, and so has to be told how it goes."""
 
-    def bytes_came(self, size: int) -> None:
-        """The client has sent so many, of whatever."""
+    def bytes_came(self, data: bytes) -> None:
+        """The client has sent these, of whatever."""
         ...
 
     def may_write(self) -> None:
@@ -57,7 +61,10 @@ class Connection(web.RequestHandler):
         "_cut_off",
         "_deadline_s",
         "_gone",
+        "_half_closed",
+        "_ignores_input",
         "_raw_transport",
+        "is_known",
         "local_host",
         "peer_uid",
         "writer",
@@ -71,7 +78,10 @@ class Connection(web.RequestHandler):
         self._cut_off: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
         self._raw_transport: asyncio.Transport | None = None
+        self._half_closed: asyncio.TimerHandle | None = None  # looks at a client that says no more
+        self._ignores_input = False
         self.writer: Writer | None = None
+        self.is_known = False  # one of its requests was let in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Find out who it is: a user on a unix socket, or the address that was called."""
@@ -91,15 +101,77 @@ class Connection(web.RequestHandler):
         """Stop all clocks, and tell who waits on behalf of this client."""
         if self._cut_off is not None:
             self._cut_off.cancel()
+        if self._half_closed is not None:
+            self._half_closed.cancel()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the client has sent."""
+        if self._ignores_input:
+            return
         if self.writer is not None:
-            self.writer.bytes_came(len(data))
+            self.writer.bytes_came(data)
         super().data_received(data)
+
+    @property
+    def early_bytes(self) -> bytes:
+        """What has come behind a request for another protocol, and was not taken yet."""
+        return bytes(self._message_tail)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - bytes, unannotated
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp's never keeps it open
+        """Answer what is under way: a client that says no more still listens (shutdown(2)).
+
+        True keeps the connection open.
+        """
+        if self._payload_parser is not None or self._is_idle or self._lacks_a_body:
+            return None  # there is nothing to answer
+        self._half_closed = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
+        return True
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def _lacks_a_body(self) -> bool:
+        """Whether a request's body has not come as a whole."""
+        if any(not payload.is_eof() for _, payload in self._messages):
+            return True
+        request = self._current_request
+        return self._ignores_input or (request is not None and not request.content.is_eof())
+
+    def _look_again(self) -> None:
+        """Let a client go that has said no more, once it is answered or takes nothing any more."""
+        if self._is_idle or self._has_hung_up():
+            self._abort()
+        else:
+            self._half_closed = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
+
+    def _has_hung_up(self) -> bool:
+        """Whether the other side is closed both ways, as far as is known; poll(2)."""
+        if self._raw_transport is None:
+            return True
+        descriptor = self._raw_transport.get_extra_info("socket").fileno()
+        if descriptor < 0:
+            return True
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        return bool(poll.poll(0))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the end of an answer; close behind it where no further request can come."""
+        is_last = self._half_closed is not None and not self._messages
+        # Only with its answer is it known that nobody reads the rest of a body.
+        has_rest = not request.content.is_eof()
+        if is_last or has_rest:
+            resp.force_close()
+        self._ignores_input = has_rest
+        return await super().finish_response(request, resp, start_time)
 
     def gone(self) -> asyncio.Future[None]:
         """Give a future that is done once the client has gone."""
@@ -149,11 +221,19 @@ class Connection(web.RequestHandler):
             raise ConnectionError("the answer has begun already")
         error: Exception = refusals.Malformed(_explain(exc))
         if not isinstance(exc, parser_errors.HttpProcessingError):
-            log.error("a request failed with status %d", status, exc_info=exc)
+            log_failure(self, exc or RuntimeError(f"status {status}"))
             error = RuntimeError()
         response = problems.answer(error)
         response.force_close()
         return response
+
+
+def log_failure(connection: Connection, error: BaseException) -> None:
+    """Log what nobody foresaw: with its traceback, unless a stranger could have it written."""
+    if connection.is_known:
+        log.error("a request failed", exc_info=error)
+    else:
+        log.error("a request of somebody unknown failed: %s", type(error).__name__)
 
 
 def _explain(error: BaseException | None) -> str:

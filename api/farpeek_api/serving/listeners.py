@@ -66,20 +66,35 @@ class TcpAddress:
 Address = UnixAddress | TcpAddress
 
 
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that ``host`` is, if it is one; RFC 4291's ``::ffff:127.0.0.1`` is 127.0.0.1.
+
+    A listener for both families shows IPv4 addresses that way; ipv6(7).
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def is_loopback(host: str) -> bool:
     """Whether ``host`` (no brackets, no port) can only mean this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    address = _ip_address(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def is_wildcard(host: str) -> bool:
     """Whether a listener on ``host`` takes connections to every address of this machine."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
+    address = _ip_address(host)
+    return address is not None and address.is_unspecified
+
+
+def plain_host(host: str) -> str:
+    """Write a host in the one way that can be compared."""
+    host = host.lower().removesuffix(".")
+    address = _ip_address(host.strip("[]"))
+    return host if address is None else str(address)
 
 
 def default_socket_path() -> Path:

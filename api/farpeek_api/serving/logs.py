@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+import math
 import sys
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -43,6 +49,88 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+MOST_A_SECOND: Final = 20
+"""Lines of one kind: whatever a client does, it cannot fill a disk with what is logged of it."""
+
+_WINDOW_S: Final = 1.0
+_MOST_KINDS: Final = 256
+_SHOWN_OF_A_KIND: Final = 80
+
+
+class RatedHandler(logging.StreamHandler[TextIO]):
+    """Writes at most `MOST_A_SECOND` lines of a kind, and then how many others there were.
+
+    A kind is a logger, and the text that its lines are made from.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._kinds: OrderedDict[tuple[str, str], _Kind] = OrderedDict()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or count it."""
+        now = time.monotonic()
+        self._tell_of_others(now)
+        kind = self._kind((record.name, str(record.msg)), now)
+        kind.lines += 1
+        if kind.lines <= MOST_A_SECOND:
+            super().emit(record)
+        elif kind.lines == MOST_A_SECOND + 1:
+            with contextlib.suppress(RuntimeError):  # no loop, so the next line tells
+                asyncio.get_running_loop().call_later(_WINDOW_S, self._tell_now)
+
+    def close(self) -> None:
+        """Say what was not said yet."""
+        self._tell_of_others(math.inf)
+        super().close()
+
+    @property
+    def kinds(self) -> int:
+        """How many it keeps count of."""
+        return len(self._kinds)
+
+    def _kind(self, key: tuple[str, str], now: float) -> _Kind:
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= _MOST_KINDS:
+                self._tell(*self._kinds.popitem(last=False))
+            kind = self._kinds[key] = _Kind(now)
+        return kind
+
+    def _tell_now(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            self._tell_of_others(time.monotonic())
+
+    def _tell_of_others(self, now: float) -> None:
+        """Forget kinds whose second is over, and say how many lines were left out."""
+        while self._kinds and now - next(iter(self._kinds.values())).since >= _WINDOW_S:
+            self._tell(*self._kinds.popitem(last=False))
+
+    def _tell(self, key: tuple[str, str], kind: _Kind) -> None:
+        left_out = kind.lines - MOST_A_SECOND
+        if left_out <= 0:
+            return
+        name, text = key
+        # Others than ours put whole requests into the text itself.
+        shown = f", like: {text[:_SHOWN_OF_A_KIND]}" if name.startswith("farpeek.") else ""
+        members = {
+            "name": name,
+            "levelno": logging.WARNING,
+            "levelname": logging.getLevelName(logging.WARNING),
+            "msg": "%d more lines within a second were left out%s",
+            "args": (left_out, shown),
+        }
+        super().emit(logging.makeLogRecord(members))
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Lines of one kind since a moment (time.monotonic)."""
+
+    since: float
+    lines: int = 0
+
+
 class _NoHeaderLines(logging.Filter):
     """Drops aiohttp's reports on bad requests: they quote header lines, Authorization included."""
 
@@ -60,7 +148,7 @@ _NO_HEADER_LINES = _NoHeaderLines()
 
 def configure(form: Literal["text", "json"], level: int) -> None:
     """Send all logs of the process to stderr; libraries only from warnings on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = RatedHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter()
         if form == "json"

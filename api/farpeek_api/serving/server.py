@@ -176,6 +176,7 @@ class Server:
         self._authenticator = authenticator
         self._listeners = listeners
         self._deadline_s = settings.deadline
+        self._largest_body = settings.max_body_bytes
         self._lifecycle = Lifecycle()
         urls = list(dict.fromkeys(map(str, listeners)))
         handlers = Handlers(service, self._lifecycle, settings, urls)
@@ -193,7 +194,7 @@ class Server:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
-        app.install(server, self._authenticator, self._lifecycle)
+        app.install(server, self._authenticator, self._lifecycle, self._largest_body)
         connect = connection_factory(server, self._deadline_s)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:

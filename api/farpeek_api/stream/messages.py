@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, cast
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from farpeek_api.http.schema import LONGEST_TARGET, Columns, ReadRequest, Target
 HIGHEST_HZ: Final = 1000.0
 
 _LOWEST_ID = -(2**63)
+_ID: Final = re.compile(rb'"id"\s{0,8}:\s{0,8}(-?[0-9]{1,20})[\s,}]')
 _MessageId = Annotated[int, Field(ge=_LOWEST_ID, lt=ADDRESS_LIMIT)]
 
 
@@ -63,7 +65,12 @@ def parse(text: bytes, max_regions: int) -> StreamRead | Subscribe | Unsubscribe
 
 
 def origin(text: bytes) -> tuple[int | None, str | None]:
-    """Find whose message it is, and about which target, as far as it can be read."""
+    """Find whose message it is, and about which target, as far as it can be read.
+
+    A large one is not parsed for that: it may have been refused for being so.
+    """
+    if len(text) > schema.LARGEST_UNCOUNTED:
+        return _number_in(text), None
     members = _members(text)
     number = members.get("id", members.get("unsubscribe"))
     sampling = members.get("subscribe")
@@ -73,6 +80,13 @@ def origin(text: bytes) -> tuple[int | None, str | None]:
         number if type(number) is int and _LOWEST_ID <= number < ADDRESS_LIMIT else None,
         target if isinstance(target, str) and len(target) <= LONGEST_TARGET else None,
     )
+
+
+def _number_in(text: bytes) -> int | None:
+    """Find the ``id`` of a message without reading the rest; inside of a text its quotes differ."""
+    found = _ID.search(text)
+    number = None if found is None else int(found[1])
+    return number if number is not None and _LOWEST_ID <= number < ADDRESS_LIMIT else None
 
 
 def _members(text: bytes) -> dict[str, object]:

@@ -50,6 +50,11 @@ and its answers over theirs, and its pongs are not read meanwhile."""
 _CLOSING_S: Final = 1.0
 """For the client to answer that it closes too; aiohttp waits 10 s."""
 
+_HEADERS: Final = {
+    "Server": answers.COMMON_HEADERS["Server"],
+    **answers.NOT_SPOOLED,
+}
+
 _NEVER: Final = 1 << 62  # bytes after which aiohttp would wait by itself; the writer sees to that
 
 
@@ -76,15 +81,17 @@ class Streams:
             decode_text=False,
         )
         _check_upgrade(request, ws)
-        ws.headers["Server"] = answers.COMMON_HEADERS["Server"]
-        await ws.prepare(request)
+        ws.headers.update(_HEADERS)
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
-        if request.transport is not None:
-            request.transport.set_write_buffer_limits(high=BUFFERED)
         stream = Stream(ws, connection, self._service, self._sampler, self._deadline_s)
+        # Before the handshake, so that it hears of every byte behind it.
+        stream.bytes_came(connection.early_bytes)
         connection.writer = stream
         try:
+            await ws.prepare(request)
+            if request.transport is not None:
+                request.transport.set_write_buffer_limits(high=BUFFERED)
             await stream.run(self._lifecycle.end)
         finally:
             connection.writer = None
@@ -95,6 +102,7 @@ class Streams:
 def _check_upgrade(request: web.Request, ws: web.WebSocketResponse[Any]) -> None:
     if request.headers.get("Upgrade", "").lower().strip() != "websocket":
         raise refusals.UpgradeRequired("ask for a WebSocket: `Upgrade: websocket`, RFC 6455")
+    # aiohttp decodes the key in a way that raises for what is not ASCII; the gate has seen to that.
     if not ws.can_prepare(request):
         raise refusals.Malformed(
             "a WebSocket handshake has `Connection: Upgrade`, `Sec-WebSocket-Version: 13` and a "
@@ -181,9 +189,9 @@ class Stream:
         self._writer.close()
         self._timer.close()
 
-    def bytes_came(self, size: int) -> None:
+    def bytes_came(self, data: bytes) -> None:
         """See ``connection.Writer``."""
-        self._timer.came(size)
+        self._timer.came(data)
 
     def may_write(self) -> None:
         """See ``connection.Writer``."""
@@ -210,11 +218,9 @@ class Stream:
             message = await self._ws.receive()
             self._awaits = False
             if message.type in (WSMsgType.PING, WSMsgType.PONG):
-                self._timer.control(len(message.data))
                 if message.type is WSMsgType.PING:
                     await self._ws.pong(message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                self._timer.message()
                 self._take(message)
             else:
                 return

@@ -13,7 +13,8 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from farpeek.errors import DeadlineExceeded, InvalidRequest, NoSuchProcess
@@ -141,7 +142,13 @@ def _look(pid: int, match: Match) -> Identity | None:
 
 
 def _glob(value: str | None, pattern: str | None) -> bool:
-    return pattern is None or (value is not None and fnmatchcase(value, pattern))
+    return pattern is None or (value is not None and _compiled(pattern).match(value) is not None)
+
+
+# fnmatch's own cache keeps 32,768 patterns, which clients choose.
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))
 
 
 def _is_a_thread(pid: int) -> InvalidRequest:

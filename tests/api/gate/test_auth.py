@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek_api.gate import auth
-from support.wire import Served, ask
+from farpeek_api.serving.listeners import is_loopback, is_wildcard, plain_host
+from support.wire import Served, ask, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +72,37 @@ def test_the_own_user_gets_in_by_the_unix_socket(served: Served) -> None:
     assert served.request("GET", "/v1/info").status == 200
 
 
-def test_the_own_user_gets_in_even_with_a_wrong_token(served: Served) -> None:
-    assert served.request("GET", "/v1/info", headers=bearer("wrong")).status == 200
+def test_a_credential_that_is_sent_is_judged_on_the_unix_socket_too(served: Served) -> None:
+    """Behind a proxy that runs as root, everybody would be root."""
+    for wrong in (bearer("wrong"), {"Authorization": "Basic eDp5"}, {"Authorization": ""}):
+        reply = served.request("GET", "/v1/info", headers=wrong)
+        assert (reply.status, reply.slug) == (401, "unauthenticated")
+    assert served.request("GET", "/v1/info", headers=bearer(token_of(served))).status == 200
+
+
+def test_a_name_without_a_dot_is_a_host_of_ours_on_the_unix_socket_only(served: Served) -> None:
+    for host in ("farpeek", "unix", "farpeek:80"):
+        assert served.request("GET", "/v1/info", headers={"Host": host}).status == 200
+        headers = {"Host": host, **bearer(token_of(served))}
+        assert served.request_tcp("GET", "/v1/info", headers).status == 403
+
+
+@pytest.mark.parametrize(
+    "target", ["http://evil.example/v1/info", "https://192.0.2.1:7335/v1/info"]
+)
+def test_a_target_that_names_a_foreign_host_is_forbidden(served: Served, target: str) -> None:
+    ours = b"Host: localhost\r\nConnection: close\r\n\r\n"
+    reply = parse(served.exchange(b"GET %b HTTP/1.1\r\n%b" % (target.encode(), ours)))
+    assert (reply.status, reply.slug) == (403, "forbidden")
+    path = b"GET http://localhost:7335/v1/info HTTP/1.1\r\n"
+    assert parse(served.exchange(path + ours)).status == 200
+
+
+def test_an_ipv4_address_is_the_same_however_it_is_written() -> None:
+    assert is_loopback("::ffff:127.0.0.1")
+    assert not is_loopback("::ffff:192.0.2.1")
+    assert is_wildcard("::ffff:0.0.0.0")
+    assert plain_host("[::FFFF:192.0.2.1]") == plain_host("192.0.2.1")
 
 
 @needs_root
@@ -181,7 +211,7 @@ def test_no_answer_may_be_kept_or_guessed_at(served: Served) -> None:
 def test_an_allowed_name_is_a_host_of_ours(folder: Path) -> None:
     with Served(folder, "--allow-host", "tools.example") as service:
         assert service.request("GET", "/v1/info", headers={"Host": "Tools.Example:1"}).status == 200
-        assert service.request("GET", "/v1/info", headers={"Host": "example"}).status == 403
+        assert service.request("GET", "/v1/info", headers={"Host": "x.example"}).status == 403
 
 
 def test_a_wildcard_listener_answers_to_the_address_that_was_called(folder: Path) -> None:

@@ -208,13 +208,16 @@ def test_a_kernel_thread_is_invalid(served: Served) -> None:
     assert (reply.status, reply.slug) == (422, "invalid")
 
 
-def test_the_service_itself_may_be_a_target(served: Served) -> None:
-    own = served.register(served.process.pid)
-    maps = Path(f"/proc/{served.process.pid}/maps").read_text()
-    address = int(maps.partition("-")[0], 16)
-    reply = served.readv(own, addresses=[address], lengths=4, encoding="hex")
-    assert reply.json["data"] == b"\x7fELF".hex()
-    assert served.request("DELETE", f"/v1/targets/{own}").status == 204
+def test_the_service_itself_is_no_target(served: Served) -> None:
+    own = served.process.pid
+    reply = served.request("POST", "/v1/targets", {"pid": own})
+    assert (reply.status, reply.slug, reply.places) == (422, "invalid", ["pid"])
+    assert "own process" in reply.json["detail"]
+    comm = Path(f"/proc/{own}/comm").read_text().rstrip("\n")
+    exe = str(Path(f"/proc/{own}/exe").readlink())
+    fitting = served.request("POST", "/v1/targets", {"match": {"comm": comm, "exe": exe}})
+    assert fitting.status in (200, 201, 404, 409)  # other services may run beside it
+    assert own not in [each["pid"] for each in fitting.json.get("candidates", [fitting.json])]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ EXAMPLES: list[Exception] = [
     refusals.UnsupportedMediaType("no"),
     refusals.UpgradeRequired("no"),
     refusals.SlowRequest("no"),
-    refusals.BodyTooLarge("no"),
+    refusals.BodyTooLarge(4096),
+    refusals.UnsupportedExpectation("no"),
 ]
 
 

@@ -259,12 +259,6 @@ def test_more_than_a_request_may_carry_is_too_large(writing: Served, written: Ta
     assert (reply.status, reply.slug) == (413, "too-large")
 
 
-def test_the_service_does_not_write_into_itself(writing: Served) -> None:
-    target = writing.register(writing.process.pid)
-    reply = writev(writing, target, 0x1000, b"x")
-    assert (reply.status, reply.places) == (422, ["target"])
-
-
 def test_of_many_writers_at_once_all_are_served(writing: Served, written: Target) -> None:
     target = writing.register(written.pid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import stat
@@ -104,6 +105,20 @@ def test_sockets_take_the_place_of_the_default_and_stay_their_owners(
         service.process.terminate()
         assert service.process.wait(20) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["given.sock", "log"]
+
+
+def test_a_socket_for_both_families_is_called_by_the_ipv4_address_it_was_called_at(
+    folder: Path, unix: socket.socket
+) -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as both:
+        port = both.getsockname()[1]
+        flags = ("--insecure-listen",)
+        with Activated(folder, unix, both, flags=flags) as service:
+            service.urls(2)
+            headers = {"Authorization": f"Bearer {(folder / 'token').read_text().strip()}"}
+            for host in ("127.0.0.1", "127.0.0.9"):
+                connection = http.client.HTTPConnection(host, port, timeout=20)
+                assert ask(connection, "GET", "/v1/info", headers=headers).status == 200
 
 
 def test_who_waits_in_the_queue_before_the_start_is_served(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import signal
 import socket
@@ -135,7 +136,7 @@ async def test_what_goes_wrong_inside_is_internal_and_logged_without_the_request
     async with in_process(folder) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(
-            b"GET /v1/targets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer SECRET\r\n"
+            b"GET /v1/targets HTTP/1.1\r\nHost: localhost\r\nX-Token: Bearer SECRET\r\n"
             b"Connection: close\r\n\r\n"
         )
         reply = parse(await reader.read())
@@ -184,6 +185,17 @@ def test_an_unknown_expectation_is_a_problem(served: Served) -> None:
     reply = parse(served.exchange(sent))
     assert (reply.status, reply.slug) == (417, "unsupported-expectation")
     assert b"SECRET" not in reply.body
+
+
+def test_a_body_over_the_limit_is_not_asked_for(served: Served) -> None:
+    with served.connect() as sock:
+        sock.sendall(
+            b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+        )
+        reply = parse(receive_all(sock))
+    assert (reply.status, reply.slug) == (413, "too-large")
+    assert "--max-body-bytes" in reply.json["detail"]
 
 
 def test_a_body_is_asked_for_only_after_the_door(served: Served) -> None:
@@ -337,6 +349,59 @@ def test_half_a_connection_closed_still_gets_its_answer(served: Served) -> None:
         sock.shutdown(socket.SHUT_WR)
         assert received.startswith(b"HTTP/1.1 200")
         assert receive_all(sock) == b""
+
+
+def test_a_client_that_says_no_more_is_answered(
+    served: Served, target: str, sample: Sample
+) -> None:
+    for sent, answers in (
+        (GOOD, 1),
+        (GOOD * 20, 20),
+        (as_bytes(target, {"addresses": [sample.address], "lengths": 8}), 1),
+    ):
+        with served.connect() as sock:
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            received = receive_all(sock)
+        assert received.count(b"HTTP/1.1 200 OK") == answers
+    with served.connect() as sock:  # and a long one to its end
+        sock.sendall(big_read(target, sample))
+        sock.shutdown(socket.SHUT_WR)
+        assert len(receive_all(sock)) > SIZE
+
+
+async def test_a_client_that_says_no_more_and_leaves_is_forgotten(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    async with in_process(folder) as (path, _):
+        before = len(asyncio.all_tasks())
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        writer.write_eof()
+        await reader.readuntil(b": events follow")
+        assert len(asyncio.all_tasks()) > before
+        writer.close()
+        await aio_until(lambda: len(asyncio.all_tasks()) <= before, "the tasks have ended")
+
+
+def test_a_body_that_nobody_wants_is_thrown_away(served: Served) -> None:
+    head = b"POST /v1/info HTTP/1.1\r\nHost: evil.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+    before = cpu_s(served)
+    with served.connect() as sock:
+        sock.sendall(head)
+        received = sock.recv(1 << 16)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sock.sendall(b"1\r\nx\r\n" * 2_000_000)
+    assert received.startswith(b"HTTP/1.1 403")
+    assert b"Connection: close" in received
+    # Parsed, they took 0.26 s.
+    assert cpu_s(served) - before < 0.15
+
+
+def cpu_s(service: Served) -> float:
+    fields = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def big_read(target: str, sample: Sample) -> bytes:

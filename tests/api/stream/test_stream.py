@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farpeek_api.stream import stream
+from farpeek_api.stream.message_timer import FrameTracker
 from support.in_process import in_process
 from support.reading import memory_of, proc_mem
 from support.sample import Sample
@@ -415,6 +416,51 @@ def test_a_message_that_does_not_arrive_in_time_closes_the_stream(folder: Path) 
         ws.sock.sendall(begun[50_000:] + frame(b"still here", PING))
         assert ws.receive() == (PONG, b"still here")
         assert ws.close_reason() == (1008, "a message did not arrive in time")
+
+
+def test_a_message_that_begins_behind_a_whole_one_has_a_clock_too(folder: Path) -> None:
+    with Served(folder, "--deadline", "0.5") as served, WebSocket(served.connect()) as ws:
+        ws.sock.sendall(frame(b"{}") + frame(b"{}")[:3])
+        assert slug(ws.next()[0]) == "invalid"
+        assert ws.close_reason() == (1008, "a message did not arrive in time")
+
+
+@given(
+    messages=st.lists(
+        st.lists(st.integers(0, 70_000), min_size=1, max_size=3), min_size=1, max_size=5
+    ),
+    pings=st.booleans(),
+    sizes=st.lists(st.integers(1, 70_000), min_size=1, max_size=8),
+)
+def test_frames_are_followed_however_they_are_cut(
+    messages: list[list[int]], sizes: list[int], *, pings: bool
+) -> None:
+    wire, ends = b"", [0]
+    for pieces in messages:
+        for number, size in enumerate(pieces):
+            last = number == len(pieces) - 1
+            wire += frame(bytes(size), 0 if number else TEXT, fin=last)
+            if pings and not last:
+                wire += frame(b"ping", PING)
+        ends.append(len(wire))
+    tracker, at, turn = FrameTracker(), 0, 0
+    while at < len(wire):
+        piece = wire[at : at + sizes[turn % len(sizes)]]
+        at, turn = at + len(piece), turn + 1
+        tracker.take(piece)
+        assert tracker.is_between == (at in ends)
+        assert tracker.messages == sum(end <= at for end in ends) - 1
+
+
+def test_a_refused_message_is_not_parsed_for_its_number(
+    target: str, sample: Sample, ws: WebSocket
+) -> None:
+    """Its number is found all the same, at either end."""
+    many = b'"addresses": [%b0], "lengths": 0' % (b"0, " * 30_000)
+    for text in (b'{"id": 7, %b}' % many, b'{%b, "target": "x", "id":7}' % many):
+        shown, _ = ws.ask(text)
+        assert (shown["id"], slug(shown)) == (7, "too-large")
+    assert ws.ask(read(8, target, sample.address))[1] == sample.bytes(0, 8)
 
 
 def test_a_client_that_only_pings_and_answers_pings_stays(folder: Path, sample: Sample) -> None:
