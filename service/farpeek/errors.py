@@ -27,6 +27,8 @@ from __future__ import annotations
 import errno as errno_module
 from typing import TYPE_CHECKING
 
+from farpeek.model import Stage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -159,7 +161,18 @@ class TargetStuck(Unavailable):
 
 
 class DeadlineExceeded(Unavailable):
-    """The request's time is over; a thread may still hang in the kernel for it."""
+    """The request's time is over; a thread may still hang in the kernel for it.
+
+    ``stage`` is what it was at, and ``since`` since when, in seconds since the epoch, where that
+    is known.
+    """
+
+    def __init__(
+        self, detail: str, stage: Stage = Stage.PAGE_FAULT, since: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.stage = stage
+        self.since = since
 
 
 class ShuttingDown(Unavailable):

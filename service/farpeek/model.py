@@ -55,6 +55,18 @@ class GapReason(StrEnum):
         return self in (GapReason.NOT_RESIDENT, GapReason.UNREADABLE)
 
 
+class Stage(StrEnum):
+    """What was under way when the time was over."""
+
+    QUEUE = "queue"  # in line: for a thread, or for bytes of the budget
+    PAGE_FAULT = "page-fault"  # in the transfer itself, which resolves faults as it goes
+    MAPPINGS = "mappings"  # looking at the target's map, which a stuck fault can lock
+    RESIDENCY = "residency"  # looking at its page table
+    FILES = "files"  # looking at the files behind mappings
+    PIN = "pin"  # holding it still for a write
+    EXIT = "exit"  # its memory is gone, and its exit is waited for
+
+
 class Gate(StrEnum):
     """The check in the kernel that refused access."""
 

@@ -155,6 +155,9 @@ def _members(error: Exception, target: str | None) -> dict[str, Any]:
             members |= {"gate": error.gate, "hint": error.hint}
         case refusals.BadRange():
             members["hint"] = error.hint
+        case errors.DeadlineExceeded():
+            since = {} if error.since is None else {"since": render.time(error.since)}
+            members |= {"stage": error.stage, **since}
         case errors.TargetExited():
             members["target"] = render.target(error.target)
         case errors.InvalidRequest() if error.place:

@@ -17,7 +17,7 @@ from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited
 from farpeek.mappings import elf, files, maps
 from farpeek.mappings.residency import NoPagemap
-from farpeek.model import MappingView, Mode, ReadSpec, Regions
+from farpeek.model import MappingView, Mode, ReadSpec, Regions, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,9 @@ class Lister:
         try:
             for mapping in _chosen(proc, address):
                 if time.monotonic() > deadline:
-                    raise DeadlineExceeded("the time was over before all mappings were listed")
+                    raise DeadlineExceeded(
+                        "the time was over before all mappings were listed", Stage.MAPPINGS
+                    )
                 counts = self._counts(proc, mapping) if residency else (None, None)
                 views.append(view(mapping, build_ids.of(mapping, deadline), counts))
         except (FileNotFoundError, ProcessLookupError) as error:

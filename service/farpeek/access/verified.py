@@ -9,6 +9,7 @@ from farpeek.access.process_ref import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded
 from farpeek.kernel.pidfd import has_exited
+from farpeek.model import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,9 @@ def resolve_again(ref: ProcessRef, deadline: float) -> ProcessRef:
         if thread is not None:
             return thread
         patience_ms = _EXIT_PATIENCE_MS
-    raise DeadlineExceeded("the process is about to exit, and its memory is gone already")
+    raise DeadlineExceeded(
+        "the process is about to exit, and its memory is gone already", Stage.EXIT
+    )
 
 
 def _has_memory(ref: ProcessRef) -> bool:

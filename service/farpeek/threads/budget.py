@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from farpeek.errors import DeadlineExceeded, TooBusy
+from farpeek.model import Stage
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,7 +56,8 @@ class Budget:
                 future.result().let_go()  # cancelled in the moment when the bytes had just come
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded(
-                    "the time is over; other requests hold too many bytes (--max-inflight-bytes)"
+                    "the time is over; other requests hold too many bytes (--max-inflight-bytes)",
+                    Stage.QUEUE,
                 ) from None
             raise
 

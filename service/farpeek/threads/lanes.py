@@ -10,10 +10,13 @@ need slots of their own.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy, Unavailable
+from farpeek.model import Stage
+from farpeek.threads import activity
 from farpeek.threads.pool import no_thread_for_unproven
 from farpeek.threads.tasks import Slot, Task, settle
 
@@ -24,6 +27,16 @@ if TYPE_CHECKING:
     from farpeek.threads.pool import Pool
 
 T = TypeVar("T")
+
+_DOING: Final = {
+    Stage.QUEUE: "in line",
+    Stage.PAGE_FAULT: "at the transfer: a page that is needed has not come",
+    Stage.MAPPINGS: "at the target's mappings, which a stuck page fault can lock",
+    Stage.RESIDENCY: "at the target's page table",
+    Stage.FILES: "at the files behind the target's mappings",
+    Stage.PIN: "at holding the target still, so that the write finds no other process",
+    Stage.EXIT: "at the target's exit: its memory is being given up",
+}
 
 MOST_WAITING = 64
 MOST_TOGETHER = 64
@@ -141,23 +154,30 @@ class Lane:
 
     def expire(self, task: Task[Any]) -> None:
         """See ``Owner.expire``."""
-        late = DeadlineExceeded(
-            "the time is over, and the kernel has not answered: a page that is needed has not "
-            "come, or the target's mappings are locked"
-        )
+        worker = self._pool.crew.worker_of(task)
+        since = time.time() - time.monotonic() + task.began
         slot = task.slot
         if slot is None:
             self._waiting.remove(task)
-            task.tell(None, late)
+            text = f"the time is over, and {self._whose} were all at work for others"
+            task.tell(None, DeadlineExceeded(text, Stage.QUEUE, since))
             task.returned()
             return
+        if worker is None:
+            late = DeadlineExceeded("the time is over before its turn came", Stage.QUEUE, since)
+        else:
+            at = activity.stage(worker)
+            manner = "hangs" if activity.is_blocked(worker) else "is slow, not stuck"
+            late = DeadlineExceeded(
+                f"the time is over; a thread {manner} {self._doing(at)}", at, since
+            )
         if not slot.overdue:
             slot.overdue = True
             self._overdue += 1
         self._pool.abandon(task)
         task.tell(None, late)
         if self._overdue >= self._slots:
-            self._end_line(self._stuck_error())
+            self._end_line(self._overdue_error())
 
     def forget(self, task: Task[Any]) -> None:
         """See ``Owner.forget``.
@@ -183,7 +203,7 @@ class Lane:
         if self._shared(task) is not None or self._taken < self._slots:
             return
         if self._overdue >= self._slots:
-            raise self._stuck_error()
+            raise self._overdue_error()
         if len(self._waiting) >= self._most_waiting:
             raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
 
@@ -245,6 +265,16 @@ class Lane:
             task.tell(None, error)
             task.returned()
 
+    def _doing(self, at: Stage) -> str:
+        return _DOING[at]
+
+    def _overdue_error(self) -> Unavailable:
+        crew = self._pool.crew
+        workers = [crew.worker_of(task) for task in self._tasks]
+        if any(worker is not None and activity.is_blocked(worker) for worker in workers):
+            return self._stuck_error()
+        return TooBusy(f"{self._whose} are all at work past their deadline: slow, but not stuck")
+
     def _stuck_error(self) -> Unavailable:
         return TargetStuck(
             f"all {self._slots} threads of this target hang in the kernel past their deadline; "
@@ -256,6 +286,10 @@ class CommonLane(Lane):
     """A lane of nobody in particular."""
 
     __slots__ = ()
+
+    def _doing(self, at: Stage) -> str:
+        del at
+        return "at looking processes up in /proc"
 
     def _stuck_error(self) -> Unavailable:
         return TooBusy(f"{self._whose} are all at work that has taken longer than it may")

@@ -1,8 +1,9 @@
 """Who hangs, and who is replaced.
 
-A thread that has been in one call for 50 ms is *stuck*: it no longer counts as working, and another
-one takes its place, up to a limit. Nothing can cancel it; it works again when the kernel lets it
-go.
+A thread that has been at one task for 50 ms and sleeps in the kernel is *stuck*: it no longer
+counts as working, and another one takes its place, up to a limit. Nothing can cancel it; it works
+again when the kernel lets it go. One that is busy in Python is *slow*: another one would only make
+all slower.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from farpeek.model import ThreadCounts
+from farpeek.threads import activity
 from farpeek.threads.workers import Worker
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ class Crew:
             doing = worker.task
             if doing is None or worker in self._stuck or worker in self._unreplaced:
                 continue
-            if now - worker.since >= STUCK_AFTER_S:
+            if now - worker.since >= STUCK_AFTER_S and activity.is_blocked(worker):
                 doing.hung = True
                 self._unreplaced[worker] = doing
         return self._replace()

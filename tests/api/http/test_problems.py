@@ -18,6 +18,7 @@ from farpeek.model import (
     Gate,
     Identity,
     ListedProcess,
+    Stage,
     TargetSnapshot,
     TargetState,
 )
@@ -65,7 +66,7 @@ EXAMPLES: list[Exception] = [
     errors.KernelFailure("process_vm_readv", errno.ENOMEM),
     errors.TooBusy("no", 7),
     errors.TargetStuck("no"),
-    errors.DeadlineExceeded("no"),
+    errors.DeadlineExceeded("no", Stage.PIN, 0.0),
     errors.ShuttingDown(),
     refusals.BadRange("no", "send FIRST-LAST"),
     refusals.Unauthenticated("no"),
@@ -196,3 +197,9 @@ def bytes_of(response: web.Response) -> bytes:
 def read(response: web.Response) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(bytes_of(response))
     return body
+
+
+def test_a_deadline_says_what_was_under_way_and_since_when() -> None:
+    body = read(problems.answer(example(errors.DeadlineExceeded)))
+    assert (body["stage"], body["since"]) == ("pin", "1970-01-01T00:00:00.000Z")
+    assert "since" not in read(problems.answer(errors.DeadlineExceeded("no")))

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from farpeek.access.process_ref import NoMemory
-from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure, TooBusy
+from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure, TargetStuck, TooBusy
 from farpeek.kernel import gates, uapi
-from farpeek.model import PAGE_SIZE
+from farpeek.model import PAGE_SIZE, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -94,7 +94,9 @@ class _Pin(threading.Thread):
             self.start()
         except RuntimeError:  # a limit on threads, or on memory
             raise TooBusy("no thread can be started that would hold the target") from None
-        self._decided.wait()
+        if not self._decided.wait(max(0.0, self._deadline - time.monotonic())):
+            self._done.set()  # it lets go as soon as it gets there
+            raise DeadlineExceeded("the kernel does not let the target be held still", Stage.PIN)
         if self._error is not None:
             self.join()
             raise self._error
@@ -122,6 +124,12 @@ class _Pin(threading.Thread):
 
     def _seize(self) -> None:
         number = self._ref.number
+        if is_frozen_while_stopped(self._ref.proc):
+            self._ref.verify()
+            raise TargetStuck(
+                "the target is stopped, and frozen by its cgroup: it cannot be held still for a "
+                "write before it is thawed (reads go on)"
+            )
         tries = _TRIES
         while (code := uapi.ptrace_seize(number)) == -errno.EPERM:
             if uapi.probe_memory(number) == -errno.EPERM:
@@ -170,7 +178,7 @@ def _one_at_a_time(number: int, deadline: float) -> Generator[None]:
     with _guard:
         lock = _locks.setdefault(number, threading.Lock())
     if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise DeadlineExceeded("other writes to this target took all the time")
+        raise DeadlineExceeded("other writes to this target took all the time", Stage.PIN)
     try:
         yield
     finally:
@@ -201,6 +209,23 @@ def tracer(proc: str) -> int:
     except _NOT_TO_BE_SEEN:
         return 0
     return int(fields[b"TracerPid"])
+
+
+def is_frozen_while_stopped(proc: str) -> bool:
+    """Whether the process at ``proc`` is in a stop, and its cgroup's freezer (v1) keeps it there.
+
+    PTRACE_SEIZE of such a one waits for the thaw. It sleeps in the function that stops for signals,
+    in state D in place of T (6.18; the freezer of v2 leaves it in T, and lets it be seized).
+    """
+    try:
+        with (
+            open(f"{proc}/stat", "rb") as stat,  # noqa: PTH123 - pathlib is slow
+            open(f"{proc}/wchan", "rb") as wchan,  # noqa: PTH123 - the same
+        ):
+            state = stat.read().rpartition(b")")[2].split()[0]
+            return state == b"D" and wchan.read() in (b"do_signal_stop", b"ptrace_stop")
+    except OSError:
+        return False
 
 
 def is_traced_by_us(proc: str) -> bool:
