@@ -80,6 +80,15 @@ class FaultHandlers:
         return known[1]
 
 
+class NoHandlers(FaultHandlers):
+    """For memory that was found to have none a moment before."""
+
+    def have(self, mapping: Mapping, address: int, ask: Callable[[int], bool]) -> bool:
+        """See ``FaultHandlers``; asks nobody."""
+        del mapping, address, ask
+        return False
+
+
 class AbsentPages:
     """Sorts places that have no present page. One object for one read of one process."""
 
@@ -111,6 +120,20 @@ class AbsentPages:
 
         Raises AccessDenied; OSError once the process is gone.
         """
+        self._sort(places)
+        if _tables(self._blank) > self._most_tables:
+            self._unread += self._without_tables()
+            self._unread.sort(key=lambda unread: unread.start)
+        return self._unread
+
+    def are_zeros(self, places: Sequence[PageRun]) -> bool:
+        """Whether all of ``places`` are zeros, as far as can be seen. Raises what `sort` does."""
+        self._sort(places)
+        zeros = [(each.start, each.end) for each in self._unread if each.reason is None]
+        found = sum(end - start for start, end in (*self._blank, *zeros))
+        return found == sum(place.end - place.start for place in places)
+
+    def _sort(self, places: Sequence[PageRun]) -> None:
         try:
             with self._open_map(self._proc) as address_map:
                 for place in places:
@@ -121,10 +144,6 @@ class AbsentPages:
             for file in self._files.values():
                 if file is not None:
                     file.close()
-        if _tables(self._blank) > self._most_tables:
-            self._unread += self._without_tables()
-            self._unread.sort(key=lambda unread: unread.start)
-        return self._unread
 
     def _sort_one(self, mapping: Mapping | None, place: PageRun) -> None:
         if mapping is None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from farpeek.access.absent import AbsentPages, FaultHandlers, Unread
+from farpeek import regions
+from farpeek.access.absent import AbsentPages, FaultHandlers, NoHandlers, Unread
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings import files
 from farpeek.mappings.maps import cut
@@ -37,6 +38,10 @@ class Checker(Protocol):
 
         Raises NoPagemap, AccessDenied; OSError once the process is gone.
         """
+        ...
+
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """Whether ``runs``, found to be zeros by `check`, look so again. Raises the same."""
         ...
 
 
@@ -73,6 +78,15 @@ class CheckAll:
             ref, self._open_map, self._residency, self._handlers(), most_tables=self._most_tables
         )
         return sorting.sort(absent)
+
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.are_zeros``."""
+        pages = self._residency.look(ref.proc, clusters(runs))
+        found = [page for *_, page in regions.parts(runs, pages)]
+        if any(page is None or page.categories for page in found):
+            return False
+        sorting = AbsentPages(ref, self._open_map, self._residency, NoHandlers(), most_tables=0)
+        return sorting.are_zeros([PageRun(start, end, 0) for start, end in runs.places()])
 
 
 class CheckRemote:
@@ -111,6 +125,11 @@ class CheckRemote:
             if not page.categories & PAGE_IS_PRESENT
         ]
 
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.are_zeros``; it finds none."""
+        del ref
+        return not runs.starts
+
 
 class CheckOr:
     """A checker, and another one for processes whose page table or map may not be seen."""
@@ -127,6 +146,13 @@ class CheckOr:
         except (NoPagemap, PermissionError):
             return () if self._otherwise is None else self._otherwise.check(ref, runs)
 
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.are_zeros``."""
+        try:
+            return self._first.are_zeros(ref, runs)
+        except (NoPagemap, PermissionError):
+            return False
+
 
 class WaitForMissing:
     """What a checker calls not resident is read all the same, however long the fault takes."""
@@ -141,3 +167,7 @@ class WaitForMissing:
             for each in self._inner.check(ref, runs)
             if each.reason is not GapReason.NOT_RESIDENT
         ]
+
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.are_zeros``."""
+        return self._inner.are_zeros(ref, runs)
