@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import compress, islice
-from operator import add, eq, le
+from operator import add, attrgetter, eq, le
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from farpeek import columns
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SAMPLE: Final = 32
 """Neighbours in a request that are looked at before all are: most requests have none that touch."""
+
+_END: Final = attrgetter("end")
 
 
 class Bounded(Protocol):
@@ -218,13 +220,14 @@ def parts(runs: Runs, others: Sequence[B]) -> Iterator[tuple[int, int, int, B | 
 
     Each part comes with its offset in the bytes of the runs, its start and its end.
     """
-    ends = [other.end for other in others]
     offset = 0
     for run_start, end in runs.places():
         start = run_start
-        for other in islice(others, bisect_right(ends, start), None):
-            if other.start >= end:
-                break
+        # Nothing here may walk over `others` for each run: a request has up to 65,536 of both.
+        number = bisect_right(others, start, key=_END)
+        while number < len(others) and others[number].start < end:
+            other = others[number]
+            number += 1
             if start < other.start:
                 yield offset, start, other.start, None
                 offset += other.start - start
@@ -241,12 +244,12 @@ def parts(runs: Runs, others: Sequence[B]) -> Iterator[tuple[int, int, int, B | 
 def without(places: Iterable[tuple[int, int]], holes: Sequence[Hole]) -> list[tuple[int, int]]:
     """What is left of ``places`` without ``holes``; both disjoint and in order."""
     left: list[tuple[int, int]] = []
-    ends = [hole.end for hole in holes]
     for place_start, end in places:
         start = place_start
-        for hole in islice(holes, bisect_right(ends, start), None):
-            if hole.start >= end:
-                break
+        number = bisect_right(holes, start, key=_END)
+        while number < len(holes) and holes[number].start < end:
+            hole = holes[number]
+            number += 1
             if start < hole.start:
                 left.append((start, hole.start))
             start = hole.end

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import pytest
 from hypothesis import given
 
 from farpeek import regions as arithmetic
 from farpeek.errors import InvalidRequest
-from farpeek.model import ADDRESS_LIMIT, Regions, WriteSpec
+from farpeek.model import ADDRESS_LIMIT, GapReason, Regions, WriteSpec
+from farpeek.regions import Hole, Runs
 from strategies import holes, regions
 
 if TYPE_CHECKING:
-    from farpeek.regions import Hole
+    from collections.abc import Callable, Iterable
 
 
 def covered(asked: Regions) -> set[int]:
@@ -124,3 +126,38 @@ def test_regions_that_make_no_sense_are_refused_by_name(
 
 def test_the_last_byte_of_the_address_space_can_be_asked_for() -> None:
     assert arithmetic.check(Regions([ADDRESS_LIMIT - 1], [1])) == 1
+
+
+class Counted(Sequence[Hole]):
+    """A sequence that counts how often it is looked into."""
+
+    def __init__(self, items: list[Hole]) -> None:
+        self._items = items
+        self.looks = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Hole: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hole]: ...
+    def __getitem__(self, index: int | slice) -> Hole | Sequence[Hole]:
+        assert isinstance(index, int)
+        self.looks += 1
+        return self._items[index]
+
+
+@pytest.mark.parametrize("cut", [arithmetic.parts, arithmetic.without])
+def test_cutting_many_places_by_many_holes_does_not_look_at_all_of_them_each_time(
+    cut: Callable[..., Iterable[object]],
+) -> None:
+    count = 4096
+    places = [(2 * number, 2 * number + 1) for number in range(count)]
+    holes = Counted([Hole(start, end, GapReason.UNMAPPED) for start, end in places])
+    what: object = places
+    if cut is arithmetic.parts:
+        what = Runs([start for start, _ in places], [1] * count)
+    found = list(cut(what, holes))
+    assert len(found) == (count if cut is arithmetic.parts else 0)
+    assert holes.looks <= count * (count.bit_length() + 4)

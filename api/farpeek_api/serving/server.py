@@ -54,8 +54,15 @@ GC_THRESHOLD: Final = 50_000
 """Allocations between collections; with frozen start-up objects this halves the worst latencies."""
 
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread that computes keeps the GIL from others who want it. Beside one that does
+nothing else, the p99 of 8-byte reads was 7 to 21 ms with Python's own 5 ms and 2.7 ms with this,
+and less than this made no difference; alone they were as fast as ever."""
+
+
 def run(settings: Settings) -> None:
     """Serve until a signal says stop. Raises ListenError, TokenError, Unsupported at start."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         threads_are_gone = runner.run(_serve(settings))
         if not threads_are_gone:

@@ -69,7 +69,7 @@ class RangeReader:
         edge = None
         if spec.on_gap is OnGap.STOP:
             look = partial(self._edge, spec, deadline)
-            edge = verified(self._refer(process), look, deadline)
+            edge = verified(self._refer(process), look, deadline, spec.mode)
         end = edge.start if edge else spec.end
         if edge and end == spec.start:
             raise RangeUnreadable(Gap(0, 0, end, edge.end - edge.start, edge.reason))

@@ -81,7 +81,7 @@ class Reader:
     def _once(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         attempt = partial(self._attempt, spec=spec, deadline=deadline)
         try:
-            return verified(self._refer(process), attempt, deadline)
+            return verified(self._refer(process), attempt, deadline, spec.mode)
         except (NoPagemap, PermissionError):
             denied = _denied(process)
             if has_exited(process.pidfd):  # else it may have been somebody else's page table

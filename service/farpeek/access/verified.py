@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.access.process_ref import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
 from farpeek.errors import DeadlineExceeded
 from farpeek.kernel.pidfd import has_exited
-from farpeek.model import Stage
+from farpeek.model import Mode, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +19,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_EXIT_PATIENCE_MS = 50
-"""How long an exit may take from the loss of the memory to the pidfd. Up to 3.7 ms were seen; what
-takes longer is a large address space that is being given up."""
+_EXIT_PATIENCE_S: Final = {Mode.WAIT: math.inf, Mode.NOWAIT: 0.01}
+"""How long an exit is waited for, from the loss of the memory to the pidfd. Up to 3.7 ms were seen;
+what takes longer is a large address space that is being given up (0.2 s a GiB), and who does not
+wait has no time for that."""
+
+_LOOK_AGAIN_S: Final = 0.05
+"""For a thread that has come to live on meanwhile."""
 
 
-def verified(ref: ProcessRef, attempt: Callable[[ProcessRef], T], deadline: float) -> T:
+def verified(
+    ref: ProcessRef,
+    attempt: Callable[[ProcessRef], T],
+    deadline: float,
+    mode: Mode = Mode.WAIT,
+) -> T:
     """Do ``attempt`` until the process is verified after what it gave.
 
     Tries again by a live thread where the first one has ended. Raises ProcessGone, and what
@@ -34,12 +44,12 @@ def verified(ref: ProcessRef, attempt: Callable[[ProcessRef], T], deadline: floa
             result = attempt(ref)
             ref.verify()
         except NoMemory:
-            ref = resolve_again(ref, deadline)
+            ref = resolve_again(ref, deadline, mode)
         else:
             return result
 
 
-def resolve_again(ref: ProcessRef, deadline: float) -> ProcessRef:
+def resolve_again(ref: ProcessRef, deadline: float, mode: Mode = Mode.WAIT) -> ProcessRef:
     """Find out what became of a process without memory: how to name it from now on.
 
     That is by its first thread if it has only executed another program (files of /proc that were
@@ -47,18 +57,21 @@ def resolve_again(ref: ProcessRef, deadline: float) -> ProcessRef:
     if it has exited, DeadlineExceeded if it takes too long over it.
     """
     first = ref.first if isinstance(ref, ByThread) else ref
-    patience_ms = 0  # a process that lives on by another thread is found at once
-    while time.monotonic() < deadline:
-        if has_exited(first.process.pidfd, patience_ms):
+    give_up = min(deadline, time.monotonic() + _EXIT_PATIENCE_S[mode])
+    patience_s = 0.0  # a process that lives on by another thread is found at once
+    while (left := give_up - time.monotonic()) > 0:
+        if has_exited(first.process.pidfd, math.ceil(1000 * min(patience_s, left))):
             raise ProcessGone
         if _has_memory(first):
             return first
         thread = live_thread(first)
         if thread is not None:
             return thread
-        patience_ms = _EXIT_PATIENCE_MS
+        patience_s = _LOOK_AGAIN_S
     raise DeadlineExceeded(
-        "the process is about to exit, and its memory is gone already", Stage.EXIT
+        "the process is about to exit, and its memory is gone already: ask again, or wait for its "
+        "exit",
+        Stage.EXIT,
     )
 
 

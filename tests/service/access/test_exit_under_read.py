@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.access import ProcessGone
-from farpeek.errors import TargetExited
+from farpeek.access import ProcessGone, choose
+from farpeek.access.probe import probe
+from farpeek.errors import DeadlineExceeded, TargetExited
+from farpeek.kernel import uapi
 from farpeek.memory import MemoryService
-from farpeek.model import Limits, Process, ReadSpec, Regions
+from farpeek.model import Limits, Mode, Process, ReadSpec, Regions, Stage
 from support.asking import ask, close
 from support.targets import Target, start
+from support.writing import held
 
 if TYPE_CHECKING:
     from farpeek.access import Access
@@ -58,6 +62,28 @@ def test_hanging_reads_of_a_killed_process_end_as_gone_never_as_zeros(
                 outcomes = {future.result(timeout=20) for future in hanging}
                 os.close(pidfd)
             assert outcomes == {"gone"}, f"round {number}"
+
+
+def test_a_nowait_read_does_not_wait_until_a_large_target_has_given_up_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = choose(probe()).nowait
+    if reader is None:
+        pytest.skip("there is no nowait here")
+    with start("plain") as target, held(target.pid) as process:
+        spec = ReadSpec(Regions([target["marker"]], [8]), Mode.NOWAIT)
+        # The process lives, and the kernel says what it says while the memory is being given up.
+        monkeypatch.setattr(uapi, "probe_memory", lambda *_: -errno.ESRCH)
+        with ThreadPoolExecutor(1) as threads:
+            reading = threads.submit(reader.read, process, spec, time.monotonic() + 60)
+            with pytest.raises(DeadlineExceeded, match="ask again") as caught:
+                reading.result(timeout=10)
+        assert caught.value.stage is Stage.EXIT
+        assert caught.value.retryable
+        target.kill()
+        target.await_zombie()
+        with pytest.raises(ProcessGone):
+            reader.read(process, spec, time.monotonic() + 60)
 
 
 @pytest.mark.parametrize(("reads", "rounds"), READS_AND_ROUNDS)

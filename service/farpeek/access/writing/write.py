@@ -120,7 +120,7 @@ class WriteAccess:
                     raise
             else:
                 return ref, plan
-            ref = resolve_again(ref, deadline)
+            ref = resolve_again(ref, deadline, spec.mode)
 
     def _transfer(
         self, ref: ProcessRef, plan: Plan, spec: WriteSpec, deadline: float
@@ -137,7 +137,7 @@ class WriteAccess:
                     break
                 places.append(place)
             except NoMemory:
-                ref = resolve_again(ref, deadline)
+                ref = resolve_again(ref, deadline, spec.mode)
                 vector.go_by(*_by(ref, deadline))
         return self._classifier.classify(ref.proc, places) if places else []
 
