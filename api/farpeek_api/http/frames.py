@@ -53,10 +53,18 @@ def before_data(target_id: str, result: ReadResult) -> bytes:
 
 def behind_data(result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
     """Write the rest of the object, from the comma on; ``gaps`` is their array."""
-    rest = b',"gaps":%b,"backend":%b,"elapsed_us":%d' % (gaps, _backend(result.backend), elapsed_us)
-    if result.prefetch is None:
-        return rest + b"}"
-    return b'%b,"prefetch":%b}' % (rest, to_json(render.prefetch(result.prefetch)))
+    rest = b',"gaps":%b,"backend":%b,"began_ns":%d,"elapsed_us":%d' % (
+        gaps,
+        _backend(result.backend),
+        result.began_ns,
+        elapsed_us,
+    )
+    if result.stable is not None:
+        stable = b"true" if result.stable else b"false"
+        rest = b'%b,"stable":%b,"readings":%d' % (rest, stable, result.readings)
+    if result.prefetch is not None:
+        rest = b'%b,"prefetch":%b' % (rest, to_json(render.prefetch(result.prefetch)))
+    return rest + b"}"
 
 
 @lru_cache(maxsize=16)

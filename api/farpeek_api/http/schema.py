@@ -54,6 +54,10 @@ class _AddressSchema:
         )
 
 
+MOST_READINGS: Final = 8
+"""Of one request that wants two that are equal."""
+
+
 class _AddressesSchema:
     def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
         address = _AddressSchema().__get_pydantic_core_schema__(None, None)
@@ -98,6 +102,7 @@ class ReadOptions(Wire):
     encoding: Literal["base64", "hex", "none"] = "base64"
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     prefetch: bool = False
+    stable: Annotated[int, Field(ge=2, le=MOST_READINGS)] | None = None
 
     @model_validator(mode="after")
     def _check_prefetch(self) -> Self:
@@ -107,7 +112,7 @@ class ReadOptions(Wire):
 
     def spec_of(self, regions: Regions) -> ReadSpec:
         """Cross over to the service's value."""
-        return ReadSpec(regions, self.mode, self.on_gap, self.prefetch)
+        return ReadSpec(regions, self.mode, self.on_gap, self.prefetch, self.stable or 0)
 
 
 class ReadRequest(ReadOptions, Columns):
@@ -311,6 +316,7 @@ _HINTS: Final = {
     "labels": "up to 32 names of at most 63 characters, with texts of at most 256",
     "id": "a number of your own: an integer of at most 64 bits",
     "unsubscribe": 'the number of a subscription, as `{"unsubscribe": 7}`',
+    "stable": f"the most readings until two are equal: an integer from 2 to {MOST_READINGS}",
     "uid": "a user's number is an integer from 0 to 4294967294",
 }
 

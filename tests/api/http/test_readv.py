@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,17 @@ def test_an_answer_has_the_members_of_the_contract(
     body = reply.json
     assert reply.headers["content-type"] == "application/json"
     assert list(body) == [
-        *("target", "requested", "read", "complete", "data", "gaps", "backend", "elapsed_us"),
+        *(
+            "target",
+            "requested",
+            "read",
+            "complete",
+            "data",
+            "gaps",
+            "backend",
+            "began_ns",
+            "elapsed_us",
+        ),
     ]
     assert (body["target"], body["requested"], body["read"]) == (target, 8, 8)
     assert (body["complete"], body["gaps"]) == (True, [])
@@ -134,3 +145,22 @@ def test_an_answer_over_http_1_0_ends_its_connection(served: Served, target: str
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
     assert parse(served.exchange(sent.encode())).json["complete"] is False
+
+
+def test_an_answer_says_when_it_was_read_by_the_monotonic_clock(
+    served: Served, target: str, sample: Sample
+) -> None:
+    before = time.monotonic_ns()
+    body = served.readv(target, addresses=[hex(sample.address)], lengths=[8]).json
+    assert before < body["began_ns"] < time.monotonic_ns()
+
+
+def test_two_equal_readings_are_stable(served: Served, target: str, sample: Sample) -> None:
+    asked = {"addresses": [hex(sample.address)], "lengths": [8]}
+    body = served.readv(target, **asked, stable=3).json
+    assert (body["stable"], body["readings"]) == (True, 2)
+    for wrong in (1, 9, True, "2"):
+        reply = served.readv(target, **asked, stable=wrong)
+        assert reply.status == 422
+        assert "stable" in reply.json["errors"][0]["place"]
+        assert "from 2 to 8" in reply.json["errors"][0]["cause"]

@@ -70,7 +70,17 @@ def test_a_frame_comes_with_every_tick(
     for shown, data in frames:
         assert data == sample.bytes(sample.size - 4, 4) + bytes(4)
         assert list(shown) == [
-            *("id", "target", "requested", "read", "complete", "gaps", "backend", "elapsed_us"),
+            *(
+                "id",
+                "target",
+                "requested",
+                "read",
+                "complete",
+                "gaps",
+                "backend",
+                "began_ns",
+                "elapsed_us",
+            ),
             *("tick", "scheduled", "at", "dropped"),
         ]
         assert shown["id"] == 7
