@@ -32,7 +32,7 @@ from farpeek.reading.lookups import Lookups
 from farpeek.reading.prefetches import Prefetches
 from farpeek.targets import processes
 from farpeek.targets.registry import Registry
-from farpeek.threads.budget import Budget
+from farpeek.threads.budget import Account, Budget
 from farpeek.threads.tasks import settle
 from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
 
@@ -117,6 +117,7 @@ class MemoryService:
             threads=self._threads.counts,
             running=len(self._registry) - exited,
             exited=exited,
+            held_bytes=self._budget.used,
             stuck=self._threads.stuck(),
         )
 
@@ -186,25 +187,28 @@ class MemoryService:
         """Let go of a target, for all clients; reads under way finish."""
         self._registry.release(target_id)
 
-    def lease(self, spec: ReadSpec) -> Lease:
-        """Check ``spec``, and take its bytes from the budget of bytes in flight.
+    def lease(self, spec: ReadSpec, client: str = "") -> Lease:
+        """Check ``spec``, and take what its answer may cost from the budget of bytes in flight.
 
-        A context manager: leave it when the answer is out. Raises InvalidRequest, TooLarge,
-        TooBusy.
+        A context manager: leave it when the answer is out. ``client`` is whoever asks, of whom none
+        gets more than half. Raises InvalidRequest, TooLarge, TooBusy.
         """
-        return self._budget.lease(reads.size(spec, self.limits))
+        return self.lease_bytes(self._cost(spec), client)
 
-    def lease_again(self, size: int) -> Lease:
-        """Do the same for a read that was checked before; TooBusy if the bytes are not there."""
-        return self._budget.lease(size)
+    def lease_bytes(self, size: int, client: str = "") -> Lease:
+        """Do the same for what was checked before; TooBusy if the bytes are not there."""
+        return self._budget.lease(size, client=client)
 
     def check(self, target_id: str, spec: ReadSpec) -> int:
-        """Answer the bytes of a read, without doing it; raises what stands against it already."""
+        """Answer what `lease_bytes` is to take for a read; raises what stands against it."""
         self._check_open()
         self._registry.get_running(target_id)
         if spec.mode is Mode.NOWAIT:
             self._nowait_access()
-        return reads.size(spec, self.limits)
+        return self._cost(spec)
+
+    def _cost(self, spec: ReadSpec) -> int:
+        return reads.cost(reads.size(spec, self.limits), len(spec.regions.addresses))
 
     async def read(
         self, target_id: str, spec: ReadSpec, lease: Lease, timeout_s: float | None = None
@@ -251,7 +255,7 @@ class MemoryService:
             light=reads.is_light(lease.size),
         )
 
-    def lease_write(self, spec: WriteSpec) -> Lease:
+    def lease_write(self, spec: WriteSpec, client: str = "") -> Lease:
         """Check ``spec``, and take its bytes from the budget; as `lease`."""
         count = len(spec.addresses)
         if count > self.limits.max_regions:
@@ -260,7 +264,7 @@ class MemoryService:
         if size > self.limits.max_request_bytes:
             most = self.limits.max_request_bytes
             raise TooLarge(f"{size} bytes; one request may write {most} (--max-request-bytes)")
-        return self._budget.lease(_COPIES_OF_A_WRITE * size)
+        return self.lease_bytes(reads.cost(_COPIES_OF_A_WRITE * size, count), client)
 
     async def write(
         self, target_id: str, spec: WriteSpec, lease: Lease, timeout_s: float | None = None
@@ -301,7 +305,7 @@ class MemoryService:
             raise Unsupported(self.capabilities[lacking].detail)
         return writer
 
-    def transfer(self, target_id: str, spec: RangeSpec) -> Transfer:
+    def transfer(self, target_id: str, spec: RangeSpec, client: str = "") -> Transfer:
         """Make ready to read a range of any length, chunk by chunk; use it in a ``with``.
 
         Raises InvalidRequest, NoSuchTarget, TargetExited, Unsupported, ShuttingDown.
@@ -313,7 +317,8 @@ class MemoryService:
         if reader is None:
             raise Unsupported(self.capabilities["nowait"].detail)
         run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
-        return Transfer(target, spec, reader, run, self._budget, self.limits.deadline_s)
+        account = Account(self._budget, client)
+        return Transfer(target, spec, reader, run, account, self.limits.deadline_s)
 
     async def maps(
         self, target_id: str, address: int | None = None, *, residency: bool = False

@@ -407,4 +407,5 @@ class ServiceState:
     threads: ThreadCounts
     running: int
     exited: int
+    held_bytes: int  # of the budget of bytes in flight
     stuck: Sequence[StuckThreads] = field(default_factory=tuple)

@@ -50,8 +50,11 @@ class Authenticator:
         # The same few hosts come with every request.
         self._is_ours = lru_cache(maxsize=256)(self._find_ours)
 
-    def admit(self, request: web.BaseRequest) -> None:
-        """Return for a request that may go on; ``Forbidden`` or ``Unauthenticated`` otherwise."""
+    def admit(self, request: web.BaseRequest) -> str:
+        """Name the client whose request may go on; ``Forbidden`` or ``Unauthenticated`` otherwise.
+
+        Whoever has the same name shares what one client may have.
+        """
         headers = request.headers
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
@@ -66,13 +69,12 @@ class Authenticator:
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in _own_origins(host):
             raise Forbidden("a web page of another origin may not call this service")
-        if self._everybody:
-            return
-        authorization = headers.get("Authorization")
+        authorization = None if self._everybody else headers.get("Authorization")
         # What is sent is judged: behind a proxy that runs as root everybody's peer is root.
-        if authorization is None and connection.peer_uid in self._trusted_uids:
-            return
-        self._check_token(authorization)
+        if authorization is None and (self._everybody or connection.peer_uid in self._trusted_uids):
+            uid = connection.peer_uid
+            return f"from {request.remote}" if uid is None else f"uid {uid}"
+        return f"token {self._check_token(authorization)}"
 
     def name_caller(self, request: web.BaseRequest) -> str:
         """Say who puts a request that was let in, for an audit; never the token itself."""
@@ -103,7 +105,8 @@ class Authenticator:
             return _BARE_NAME.fullmatch(name) is not None
         return self._wildcard and name == plain_host(local_host)
 
-    def _check_token(self, authorization: str | None) -> None:
+    def _check_token(self, authorization: str | None) -> int:
+        """Answer which token it is."""
         if authorization is None:
             raise Unauthenticated(
                 "only root and the service's own user get in without a token: send "
@@ -112,8 +115,10 @@ class Authenticator:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("only `Authorization: Bearer TOKEN` is understood")
-        if self._tokens is None or token.strip() not in self._tokens:
+        number = None if self._tokens is None else self._tokens.number_of(token.strip())
+        if number is None:
             raise Unauthenticated("the token is not one that this service knows")
+        return number
 
 
 def _own_origins(host: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Bodies in, answers out: what a client may send, and how it gets its bytes."""
+"""Answers out: in which form, and how a client gets its bytes."""
 
 from __future__ import annotations
 
@@ -93,57 +93,6 @@ def _q_value(parameters: list[str]) -> float:
     return 1.0
 
 
-async def read_json(request: web.Request, largest: int, deadline_s: float) -> bytes:
-    """Read a JSON body of at most ``largest`` bytes that arrives within ``deadline_s``."""
-    body_kind(request, JSON)
-    body = await read_body(request, largest, deadline_s)
-    if not body:
-        raise refusals.Malformed("the body is empty: send a JSON object")
-    return body
-
-
-def body_kind(request: web.Request, *taken: str) -> str:
-    """Give the one of ``taken`` that the body is; else ``UnsupportedMediaType``."""
-    kind = request.headers.get("Content-Type", "")
-    if kind not in taken:
-        kind = kind.partition(";")[0].strip().lower()
-    if kind not in taken:
-        forms = " or ".join(f"`Content-Type: {each}`" for each in taken)
-        raise refusals.UnsupportedMediaType(f"send the body as {forms}")
-    return kind
-
-
-async def read_body(request: web.Request, largest: int, deadline_s: float) -> bytes:
-    """Read a body of at most ``largest`` bytes that arrives within ``deadline_s``."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise refusals.UnsupportedMediaType("send the body as it is, without Content-Encoding")
-    if (request.content_length or 0) > largest:
-        raise refusals.BodyTooLarge(largest)
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait()
-    else:
-        body = await _read_slowly(request, largest, deadline_s)
-    if len(body) > largest:
-        raise refusals.BodyTooLarge(largest)
-    return body
-
-
-async def _read_slowly(request: web.Request, largest: int, deadline_s: float) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(deadline_s):
-            while len(body) <= largest and (piece := await request.content.readany()):
-                body += piece
-    except TimeoutError:
-        raise refusals.SlowRequest(
-            f"the body did not arrive within {deadline_s:g} s: send it at once"
-        ) from None
-    except web.RequestPayloadError:
-        raise refusals.Malformed("the body is not framed as its headers say") from None
-    return bytes(body)
-
-
 def send_object(value: object, status: int = 200) -> web.Response:
     """Give a small JSON answer."""
     return web.Response(body=to_json(value), status=status, headers=_JSON_HEADERS)
@@ -161,7 +110,7 @@ async def send_read(
     request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
 ) -> web.StreamResponse:
     """Send what was read: small answers whole, big ones in pieces that the client has to take."""
-    gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    gaps = await render.array(result.gaps, render.gaps)
     head = frames.before_data(target_id, result)
     tail = frames.behind_data(result, gaps, elapsed_us)
     if encoding == "none":
@@ -191,10 +140,12 @@ async def send_write(
     if rehearsal is not None:
         begin["would_write"] = rehearsal.would_write
     head = to_json(begin)[:-1] + b',"before":"'
-    gaps = await render.array(result.gaps, render.gap)
+    gaps = await render.array(result.gaps, render.gaps)
     tail = b'","gaps":%b' % gaps
     if rehearsal is not None:
-        tail += b',"mappings":%b' % await render.array(rehearsal.mappings, render.written_mapping)
+        tail += b',"mappings":%b' % await render.array(
+            rehearsal.mappings, render.objects(render.written_mapping)
+        )
     end = to_json({"backend": render.backend(result.backend), "elapsed_us": elapsed_us})
     tail += b"," + end[1:]
     return await _send_bytes(request, head, result.before, _to_base64, tail)
@@ -220,7 +171,7 @@ async def send_frame(
     request: web.Request, target_id: str, result: ReadResult, encoding: str, elapsed_us: int
 ) -> web.StreamResponse:
     """Send what was read as a frame, of which only ``none`` leaves the bytes out."""
-    gaps = await render.array(result.gaps, render.gap) if result.gaps else b"[]"
+    gaps = await render.array(result.gaps, render.gaps)
     text = frames.before_data(target_id, result) + frames.behind_data(result, gaps, elapsed_us)
     head = frames.head(text)
     data = b"" if encoding == "none" else result.data

@@ -92,8 +92,9 @@ class Gate:
         check_head(request, self._largest_body)
         path = request.path
         if path not in OPEN_PATHS:
-            self._authenticator.admit(request)
-            _connection(request).is_known = True
+            connection = _connection(request)
+            connection.client = self._authenticator.admit(request)
+            connection.is_known = True
         if self._lifecycle.stopping and path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)

@@ -12,6 +12,7 @@ from farpeek.model import ADDRESS_LIMIT, OnGap, RangeSpec
 from farpeek.reading.bulk import CHUNK
 from farpeek_api.http import answers, schema
 from farpeek_api.http.refusals import BadRange
+from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Bulk:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes of a range, up to the first that cannot be read."""
         spec = _parse(request)
-        with self._service.transfer(request.match_info["id"], spec) as transfer:
+        with self._service.transfer(request.match_info["id"], spec, client_of(request)) as transfer:
             extent = await transfer.begin()
             headers = _headers(spec, extent)
             if _is_known(request, extent):
@@ -51,7 +52,7 @@ class Bulk:
     async def head(self, request: web.Request) -> web.StreamResponse:
         """Say what GET would, without the bytes."""
         spec = _parse(request)
-        with self._service.transfer(request.match_info["id"], spec) as transfer:
+        with self._service.transfer(request.match_info["id"], spec, client_of(request)) as transfer:
             extent = await transfer.begin()
         status = 304 if _is_known(request, extent) else 206
         return web.Response(status=status, headers=_headers(spec, extent))

@@ -27,7 +27,7 @@ _PAIR = 16  # bytes of a region: address and length, a little-endian u64 each
 _LENGTH = struct.Struct(">I")
 
 
-def regions(body: bytes) -> Regions:
+def regions(body: bytes | bytearray) -> Regions:
     """Read little-endian u64 pairs of address and length; InvalidRequest for half a pair."""
     if len(body) % _PAIR:
         raise InvalidRequest(

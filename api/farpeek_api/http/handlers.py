@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from aiohttp import web
 
@@ -14,13 +15,18 @@ from farpeek.errors import ShuttingDown
 from farpeek.model import Capability
 from farpeek_api.http import answers, frames, render, schema
 from farpeek_api.http.answers import JSON
+from farpeek_api.http.bodies import body_kind
 from farpeek_api.http.frames import FRAME, IOV
+from farpeek_api.http.turns import in_turn
+from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farpeek.memory import MemoryService
     from farpeek.model import ReadSpec, TargetSnapshot
+    from farpeek.threads.budget import Lease
+    from farpeek_api.http.bodies import Bodies
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.settings import Settings
 
@@ -30,19 +36,28 @@ WRITES_OFF = Capability("unavailable", "none", "off: start the service with --al
 M = TypeVar("M", bound=schema.Wire)
 
 
+class _WantedRead(NamedTuple):
+    """What is left of a request for a read, without the columns as they came."""
+
+    spec: ReadSpec
+    encoding: str
+    timeout_s: float | None
+
+
 class Handlers:
     """One method for each route; ``app.ROUTES`` says which."""
 
     def __init__(
         self,
         service: MemoryService,
+        bodies: Bodies,
         lifecycle: Lifecycle,
         settings: Settings,
         listeners: Sequence[str],
     ) -> None:
         self._service = service
         self._lifecycle = lifecycle
-        self._deadline_s = settings.deadline
+        self._bodies = bodies
         self._largest_body = settings.max_body_bytes
         self._listeners = list(listeners)
         self._capabilities = {
@@ -81,21 +96,24 @@ class Handlers:
         """List the processes that the service can see."""
         query = prepare(request, schema.ProcessesQuery)
         found = await self._service.processes(query.match())
-        array = await render.array(found, render.process)
+        array = await render.array(found, render.objects(render.process))
         return await answers.send_body(request, b'{"processes":%b}' % array)
 
     async def targets(self, request: web.Request) -> web.StreamResponse:
         """List the targets."""
         query = prepare(request, schema.TargetsQuery)
-        array = await render.array(self._service.targets(query.state), render.target)
+        array = await render.array(
+            self._service.targets(query.state), render.objects(render.target)
+        )
         return await answers.send_body(request, b'{"targets":%b}' % array)
 
     async def register(self, request: web.Request) -> web.StreamResponse:
         """Make a process a target, or find that it is one already."""
         prepare(request, schema.NoQuery)
-        body = await self._body(request)
-        schema.check_members(body)
-        wanted = schema.RegisterRequest.model_validate_json(body)
+        with self._bodies.lease(request) as held:
+            body = await self._bodies.read_json(request, held)
+            schema.check_members(body)
+            wanted = schema.RegisterRequest.model_validate_json(body)
         if wanted.pid is not None:
             snapshot, created = await self._service.register(wanted.pid, wanted.labels)
         else:
@@ -132,27 +150,32 @@ class Handlers:
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read the target's memory."""
         form = answers.check_accept(request, JSON, FRAME)
-        options, spec = await self._read_request(request)
+        with self._bodies.lease(request) as held:
+            wanted = await self._read_request(request, held)
         target_id = request.match_info["id"]
         began = time.perf_counter_ns()
-        with self._service.lease(spec) as lease:
-            result = await self._service.read(target_id, spec, lease, options.timeout_s)
+        with self._service.lease(wanted.spec, client_of(request)) as lease:
+            result = await self._service.read(target_id, wanted.spec, lease, wanted.timeout_s)
             elapsed_us = (time.perf_counter_ns() - began) // 1000
             send = answers.send_frame if form == FRAME else answers.send_read
             # The bytes stay in the budget until the client has taken them.
-            return await send(request, target_id, result, options.encoding, elapsed_us)
+            return await send(request, target_id, result, wanted.encoding, elapsed_us)
 
-    async def _read_request(self, request: web.Request) -> tuple[schema.ReadOptions, ReadSpec]:
+    async def _read_request(self, request: web.Request, held: Lease) -> _WantedRead:
         """Parse a read that comes as JSON, or as regions with all else in the query."""
-        if answers.body_kind(request, JSON, IOV) == IOV:
+        if body_kind(request, JSON, IOV) == IOV:
             options = _parameters(request, schema.ReadOptions)
-            body = await answers.read_body(request, self._largest_body, self._deadline_s)
-            return options, options.spec_of(frames.regions(body))
+            body = await self._bodies.read(request, held)
+            spec = options.spec_of(frames.regions(body))
+            return _WantedRead(spec, options.encoding, options.timeout_s)
         _parameters(request, schema.NoQuery)
-        body = await self._body(request)
+        body = await self._bodies.read_json(request, held)
+        return await in_turn(len(body), partial(self._parse_read, body))
+
+    def _parse_read(self, body: bytes | bytearray) -> _WantedRead:
         schema.check_columns(body, self._service.limits.max_regions)
         wanted = schema.ReadRequest.model_validate_json(body)
-        return wanted, wanted.spec()
+        return _WantedRead(wanted.spec(), wanted.encoding, wanted.timeout_s)
 
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
@@ -160,11 +183,8 @@ class Handlers:
         found = await self._service.maps(
             request.match_info["id"], query.parsed_address(), residency=query.residency
         )
-        array = await render.array(found, render.mapping)
+        array = await render.array(found, render.objects(render.mapping))
         return await answers.send_body(request, b'{"mappings":%b}' % array)
-
-    async def _body(self, request: web.Request) -> bytes:
-        return await answers.read_json(request, self._largest_body, self._deadline_s)
 
 
 def prepare(request: web.Request, model: type[M]) -> M:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
-from farpeek.model import PAGE_SIZE
+from farpeek.model import PAGE_SIZE, GapReason
+from farpeek_api.http.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from farpeek.model import (
         Backend,
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SLICE = 512
-"""Items that are rendered before other requests get their turn (about 2 ms)."""
+AT_ONCE: Final = 64
+"""Items that are rendered without a turn of their own."""
+
+SLICE: Final = 512
+"""Items that are rendered before other requests get their turn: 2 ms at most."""
 
 
 def time(seconds: float) -> str:
@@ -101,6 +104,22 @@ def gap(missing: Gap) -> dict[str, Any]:
         "reason": missing.reason,
         "retryable": missing.reason.retryable,
     }
+
+
+_REASONS: Final = {
+    reason: to_json({"reason": reason, "retryable": reason.retryable})[1:-1] for reason in GapReason
+}
+
+
+def gaps(missing: Iterable[Gap]) -> bytes:
+    """Write the same for many, as the inside of a JSON array, in a quarter of the time."""
+    return b",".join(
+        [
+            b'{"region":%d,"offset":%d,"address":"0x%x","length":%d,%b}'
+            % (each.region, each.offset, each.address, each.length, _REASONS[each.reason])
+            for each in missing
+        ]
+    )
 
 
 def difference(found: Difference) -> dict[str, Any]:
@@ -177,16 +196,25 @@ def state(now: ServiceState) -> dict[str, Any]:
     return {
         "threads": {"busy": threads.busy, "idle": threads.idle, "stuck": threads.stuck},
         "targets": {"running": now.running, "exited": now.exited},
+        "held_bytes": now.held_bytes,
         "stuck": [_stuck(each) for each in now.stuck],
     }
 
 
-async def array(items: Sequence[T], show: Callable[[T], dict[str, Any]]) -> bytes:
-    """Render a JSON array; a long one slice by slice, so that nobody else waits for it."""
-    if len(items) <= SLICE:
-        return to_json([show(each) for each in items])
+def objects(show: Callable[[T], dict[str, Any]]) -> Callable[[Sequence[T]], bytes]:
+    """Give what writes many as the inside of a JSON array."""
+    return lambda items: to_json([show(each) for each in items])[1:-1]
+
+
+async def array(items: Sequence[T], write: Callable[[Sequence[T]], bytes]) -> bytes:
+    """Render a JSON array; a long one slice by slice, so that nobody else waits for it.
+
+    ``write`` gives the inside of the array for some of the items.
+    """
+    if len(items) <= AT_ONCE:
+        return b"[%b]" % write(items)
     pieces: list[bytes] = []
     for start in range(0, len(items), SLICE):
-        pieces.append(to_json([show(each) for each in items[start : start + SLICE]])[1:-1])
-        await asyncio.sleep(0)
+        async with turn():
+            pieces.append(write(items[start : start + SLICE]))
     return b"[" + b",".join(pieces) + b"]"

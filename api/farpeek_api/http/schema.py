@@ -167,13 +167,13 @@ def _integers(addresses: list[int | str]) -> list[int]:
     return [int(each, 16) if isinstance(each, str) else each for each in addresses]
 
 
-def check_members(body: bytes) -> None:
+def check_members(body: bytes | bytearray) -> None:
     """Refuse far too many members before each is a mistake to tell (some 3 us of everybody's)."""
     if len(body) > LARGEST_UNCOUNTED and body.count(b":") > _MOST_COLONS:
         raise InvalidRequest("it has more members than are known here: remove them")
 
 
-def check_columns(body: bytes, max_regions: int, columns: int = 2) -> None:
+def check_columns(body: bytes | bytearray, max_regions: int, columns: int = 2) -> None:
     """Refuse far too many members, or regions, before millions of numbers are parsed."""
     check_members(body)
     if len(body) > LARGEST_UNCOUNTED and body.count(b",") > columns * max_regions + len(
@@ -183,6 +183,9 @@ def check_columns(body: bytes, max_regions: int, columns: int = 2) -> None:
 
 
 _Glob = Annotated[str, Field(min_length=1, max_length=4096)]
+_MOST_OF_LABELS: Final = 4096
+"""Bytes of all names and texts of a target: there may be thousands of targets."""
+
 _LabelName = Annotated[str, Field(min_length=1, max_length=63)]
 _LabelValue = Annotated[str, Field(max_length=256)]
 
@@ -213,11 +216,17 @@ class RegisterRequest(Wire):
 
     @model_validator(mode="after")
     def _check_one(self) -> RegisterRequest:
+        if self.labels and _size(self.labels) > _MOST_OF_LABELS:
+            raise ValueError(f"`labels` have over {_MOST_OF_LABELS} bytes in all: shorten them")
         if (self.pid is None) == (self.match is None):
             raise ValueError("give either `pid` or `match`, and not both")
         if self.match is not None and self.match == MatchRequest():
             raise ValueError("`match` is empty: name at least one of comm, exe, uid, cgroup, ...")
         return self
+
+
+def _size(labels: dict[str, str]) -> int:
+    return sum(len(name.encode()) + len(text.encode()) for name, text in labels.items())
 
 
 class NoQuery(Wire):

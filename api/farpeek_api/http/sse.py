@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from farpeek.model import Event
     from farpeek.targets.events import EventRing
     from farpeek_api.serving.lifecycle import Lifecycle
+
+MOST_TEXTS: Final = 1024
+"""Events of which the text is kept, so that it is made once and not for each client."""
+
+GATHER_S: Final = 0.02
+"""After what was sent, so that of many events those of a moment go out together."""
 
 COMMENT_S: Final = 15.0
 """Longest silence: proxies close streams in which nothing moves."""
@@ -31,6 +38,7 @@ class EventStreams:
     def __init__(self, events: EventRing, lifecycle: Lifecycle) -> None:
         self._events = events
         self._lifecycle = lifecycle
+        self._texts: OrderedDict[int, bytes] = OrderedDict()  # of events, by their numbers
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client leaves or the service stops."""
@@ -62,6 +70,7 @@ class EventStreams:
             if text:
                 await self._send(request, response, text)
                 silent_since = loop.time()
+                await asyncio.sleep(GATHER_S)
             elif self._events.newest > number:
                 await asyncio.sleep(0)  # a long ring is looked through in turns with others
             else:
@@ -80,8 +89,16 @@ class EventStreams:
         for event in events:
             number = event.number
             if target is None or event.target.id == target:
-                text += _text(event)
+                text += self._text(event)
         return text, number
+
+    def _text(self, event: Event) -> bytes:
+        text = self._texts.get(event.number)
+        if text is None:
+            text = self._texts[event.number] = text_of(event)
+            if len(self._texts) > MOST_TEXTS:
+                self._texts.popitem(last=False)
+        return text
 
     async def _moves(self, request: web.Request, number: int, most_s: float) -> None:
         """Wait for an event after ``number``, but not longer than ``most_s``."""
@@ -93,7 +110,8 @@ class EventStreams:
         await request.writer.drain()
 
 
-def _text(event: Event) -> bytes:
+def text_of(event: Event) -> bytes:
+    """Write an event, as Server-Sent Events have it."""
     data = to_json(render.event(event))
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.number, event.kind.encode(), data)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from farpeek_api.http import answers, problems, schema
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.refusals import Forbidden
+from farpeek_api.http.turns import in_turn
+from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from farpeek.memory import MemoryService
     from farpeek.model import WriteSpec
     from farpeek_api.gate.auth import Authenticator
+    from farpeek_api.http.bodies import Bodies
     from farpeek_api.serving.settings import Settings
 
 audit: Final = logging.getLogger("farpeek.audit")
@@ -34,13 +38,16 @@ class Writes:
     """Writes for those who may."""
 
     def __init__(
-        self, service: MemoryService, authenticator: Authenticator, settings: Settings
+        self,
+        service: MemoryService,
+        bodies: Bodies,
+        authenticator: Authenticator,
+        settings: Settings,
     ) -> None:
         self._service = service
         self._authenticator = authenticator
         self._allowed = settings.allow_writes
-        self._deadline_s = settings.deadline
-        self._largest_body = settings.max_body_bytes
+        self._bodies = bodies
         audit.setLevel(logging.INFO)  # whatever else is logged
 
     async def writev(self, request: web.Request) -> web.StreamResponse:
@@ -50,19 +57,26 @@ class Writes:
         if not self._allowed:
             self._log(request, target_id, "to places that were not looked at", "forbidden")
             raise Forbidden("writing is off: start the service with --allow-writes")
-        body = await answers.read_json(request, self._largest_body, self._deadline_s)
+        spec, dry_run, timeout_s = await self._read_request(request)
+        act = self._rehearse if dry_run else self._write
+        return await act(request, target_id, spec, timeout_s)
+
+    async def _read_request(self, request: web.Request) -> tuple[WriteSpec, bool, float | None]:
+        """Parse it; of its text nothing is kept."""
+        with self._bodies.lease(request) as held:
+            body = await self._bodies.read_json(request, held)
+            return await in_turn(len(body), partial(self._parse, body))
+
+    def _parse(self, body: bytes | bytearray) -> tuple[WriteSpec, bool, float | None]:
         schema.check_columns(body, self._service.limits.max_regions, _COLUMNS)
         wanted = schema.WriteRequest.model_validate_json(body)
-        spec = wanted.spec()
-        if wanted.dry_run:
-            return await self._rehearse(request, target_id, spec, wanted.timeout_s)
-        return await self._write(request, target_id, spec, wanted.timeout_s)
+        return wanted.spec(), wanted.dry_run, wanted.timeout_s
 
     async def _rehearse(
         self, request: web.Request, target_id: str, spec: WriteSpec, timeout_s: float | None
     ) -> web.StreamResponse:
         began = time.perf_counter_ns()
-        with self._service.lease_write(spec) as lease:
+        with self._service.lease_write(spec, client_of(request)) as lease:
             found = await self._service.rehearse_write(target_id, spec, lease, timeout_s)
             elapsed_us = (time.perf_counter_ns() - began) // 1000
             return await answers.send_write(request, target_id, found.result, elapsed_us, found)
@@ -71,7 +85,7 @@ class Writes:
         self, request: web.Request, target_id: str, spec: WriteSpec, timeout_s: float | None
     ) -> web.StreamResponse:
         began = time.perf_counter_ns()
-        with self._service.lease_write(spec) as lease:
+        with self._service.lease_write(spec, client_of(request)) as lease:
             places = _places(spec)
             try:
                 result = await self._service.write(target_id, spec, lease, timeout_s)

@@ -64,6 +64,7 @@ class Connection(web.RequestHandler):
         "_half_closed",
         "_ignores_input",
         "_raw_transport",
+        "client",
         "is_known",
         "local_host",
         "peer_uid",
@@ -81,6 +82,7 @@ class Connection(web.RequestHandler):
         self._half_closed: asyncio.TimerHandle | None = None  # looks at a client that says no more
         self._ignores_input = False
         self.writer: Writer | None = None
+        self.client = ""  # who has put its last request: a user, a token, an address
         self.is_known = False  # one of its requests was let in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -226,6 +228,13 @@ class Connection(web.RequestHandler):
         response = problems.answer(error)
         response.force_close()
         return response
+
+
+def client_of(request: web.BaseRequest) -> str:
+    """Name whoever puts a request that was let in, to keep what it may have apart."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+    return connection.client
 
 
 def log_failure(connection: Connection, error: BaseException) -> None:

@@ -19,6 +19,7 @@ from farpeek.memory import MemoryService
 from farpeek_api.gate.auth import Authenticator
 from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
 from farpeek_api.http import app
+from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.bulk import Bulk
 from farpeek_api.http.handlers import Handlers
 from farpeek_api.http.sse import EventStreams
@@ -186,9 +187,10 @@ class Server:
         self._largest_body = settings.max_body_bytes
         self._lifecycle = Lifecycle()
         urls = list(dict.fromkeys(map(str, listeners)))
-        handlers = Handlers(service, self._lifecycle, settings, urls)
+        bodies = Bodies(service, settings)
+        handlers = Handlers(service, bodies, self._lifecycle, settings, urls)
         events = EventStreams(service.events, self._lifecycle)
-        writes = Writes(service, authenticator, settings)
+        writes = Writes(service, bodies, authenticator, settings)
         streams = Streams(service, self._lifecycle, settings)
         application = web.Application()
         bulk = Bulk(service)

@@ -36,6 +36,11 @@ class FrameWriter:
         self._closed = False
 
     @property
+    def client(self) -> str:
+        """On whose account the frames are."""
+        return self._connection.client
+
+    @property
     def is_open(self) -> bool:
         """Whether the client takes what it is sent."""
         return not self._connection.writing_paused

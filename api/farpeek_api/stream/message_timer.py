@@ -37,7 +37,9 @@ class FrameTracker:
         self._left = 0  # bytes of payload that the frame still lacks
         self._fragmented = False  # frames of the message have come, and not its last
         self._ends_message = False  # the frame at hand does
+        self._is_control = False  # the same frame is none of a message
         self.messages = 0  # that have come as a whole
+        self.size = 0  # bytes that have come of the next one
 
     @property
     def is_between(self) -> bool:
@@ -52,10 +54,12 @@ class FrameTracker:
                 taken = min(self._left, len(data) - at)
                 at += taken
                 self._left -= taken
+                self.size += 0 if self._is_control else taken
             else:
                 at = self._take_head(data, at)
             if not self._left and not self._head and self._ends_message:
                 self.messages += 1
+                self.size = 0
                 self._ends_message = False
 
     def _take_head(self, data: bytes, start: int) -> int:
@@ -73,7 +77,8 @@ class FrameTracker:
         short = head[1] & _LENGTH
         size = _LONG.get(short, 0)
         self._left = int.from_bytes(head[2 : 2 + size], "big") if size else short
-        if not head[0] & _CONTROL:
+        self._is_control = bool(head[0] & _CONTROL)
+        if not self._is_control:
             self._fragmented = not head[0] & _FIN
             self._ends_message = bool(head[0] & _FIN)
 
@@ -114,6 +119,11 @@ class MessageTimer:
             self._since = None
         elif self._since is None or self._frames.messages != before:
             self._since = self._loop.time()
+
+    @property
+    def size(self) -> int:
+        """Bytes that have come of a message that is not whole."""
+        return self._frames.size
 
     def close(self) -> None:
         """Stop the clock."""

@@ -12,8 +12,6 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from pydantic_core import to_json
-
 from farpeek.errors import FarpeekError, TooBusy
 from farpeek.model import EventKind
 from farpeek_api.http import frames, problems, render
@@ -274,7 +272,7 @@ class Subscription:
         self._dropped_before, self._dropped = self._dropped, 0
         self._began = time.perf_counter_ns()
         try:
-            self._lease = self._service.lease_again(self._size)
+            self._lease = self._service.lease_bytes(self._size, self._writer.client)
             self._reading = self._service.begin_read(
                 self.target, self.spec, self._lease, None, self._on_done
             )
@@ -288,14 +286,14 @@ class Subscription:
             self._fail(error)
             return
         at = _wall_clock(reading.began)
-        if len(result.gaps) <= render.SLICE:
-            gaps = to_json([render.gap(each) for each in result.gaps]) if result.gaps else b"[]"
+        if len(result.gaps) <= render.AT_ONCE:
+            gaps = b"[%b]" % render.gaps(result.gaps)
             self._show(result, gaps, at)
         else:
             self._rendering = asyncio.ensure_future(self._show_slowly(result, at))
 
     async def _show_slowly(self, result: ReadResult, at: float) -> None:
-        gaps = await render.array(result.gaps, render.gap)
+        gaps = await render.array(result.gaps, render.gaps)
         self._rendering = None
         self._show(result, gaps, at)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -16,6 +17,7 @@ from pydantic_core import to_json
 
 from farpeek.errors import InvalidRequest, ShuttingDown, TooBusy
 from farpeek_api.http import answers, frames, problems, refusals, render, schema
+from farpeek_api.http.turns import LARGE, in_turn
 from farpeek_api.serving.connection import Connection
 from farpeek_api.serving.logs import log
 from farpeek_api.stream import messages
@@ -152,7 +154,9 @@ class Stream:
         loop = asyncio.get_running_loop()
         self._room: asyncio.Future[None] | None = None  # waited for while it is held back
         self._idle: asyncio.Future[None] | None = None  # the same, until all is answered
-        self._slow: asyncio.Future[bytes] = loop.create_future()  # why it is closed
+        # Why it is closed.
+        self._why: asyncio.Future[tuple[WSCloseCode, bytes]] = loop.create_future()
+        self._arriving: Lease | None = None  # the bytes of a message that is not whole
         self._awaits = False  # whatever message comes next
         self._timer = MessageTimer(loop, deadline_s, lambda: self._awaits, self._too_late)
 
@@ -160,15 +164,16 @@ class Stream:
         """Receive until the client closes, is too slow, or the service ends."""
         receiving = asyncio.ensure_future(self._receive())
         gone = self._connection.gone()
-        over: set[asyncio.Future[Any]] = {receiving, gone, end, self._slow}
+        over: set[asyncio.Future[Any]] = {receiving, gone, end, self._why}
         try:
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
         finally:
             receiving.cancel()
             await asyncio.wait({receiving})
-        if self._slow.done():
+        if self._why.done():
             self._writer.close()
-            await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=self._slow.result())
+            code, reason = self._why.result()
+            await self._ws.close(code=code, message=reason)
         elif end.done() and not gone.done():
             await self._finish()
             await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the service is stopping")
@@ -188,10 +193,13 @@ class Stream:
             subscription.cancel()
         self._writer.close()
         self._timer.close()
+        self._hold_no_more()
 
     def bytes_came(self, data: bytes) -> None:
         """See ``connection.Writer``."""
         self._timer.came(data)
+        if self._timer.size > LARGE:
+            self._hold(self._timer.size)
 
     def may_write(self) -> None:
         """See ``connection.Writer``."""
@@ -205,9 +213,24 @@ class Stream:
         """See ``MessageTimer``."""
         self._close_as(b"a message did not arrive in time")
 
-    def _close_as(self, reason: bytes) -> None:
-        if not self._slow.done():
-            self._slow.set_result(reason)
+    def _close_as(self, reason: bytes, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
+        if not self._why.done():
+            self._why.set_result((code, reason))
+
+    def _hold(self, size: int) -> None:
+        """Take what has come of a message from the budget; without, nothing more is taken in."""
+        try:
+            if self._arriving is None:
+                self._arriving = self._service.lease_bytes(size, self._writer.client)
+            else:
+                self._arriving.grow(size)
+        except TooBusy:
+            self._close_as(b"too many bytes are held: try again", WSCloseCode.TRY_AGAIN_LATER)
+
+    def _hold_no_more(self) -> None:
+        lease, self._arriving = self._arriving, None
+        if lease is not None:
+            lease.let_go()
 
     # Requests in.
 
@@ -221,7 +244,9 @@ class Stream:
                 if message.type is WSMsgType.PING:
                     await self._ws.pong(message.data)
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                self._take(message)
+                await in_turn(len(message.data), partial(self._take, message))
+                if self._arriving is not None and self._timer.size <= LARGE:
+                    self._hold_no_more()
             else:
                 return
             since_pause += 1
@@ -271,7 +296,7 @@ class Stream:
     def _read(self, wanted: messages.StreamRead) -> None:
         self._check_id(wanted.id)
         spec = wanted.spec()
-        lease = self._service.lease(spec)
+        lease = self._service.lease(spec, self._writer.client)
         read = _Read(self, wanted, lease)
         try:
             read.reading = self._service.begin_read(
@@ -309,8 +334,8 @@ class Stream:
         """Answer a read with what came of it. Raises nothing."""
         if result is None:
             self._sent(read, self._problem(read.id, error, read.target))
-        elif len(result.gaps) <= render.SLICE:
-            gaps = to_json([render.gap(each) for each in result.gaps]) if result.gaps else b"[]"
+        elif len(result.gaps) <= render.AT_ONCE:
+            gaps = b"[%b]" % render.gaps(result.gaps)
             self._sent(read, _frame(read, result, gaps))
         else:
             task = asyncio.ensure_future(self._answer_slowly(read, result))
@@ -319,7 +344,7 @@ class Stream:
 
     async def _answer_slowly(self, read: _Read, result: ReadResult) -> None:
         """Do it with many gaps, so that nobody else waits for that."""
-        gaps = await render.array(result.gaps, render.gap)
+        gaps = await render.array(result.gaps, render.gaps)
         self._sent(read, _frame(read, result, gaps))
 
     def _sent(self, read: _Read, frame: bytes) -> None:

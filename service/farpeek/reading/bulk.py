@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from farpeek.access.ranges import RangeReader
     from farpeek.model import Gap, RangeSpec
     from farpeek.targets.target import Target
-    from farpeek.threads.budget import Budget, Lease
+    from farpeek.threads.budget import Account, Lease
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Transfer:
         spec: RangeSpec,
         reader: RangeReader,
         run: Run,
-        budget: Budget,
+        account: Account,
         deadline_s: float,
     ) -> None:
         self._target = target
@@ -84,10 +84,10 @@ class Transfer:
         self._end = spec.end
         self._reader = reader
         self._run = run
-        self._budget = budget
+        self._account = account
         self._deadline_s = deadline_s
-        self._chunk_size = max(1, min(CHUNK, budget.most // 2))
-        self._spare = max(0, min(budget.most // SPARE, budget.most - 2 * self._chunk_size))
+        self._chunk_size = max(1, min(CHUNK, account.most // 2))
+        self._spare = max(0, min(account.most // SPARE, account.most - 2 * self._chunk_size))
         self._reached = spec.start
         self._ready: _Chunk | None = None  # read, and not given out
         self._ahead: asyncio.Task[_Chunk] | None = None
@@ -127,7 +127,7 @@ class Transfer:
         deadline = time.monotonic() + self._deadline_s
         begin = self._reader.begin
         work = partial(begin, self._target.process, self._spec, most, deadline)
-        lease = self._budget.lease(most, self._spare)
+        lease = self._account.lease(most, self._spare)
         beginning = await self._in_thread(work, deadline, lease)
         self._end = beginning.end
         self._ready = _Chunk(beginning.data, None, lease)
@@ -164,7 +164,7 @@ class Transfer:
         end = self._piece_end(start)
         deadline = time.monotonic() + self._deadline_s
         work = partial(self._reader.read, self._target.process, self._spec, start, end, deadline)
-        lease = await self._budget.wait_for(end - start, self._spare, deadline)
+        lease = await self._account.wait_for(end - start, self._spare, deadline)
         result = await self._in_thread(work, deadline, lease)
         ends_early = len(result.data) < end - start
         return _Chunk(result.data, result.gaps[0] if ends_early else None, lease)

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Final
 from farpeek import regions
 from farpeek.errors import TooLarge
 from farpeek.kernel import uapi
+from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
     from farpeek.model import Limits, ReadSpec
+
+GAP_COST: Final = 480
+"""Bytes that a gap may take, measured by the growth of a service that answers with 65,536."""
 
 _LIGHT: Final = 64 << 10
 """Bytes, which take some microseconds."""
@@ -25,6 +29,15 @@ def size(spec: ReadSpec, limits: Limits) -> int:
     if asked > most:
         raise TooLarge(f"{asked} bytes; one answer may carry {most} (--max-request-bytes)")
     return asked
+
+
+def cost(size: int, regions: int) -> int:
+    """Answer the bytes that a read of ``size`` bytes may take at once, the worst that may come.
+
+    That is what is read, where, and a gap for each region and for each second page, as a value and
+    as the text of the answer.
+    """
+    return size + GAP_COST * (regions + size // (2 * PAGE_SIZE))
 
 
 def is_light(size: int) -> bool:

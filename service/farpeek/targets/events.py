@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farpeek.model import Event
 
@@ -20,11 +20,18 @@ RING_SIZE = 32_768
 """Twice the most targets that are held: all of them may exit, and be reaped, at once."""
 
 
+MOST_OF_LABELS: Final = 4 << 20
+"""Bytes of all labels in the ring: it would keep those of targets that are long gone."""
+
+
 class EventRing:
     """The last events. Lives on the event loop."""
 
-    def __init__(self, size: int = RING_SIZE) -> None:
-        self._ring: deque[Event] = deque(maxlen=size)
+    def __init__(self, size: int = RING_SIZE, most_of_labels: int = MOST_OF_LABELS) -> None:
+        self._ring: deque[Event] = deque()
+        self._size = size
+        self._most_of_labels = most_of_labels
+        self._of_labels = 0
         # From the time in microseconds on, so that numbers rise across restarts too.
         self.newest = time.time_ns() // 1000
         self._waiting: list[asyncio.Future[None]] = []
@@ -33,6 +40,9 @@ class EventRing:
         """Append an event, and wake all who wait for one."""
         self.newest += 1
         self._ring.append(Event(self.newest, kind, time.time(), target))
+        self._of_labels += _label_bytes(target)
+        while len(self._ring) > self._size or self._of_labels > self._most_of_labels:
+            self._of_labels -= _label_bytes(self._ring.popleft().target)
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
@@ -61,3 +71,7 @@ class EventRing:
                 if future in self._waiting:
                     self._waiting.remove(future)
                 raise
+
+
+def _label_bytes(target: TargetSnapshot) -> int:
+    return sum(len(name.encode()) + len(text.encode()) for name, text in target.labels.items())

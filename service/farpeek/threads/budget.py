@@ -1,4 +1,8 @@
-"""How many bytes of targets' memory may be held at once, by all requests together."""
+"""How many bytes may be held at once, by all requests together.
+
+A part is kept for small requests, and no client gets more than half, so that who takes nothing of
+its answers stands in nobody's way but its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from farpeek.errors import DeadlineExceeded, TooBusy
 from farpeek.model import Stage
@@ -16,34 +20,45 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+SMALL: Final = 64 << 10
+"""Bytes up to which a request is small: those may use what is kept from the others."""
+
+_KEPT: Final = 16
+"""One part in so many is kept for small requests."""
+
+
 class Budget:
-    """A number of bytes that is handed out and given back. Lives on the event loop."""
+    """A number of bytes that is handed out and given back. Lives on the event loop.
+
+    A client is whatever text names it; an empty one is nobody in particular.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.used = 0
+        self._by_client: dict[str, int] = {}
         self._waiting: deque[_Waiter] = deque()
 
-    def lease(self, size: int, spare: int = 0) -> Lease:
-        """Take ``size`` bytes; TooBusy if they are not there now, with ``spare`` left over."""
-        if self.used + size + spare > self.most:
-            raise TooBusy(
-                f"{self.used} of {self.most} bytes of target memory are held by other requests "
-                "(--max-inflight-bytes)"
-            )
-        self.used += size
-        return Lease(self, size)
+    def lease(self, size: int, spare: int = 0, client: str = "") -> Lease:
+        """Take ``size`` bytes; TooBusy if they are not there now, with ``spare`` left over.
 
-    async def wait_for(self, size: int, spare: int, deadline: float) -> Lease:
+        What wants more than there is gets all, once nobody else has any.
+        """
+        size = min(size, self.most)
+        self._check(size, size, spare, client)
+        self._take(size, client)
+        return Lease(self, size, client)
+
+    async def wait_for(self, size: int, spare: int, deadline: float, client: str = "") -> Lease:
         """Do the same as soon as they are there, in the order of arrival.
 
         Raises DeadlineExceeded at ``deadline`` (time.monotonic).
         """
         if not self._waiting:
             with suppress(TooBusy):
-                return self.lease(size, spare)
+                return self.lease(size, spare, client)
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(size, spare, future)
+        waiter = _Waiter(size, spare, client, future)
         self._waiting.append(waiter)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -61,26 +76,91 @@ class Budget:
                 ) from None
             raise
 
-    def give_back(self, size: int) -> None:
+    def grow(self, lease: Lease, size: int) -> None:
+        """Have ``lease`` be of ``size`` bytes, which are more; TooBusy if they are not there."""
+        more = min(size, self.most) - lease.size
+        self._check(more, size, 0, lease.client)
+        self._take(more, lease.client)
+        lease.size += more
+
+    def give_back(self, size: int, client: str) -> None:
         """Have ``size`` bytes back, and let those in who wait."""
-        self.used -= size
+        self._take(-size, client)
         self._let_in()
 
+    def _take(self, size: int, client: str) -> None:
+        self.used += size
+        held = self._by_client.get(client, 0) + size
+        if held:
+            self._by_client[client] = held
+        else:
+            self._by_client.pop(client, None)
+
+    def _check(self, more: int, size: int, spare: int, client: str) -> None:
+        """Raise TooBusy unless ``more`` bytes are there for a request of ``size`` in all."""
+        if self._is_short(more, size, spare):
+            raise TooBusy(
+                f"{self.used} of {self.most} bytes are held by requests under way "
+                "(--max-inflight-bytes)"
+            )
+        if self._has_its_share(more, size, client):
+            raise TooBusy(
+                f"this client holds {self._by_client[client]} bytes of {self.most} "
+                "(--max-inflight-bytes), and may hold half: let it take its answers first"
+            )
+
+    def _is_short(self, more: int, size: int, spare: int) -> bool:
+        if size > SMALL:
+            spare = max(spare, self.most // _KEPT)
+        return self.used + more + min(spare, self.most - size) > self.most
+
+    def _has_its_share(self, more: int, size: int, client: str) -> bool:
+        share = self.most // 2
+        if size <= SMALL:
+            share += self.most // _KEPT // 2
+        held = self._by_client.get(client, 0)
+        # Who holds nothing else may always have one request, however large.
+        return bool(client) and held > size - more and held + more > share
+
     def _let_in(self) -> None:
-        while self._waiting:
-            first = self._waiting[0]
-            if not first.lease.done():
-                if self.used + first.size + first.spare > self.most:
+        for waiter in list(self._waiting):
+            size = min(waiter.size, self.most)
+            if not waiter.lease.done():
+                if self._has_its_share(size, size, waiter.client):
+                    continue  # nobody else has to wait for its own answers
+                if self._is_short(size, size, waiter.spare):
                     return
-                first.lease.set_result(self.lease(first.size, first.spare))
-            self._waiting.popleft()
+                waiter.lease.set_result(self.lease(size, waiter.spare, waiter.client))
+            self._waiting.remove(waiter)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
     size: int
     spare: int
+    client: str
     lease: asyncio.Future[Lease]
+
+
+class Account:
+    """The budget, as one client has it."""
+
+    def __init__(self, budget: Budget, client: str) -> None:
+        self._budget = budget
+        self._client = client
+
+    @property
+    def most(self) -> int:
+        """Bytes that there are for all."""
+        return self._budget.most
+
+    def lease(self, size: int, spare: int = 0) -> Lease:
+        """See ``Budget.lease``."""
+        return self._budget.lease(size, spare, self._client)
+
+    async def wait_for(self, size: int, spare: int, deadline: float) -> Lease:
+        """See ``Budget.wait_for``."""
+        return await self._budget.wait_for(size, spare, deadline, self._client)
 
 
 class Lease:
@@ -89,22 +169,28 @@ class Lease:
     A context manager for the request; the thread's hold outlives it if the thread hangs.
     """
 
-    __slots__ = ("_budget", "_holders", "size")
+    __slots__ = ("_budget", "_holders", "client", "size")
 
-    def __init__(self, budget: Budget, size: int) -> None:
+    def __init__(self, budget: Budget, size: int, client: str) -> None:
         self._budget = budget
         self.size = size
+        self.client = client
         self._holders = 1
 
     def hold(self) -> None:
         """One more holder."""
         self._holders += 1
 
+    def grow(self, size: int) -> None:
+        """Have ``size`` bytes from now on, if that is more; TooBusy if they are not there."""
+        if size > self.size:
+            self._budget.grow(self, size)
+
     def let_go(self) -> None:
         """One holder less."""
         self._holders -= 1
         if not self._holders:
-            self._budget.give_back(self.size)
+            self._budget.give_back(self.size, self.client)
 
     def __enter__(self) -> Self:
         return self

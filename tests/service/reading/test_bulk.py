@@ -410,7 +410,7 @@ async def test_a_transfer_waits_for_bytes_in_its_middle_but_not_at_its_start(
             with pytest.raises(TooBusy), service.transfer(target_id, spec) as fourth:
                 await fourth.begin()
             # What is never theirs is there for small reads.
-            small = ReadSpec(Regions([spec.start], [MIB - 1]))
+            small = ReadSpec(Regions([spec.start], [MIB - (384 << 10)]))
             await ask(service, target_id, small)
             taken = [asyncio.ensure_future(rest_of(transfer)) for transfer in transfers]
             for outcome in await asyncio.wait_for(asyncio.gather(*taken), 20):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from farpeek.model import EventKind, Identity, TargetSnapshot, TargetState
 from farpeek.targets.events import EventRing
@@ -23,6 +24,22 @@ def ring_of(events: int, size: int = 8) -> EventRing:
     for _ in range(events):
         ring.add(EventKind.REGISTERED, TARGET)
     return ring
+
+
+def test_labels_of_targets_that_are_gone_are_not_kept_without_end() -> None:
+    labelled = replace(TARGET, labels={"name": "x" * 96})
+    ring = EventRing(1000, most_of_labels=1000)
+    for _ in range(100):
+        ring.add(EventKind.REGISTERED, labelled)
+    lost, events = ring.after(ring.newest - 10)
+    assert (lost, len(events)) == (False, 10)
+    assert ring.after(ring.newest - 11)[0]
+    for _ in range(500):
+        ring.add(EventKind.REGISTERED, TARGET)
+    assert ring.after(ring.newest - 510, 1000) == (
+        False,
+        [*events, *ring.after(ring.newest - 500, 1000)[1]],
+    )
 
 
 def test_numbers_rise_across_restarts() -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from farpeek.errors import DeadlineExceeded, TooBusy
-from farpeek.threads.budget import Budget, Lease
+from farpeek.threads.budget import SMALL, Budget, Lease
 from support.waiting import aio_until
 
 
@@ -95,4 +95,64 @@ async def test_bytes_that_come_for_who_has_left_go_back(when: str) -> None:
         await left
     await aio_until(behind.done, "the next one has its bytes")
     (await behind).let_go()
+    assert budget.used == 0
+
+
+MIB = 1 << 20
+
+
+def test_a_part_is_kept_for_small_requests() -> None:
+    budget = Budget(16 * MIB)
+    large = budget.lease(15 * MIB)
+    with pytest.raises(TooBusy):
+        budget.lease(SMALL + 1)
+    small = [budget.lease(SMALL) for _ in range(MIB // SMALL)]
+    assert budget.used == budget.most
+    for lease in (large, *small):
+        lease.let_go()
+    assert budget.used == 0
+
+
+def test_no_client_gets_more_than_half() -> None:
+    budget = Budget(16 * MIB)
+    mine = [budget.lease(4 * MIB, client="me") for _ in range(2)]
+    with pytest.raises(TooBusy, match="this client holds 8388608"):
+        budget.lease(MIB, client="me")
+    small = budget.lease(SMALL, client="me")
+    theirs = budget.lease(4 * MIB, client="you")
+    for lease in (*mine, small, theirs):
+        lease.let_go()
+    assert budget.used == 0
+    # One request may be larger, if it is the only one.
+    budget.lease(12 * MIB, client="me").let_go()
+    budget.lease(20 * MIB, client="me").let_go()
+
+
+def test_a_lease_that_grows_keeps_to_the_same_rules() -> None:
+    budget = Budget(16 * MIB)
+    first, second = budget.lease(0, client="me"), budget.lease(0, client="me")
+    first.grow(8 * MIB)
+    first.grow(MIB)  # it has them already
+    with pytest.raises(TooBusy):
+        second.grow(MIB)
+    assert budget.used == 8 * MIB
+    first.let_go()
+    second.grow(8 * MIB)
+    second.let_go()
+    assert budget.used == 0
+
+
+async def test_who_waits_for_its_own_answers_holds_up_nobody() -> None:
+    budget = Budget(16 * MIB)
+    mine = budget.lease(8 * MIB, client="me")
+    other = budget.lease(7 * MIB)
+    greedy = asyncio.create_task(budget.wait_for(MIB, 0, soon(), "me"))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(budget.wait_for(MIB, 0, soon(), "you"))
+    await asyncio.sleep(0)
+    other.let_go()
+    (await behind).let_go()
+    assert not greedy.done()
+    mine.let_go()
+    (await greedy).let_go()
     assert budget.used == 0
