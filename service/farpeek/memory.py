@@ -26,9 +26,10 @@ from farpeek.model import (
     ServiceState,
     TargetState,
 )
-from farpeek.reading import bulk, reads
+from farpeek.reading import bulk, pieces, reads
 from farpeek.reading.bulk import Transfer
 from farpeek.reading.lookups import Lookups
+from farpeek.reading.pieces import PieceTransfer
 from farpeek.reading.prefetches import Prefetches
 from farpeek.targets import processes
 from farpeek.targets.registry import Registry
@@ -37,7 +38,7 @@ from farpeek.threads.tasks import settle
 from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from farpeek.access import Access
     from farpeek.access.probe import Capabilities
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         Limits,
         MappingView,
         Match,
+        Piece,
         Process,
         RangeSpec,
         ReadResult,
@@ -319,6 +321,28 @@ class MemoryService:
         run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
         account = Account(self._budget, client)
         return Transfer(target, spec, reader, run, account, self.limits.deadline_s)
+
+    def pieces(
+        self,
+        target_id: str,
+        ranges: Sequence[tuple[int, int]],
+        mode: Mode,
+        encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
+    ) -> PieceTransfer:
+        """Make ready to read ranges (start, end) in pieces; use it in a ``with``.
+
+        ``encode`` is called in a thread. Raises what `transfer` does.
+        """
+        self._check_open()
+        pieces.check(ranges)
+        target = self._registry.get_running(target_id)
+        reader = self._ways.ranges.pieces(mode)
+        if reader is None:
+            raise Unsupported(self.capabilities["nowait"].detail)
+        run = partial(self._threads.run_chunk, target, TRANSFER[mode])
+        return PieceTransfer(
+            target, ranges, reader, run, self._budget, self.limits.deadline_s, encode
+        )
 
     async def maps(
         self, target_id: str, address: int | None = None, *, residency: bool = False

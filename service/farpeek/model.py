@@ -127,6 +127,25 @@ class RangeSpec:
     on_gap: OnGap = OnGap.STOP
 
 
+class PieceKind(StrEnum):
+    """What a piece of a long range is."""
+
+    DATA = "data"
+    ZEROS = "zeros"  # nobody has touched it
+    GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a long range. ``data`` is that of data alone, ``reason`` that of a gap."""
+
+    address: int
+    length: int
+    kind: PieceKind
+    reason: GapReason | None
+    data: memoryview | None
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes ``address .. address + length`` of region number ``region`` that were not read.

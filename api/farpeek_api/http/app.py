@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farpeek_api.gate.auth import Authenticator
     from farpeek_api.http.bulk import Bulk
     from farpeek_api.http.handlers import Handlers
+    from farpeek_api.http.pieces import Pieces
     from farpeek_api.http.sse import EventStreams
     from farpeek_api.http.writes import Writes
     from farpeek_api.serving.lifecycle import Lifecycle
@@ -35,7 +36,12 @@ _TARGET = re.compile(r"/v1/targets/([^/]+)")
 
 
 def routes(
-    handlers: Handlers, bulk: Bulk, events: EventStreams, writes: Writes, streams: Streams
+    handlers: Handlers,
+    bulk: Bulk,
+    pieces: Pieces,
+    events: EventStreams,
+    writes: Writes,
+    streams: Streams,
 ) -> list[web.RouteDef]:
     """Give all routes. HEAD goes where a GET has an end."""
     return [
@@ -52,6 +58,7 @@ def routes(
         web.post("/v1/targets/{id}/writev", writes.writev),
         web.get("/v1/targets/{id}/memory", bulk.get, allow_head=False),
         web.head("/v1/targets/{id}/memory", bulk.head),
+        web.post("/v1/targets/{id}/memory", pieces.post),
         web.get("/v1/events", events.stream, allow_head=False),
         web.get("/v1/stream", streams.serve, allow_head=False),
     ]

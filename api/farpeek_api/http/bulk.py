@@ -112,7 +112,7 @@ async def _stream(
 
     Each chunk is a new object that nobody writes to again: the transport keeps what it is given.
     """
-    _widen(request)
+    widen(request)
     response = web.StreamResponse(status=206, headers=headers)
     await response.prepare(request)
     while chunk := await transfer.next():
@@ -123,7 +123,7 @@ async def _stream(
     return response
 
 
-def _widen(request: web.Request) -> None:
+def widen(request: web.Request) -> None:
     """Let a unix socket take most of a chunk at once, as TCP does by itself.
 
     By default it takes a fifth of one, and each further piece costs three switches of context.

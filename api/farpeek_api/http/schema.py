@@ -274,6 +274,26 @@ class MemoryQuery(Wire):
     gaps: Literal["zero"] | None = None
 
 
+class PiecesRequest(Wire):
+    """Body of a read in pieces; a range is its first address and the one behind its last."""
+
+    ranges: list[Annotated[list[int | str], _AddressesSchema()]]
+    mode: Mode = Mode.WAIT
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The ranges as numbers; the service checks that they make sense."""
+        spans: list[tuple[int, int]] = []
+        for number, pair in enumerate(self.ranges):
+            if len(pair) != 2:  # noqa: PLR2004 - a first and a last
+                raise InvalidRequest(
+                    "a range is two addresses: its first, and the one behind its last",
+                    ("ranges", number),
+                )
+            start, end = _integers(pair)
+            spans.append((start, end))
+        return spans
+
+
 class EventsQuery(Wire):
     """Parameters of the stream of events."""
 

@@ -22,6 +22,7 @@ from farpeek_api.http import app
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.bulk import Bulk
 from farpeek_api.http.handlers import Handlers
+from farpeek_api.http.pieces import Pieces
 from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
 from farpeek_api.serving import activation, watchdog
@@ -194,7 +195,8 @@ class Server:
         streams = Streams(service, self._lifecycle, settings)
         application = web.Application()
         bulk = Bulk(service)
-        application.add_routes(app.routes(handlers, bulk, events, writes, streams))
+        pieces = Pieces(service, settings)
+        application.add_routes(app.routes(handlers, bulk, pieces, events, writes, streams))
         self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []
 

@@ -16,7 +16,7 @@ from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings import files
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, all_present, clusters, split
-from farpeek.model import GapReason
+from farpeek.model import PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from farpeek.mappings.residency import Residency
 
     OpenMap = Callable[[str], AbstractContextManager[AddressMap]]
+
+
+_MOST_UNREAD = 512  # of one look
 
 
 class Checker(Protocol):
@@ -71,6 +74,16 @@ class CheckAll:
         pages = self._residency.look(ref.proc, spans)
         if all_present(spans, pages):
             return ()
+        return self._sort(ref, runs, pages)
+
+    def check_on(self, ref: ProcessRef, start: int, end: int) -> tuple[Sequence[Unread], int]:
+        """Check the beginning of ``start .. end``, and say how far. Raises as `check` does."""
+        first, last = start - start % PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
+        pages, reached = self._residency.look_on(ref.proc, first, last)
+        reached = min(reached, end)
+        return self._sort(ref, Runs([start], [reached - start]), pages), reached
+
+    def _sort(self, ref: ProcessRef, runs: Runs, pages: Sequence[PageRun]) -> Sequence[Unread]:
         absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
         if not absent:
             return ()
@@ -87,6 +100,31 @@ class CheckAll:
             return False
         sorting = AbsentPages(ref, self._open_map, self._residency, NoHandlers(), most_tables=0)
         return sorting.are_zeros([PageRun(start, end, 0) for start, end in runs.places()])
+
+
+class CheckMap:
+    """The mappings alone, for processes whose page table may not be seen: the rest is read."""
+
+    def __init__(self, open_map: OpenMap) -> None:
+        self._open_map = open_map
+
+    def check_on(self, ref: ProcessRef, start: int, end: int) -> tuple[Sequence[Unread], int]:
+        """Check the beginning of ``start .. end``, and say how far. Raises as `Checker.check`."""
+        unread: list[Unread] = []
+        with self._open_map(ref.proc) as address_map:
+            for first, last, mapping in cut(address_map, [(start, end)]):
+                if mapping is None:
+                    unread.append(Unread(first, last, GapReason.UNMAPPED))
+                elif not mapping.readable:
+                    unread.append(Unread(first, last, GapReason.NO_ACCESS))
+                if len(unread) >= _MOST_UNREAD:
+                    return unread, last
+        return unread, end
+
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.are_zeros``; it finds none."""
+        del ref
+        return not runs.starts
 
 
 class CheckRemote:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from farpeek.access.absent import FaultHandlers
-from farpeek.access.checks import CheckAll, CheckOr, WaitForMissing
+from farpeek.access.checks import CheckAll, CheckMap, CheckOr, WaitForMissing
 from farpeek.access.process_ref import NoMemory
 from farpeek.access.verified import verified
 from farpeek.errors import DeadlineExceeded, RangeUnreadable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farpeek.access.checks import Checker, OpenMap
+    from farpeek.access.pieces import Looker, PieceReader
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.reader import Reader
     from farpeek.access.seam import Access
@@ -164,3 +165,18 @@ class RangeWays:
                 look = WaitForMissing(look)
             access = access.checked_by(CheckOr(look, access.checker))
         return None if access is None else RangeReader(access, self._refer, self._open_map)
+
+    def pieces(self, mode: Mode) -> PieceReader | None:
+        """Give a reader in pieces for one transfer; None if the mode is not to be had here."""
+        access = self._wait if mode is Mode.WAIT else self._nowait
+        if access is None:
+            return None
+        lookers: list[Looker] = []
+        if self._residency is not None:
+            handlers = FaultHandlers(ASK_HANDLERS_EVERY)
+            lookers.append(
+                CheckAll(self._residency, self._open_map, lambda: handlers, most_tables=0)
+            )
+        if mode is Mode.WAIT or access.backend.nowait == "native":
+            lookers.append(CheckMap(self._open_map))
+        return access.in_pieces(lookers, mode)

@@ -8,21 +8,18 @@ two looks at a page table and a map mremap(2) can move anything anywhere.
 
 from __future__ import annotations
 
-import errno
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farpeek import regions
-from farpeek.access.process_ref import NoMemory
+from farpeek.access.pieces import PieceReader
 from farpeek.access.seam import ProcessGone
 from farpeek.access.sparse import PageTablesGrew, Watched, may_grow, must_grow
 from farpeek.access.stable import stable
 from farpeek.access.vector import read_all
-from farpeek.access.verified import verified
-from farpeek.errors import Unsupported
-from farpeek.kernel import gates, uapi
+from farpeek.access.verified import denial, no_memory, verified
 from farpeek.kernel.pidfd import has_exited
 from farpeek.mappings import hugepages
 from farpeek.mappings.residency import NoPagemap
@@ -30,14 +27,14 @@ from farpeek.model import Gap, GapReason, OnGap, ReadResult
 from farpeek.regions import Missing, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
     from farpeek.access.absent import Unread
     from farpeek.access.checks import Checker
+    from farpeek.access.pieces import Looker
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.errors import FarpeekError
     from farpeek.mappings.maps import GapClassifier
-    from farpeek.model import Backend, Process, ReadSpec
+    from farpeek.model import Backend, Mode, Process, ReadSpec
 
 _MORE_LOOKS: Final = 3
 """At zeros. With one, 1 of 1,800 readings of whole page tables that were moved without a pause, in
@@ -73,6 +70,10 @@ class Reader:
         """Give a reader like this one, with another checker."""
         return Reader(self._refer, checker, self._classifier, self.backend)
 
+    def in_pieces(self, lookers: Sequence[Looker], mode: Mode) -> PieceReader:
+        """Give one that reads long ranges in pieces, in the same way."""
+        return PieceReader(self._refer, lookers, self._classifier, mode)
+
     def read(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         """See ``Access.read``. Blocks in page faults for as long as they take, in `wait` mode."""
         once = partial(self._once, process, spec, deadline)
@@ -83,7 +84,7 @@ class Reader:
         try:
             return verified(self._refer(process), attempt, deadline, spec.mode)
         except (NoPagemap, PermissionError):
-            denied = _denied(process)
+            denied = denial(process)
             if has_exited(process.pidfd):  # else it may have been somebody else's page table
                 raise ProcessGone from None
             raise denied from None
@@ -222,37 +223,15 @@ def _are_still(zeros: Sequence[tuple[int, int]], checker: Checker, ref: ProcessR
     if not zeros:
         return True
     runs = regions.union(_runs(zeros))
-    with _no_memory():
+    with no_memory():
         return all(checker.are_zeros(ref, runs) for _ in range(_MORE_LOOKS))
 
 
 def _check(checker: Checker, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
-    with _no_memory():
+    with no_memory():
         return checker.check(ref, regions.union(runs))
-
-
-@contextmanager
-def _no_memory() -> Generator[None]:
-    """Files of /proc have no more to say once the address space is gone."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ESRCH, errno.ENOENT):
-            raise NoMemory from error
-        raise
 
 
 def _to_the_end_of_its_region(gap: Gap, spec: ReadSpec) -> Gap:
     left = spec.regions.lengths[gap.region] - gap.offset
     return Gap(gap.region, gap.offset, gap.address, left, gap.reason)
-
-
-def _denied(process: Process) -> FarpeekError:
-    """Why page table or map may not be seen: mostly as the memory itself may not be read."""
-    if uapi.probe_memory(process.pid) == -errno.EPERM:
-        return gates.find(process.pid)
-    return Unsupported(
-        "nowait needs to see the target's page table (/proc/PID/pagemap), which belongs "
-        "to another user: run the service with the target's uid and gid, or give it "
-        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-    )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.access.process_ref import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
-from farpeek.errors import DeadlineExceeded
+from farpeek.errors import DeadlineExceeded, Unsupported
+from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited
 from farpeek.model import Mode, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from farpeek.access.process_ref import ProcessRef
+    from farpeek.errors import FarpeekError
+    from farpeek.model import Process
 
 T = TypeVar("T")
 
@@ -81,3 +86,25 @@ def _has_memory(ref: ProcessRef) -> bool:
     except NoMemory:
         return False
     return True
+
+
+@contextmanager
+def no_memory() -> Generator[None]:
+    """Raise NoMemory where files of /proc have no more to say."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.ENOENT):
+            raise NoMemory from error
+        raise
+
+
+def denial(process: Process) -> FarpeekError:
+    """Why page table or map may not be seen: mostly as the memory itself may not be read."""
+    if uapi.probe_memory(process.pid) == -errno.EPERM:
+        return gates.find(process.pid)
+    return Unsupported(
+        "nowait needs to see the target's page table (/proc/PID/pagemap), which belongs "
+        "to another user: run the service with the target's uid and gid, or give it "
+        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+    )

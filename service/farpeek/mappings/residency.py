@@ -50,6 +50,13 @@ class Residency(Protocol):
         """
         ...
 
+    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
+        """Look at the beginning of one span, however long; answers how far it was looked at, too.
+
+        That is some hundred runs, or pages, of the one or the other. Raises as `look` does.
+        """
+        ...
+
 
 class ScanResidency:
     """PAGEMAP_SCAN (6.7): one call for a span, however large."""
@@ -67,6 +74,22 @@ class ScanResidency:
             for start, end in spans:
                 found += self._scan(pagemap, start, min(end, _KERNEL_HALF))
         return found
+
+    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
+        """See ``Residency.look_on``."""
+        with _Pagemap(proc) as pagemap:
+            upto = min(end, _KERNEL_HALF)
+            while start < upto:
+                try:
+                    return uapi.pagemap_scan(pagemap, start, upto, 0, self._wanted, _MOST_RUNS)
+                except OSError as error:
+                    if error.errno != errno.EFAULT:
+                        raise
+                    if upto - start <= PAGE_SIZE:
+                        break
+                    # It reaches over the end of the user's addresses, wherever that is here.
+                    upto = start + (upto - start) // PAGE_SIZE // 2 * PAGE_SIZE
+        return [], end
 
     def _scan(self, pagemap: int, start: int, end: int) -> Iterator[PageRun]:
         at = start
@@ -103,6 +126,11 @@ class PagemapResidency:
                     last = min(end, first + _MOST_ENTRIES * PAGE_SIZE)
                     found += _entries(pagemap, first, last)
         return found
+
+    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
+        """See ``Residency.look_on``."""
+        upto = min(end, start + _MOST_ENTRIES * PAGE_SIZE)
+        return self.look(proc, [(start, upto)]), upto
 
 
 class _Pagemap:

@@ -1,0 +1,169 @@
+"""Long ranges in pieces on their way out: one batch after the other, the next one read ahead.
+
+As with `reading.bulk`, deadline, slot and bytes of the budget are those of a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
+
+from farpeek.errors import InvalidRequest, TooBusy
+from farpeek.model import ADDRESS_LIMIT, Piece
+from farpeek.reading.bulk import CHUNK, SPARE
+from farpeek.threads.lanes import MOST_WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from farpeek.access.pieces import Batch, PieceReader
+    from farpeek.reading.bulk import Run
+    from farpeek.targets.target import Target
+    from farpeek.threads.budget import Budget, Lease
+
+MOST_RANGES: Final = 4096
+"""Of one request."""
+
+_DESCRIPTIONS: Final = 256 << 10
+"""Bytes that the pieces of a batch take besides what they hold."""
+
+
+def check(ranges: Sequence[tuple[int, int]]) -> None:
+    """Raise InvalidRequest if ``ranges`` (start, end) make no sense."""
+    if not ranges:
+        raise InvalidRequest("name at least one range", ("ranges",))
+    if len(ranges) > MOST_RANGES:
+        raise InvalidRequest(f"one request may have {MOST_RANGES} ranges: split it", ("ranges",))
+    for number, (start, end) in enumerate(ranges):
+        if not 0 <= start < end <= ADDRESS_LIMIT:
+            raise InvalidRequest(
+                "a range is its first address and the one behind its last, within 2^64",
+                ("ranges", number),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    encoded: Sequence[bytes | memoryview]
+    reached: int
+    lease: Lease
+
+
+class PieceTransfer:
+    """Ranges of one target in pieces; a context manager that gives back whatever it holds."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a transfer is made of this much
+        self,
+        target: Target,
+        ranges: Sequence[tuple[int, int]],
+        reader: PieceReader,
+        run: Run,
+        budget: Budget,
+        deadline_s: float,
+        encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
+    ) -> None:
+        """``encode`` turns pieces into what goes out, in the thread that has read them."""
+        self._target = target
+        self._ranges = ranges
+        self._reader = reader
+        self._run = run
+        self._budget = budget
+        self._deadline_s = deadline_s
+        self._encode = encode
+        self._most = max(1, min(CHUNK, budget.most // 2))
+        self._spare = max(0, min(budget.most // SPARE, budget.most - 2 * self._most))
+        self._number = 0  # of the range that is read
+        self._ahead: asyncio.Task[_Read] | None = None
+        self._out: Lease | None = None
+
+    def __enter__(self) -> Self:
+        if self._target.transfers >= MOST_WAITING:
+            raise TooBusy(f"{MOST_WAITING} transfers of this target are under way already")
+        self._target.transfers += 1
+        self._target.hold()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._out is not None:
+            self._out.let_go()
+        if self._ahead is not None:
+            self._ahead.add_done_callback(_discard)
+            self._ahead.cancel()
+        self._out = self._ahead = None
+        self._target.transfers -= 1
+        self._target.let_go()
+
+    async def begin(self) -> None:
+        """Read the first batch, which `next` will give; raises what MemoryService.read does.
+
+        Bytes that are not there now are refused here, and waited for from then on.
+        """
+        start, end = self._ranges[0]
+        lease = self._budget.lease(self._most + _DESCRIPTIONS, self._spare)
+        self._ahead = asyncio.create_task(self._read(start, end, lease))
+        await asyncio.wait([self._ahead])
+        if self._ahead.exception() is not None:
+            task, self._ahead = self._ahead, None
+            task.result()
+
+    async def next(self) -> Sequence[bytes | memoryview] | None:
+        """Give the next batch, encoded; None behind the last. The one before is no longer held."""
+        self._let_go_of_last()
+        if self._ahead is None:
+            return None
+        read = await self._ahead
+        self._ahead = None
+        self._out = read.lease
+        self._read_on(read.reached)
+        return read.encoded
+
+    def _read_on(self, reached: int) -> None:
+        """Begin with what comes behind ``reached``, if anything does."""
+        if reached >= self._ranges[self._number][1]:
+            self._number += 1
+            if self._number == len(self._ranges):
+                return
+            reached = self._ranges[self._number][0]
+        end = self._ranges[self._number][1]
+        self._ahead = asyncio.create_task(self._read(reached, end))
+
+    def _let_go_of_last(self) -> None:
+        if self._out is not None:
+            self._out.let_go()
+            self._out = None
+
+    async def _read(self, start: int, end: int, lease: Lease | None = None) -> _Read:
+        deadline = time.monotonic() + self._deadline_s
+        if lease is None:
+            size = self._most + _DESCRIPTIONS
+            lease = await self._budget.wait_for(size, self._spare, deadline)
+        lease.hold()
+        work = partial(self._work, start, end, deadline)
+        try:
+            encoded, reached = await self._run(work, deadline, lease.let_go)
+        except BaseException:
+            lease.let_go()
+            raise
+        return _Read(encoded, reached, lease)
+
+    def _work(
+        self, start: int, end: int, deadline: float
+    ) -> tuple[Sequence[bytes | memoryview], int]:
+        """In a thread."""
+        batch: Batch = self._reader.read(self._target.process, start, end, self._most, deadline)
+        return self._encode(batch.pieces), batch.reached
+
+
+def _discard(task: asyncio.Task[_Read]) -> None:
+    """Give back what was read ahead for nobody."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().lease.let_go()
