@@ -328,6 +328,7 @@ class MemoryService:
         ranges: Sequence[tuple[int, int]],
         mode: Mode,
         encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
+        client: str = "",
     ) -> PieceTransfer:
         """Make ready to read ranges (start, end) in pieces; use it in a ``with``.
 
@@ -340,9 +341,8 @@ class MemoryService:
         if reader is None:
             raise Unsupported(self.capabilities["nowait"].detail)
         run = partial(self._threads.run_chunk, target, TRANSFER[mode])
-        return PieceTransfer(
-            target, ranges, reader, run, self._budget, self.limits.deadline_s, encode
-        )
+        account = Account(self._budget, client)
+        return PieceTransfer(target, ranges, reader, run, account, self.limits.deadline_s, encode)
 
     async def maps(
         self, target_id: str, address: int | None = None, *, residency: bool = False

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from farpeek.model import PieceKind
 from farpeek_api.http import answers, encodings, frames, schema
 from farpeek_api.http.bulk import widen
+from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from farpeek.memory import MemoryService
     from farpeek.model import Piece
     from farpeek.reading.pieces import PieceTransfer
-    from farpeek_api.serving.settings import Settings
+    from farpeek_api.http.bodies import Bodies
 
 PIECES: Final = "application/vnd.farpeek.pieces"
 
@@ -29,18 +30,18 @@ PIECES: Final = "application/vnd.farpeek.pieces"
 class Pieces:
     """Sends ranges in pieces. Deadlines and limits are those of each batch, not of the whole."""
 
-    def __init__(self, service: MemoryService, settings: Settings) -> None:
+    def __init__(self, service: MemoryService, bodies: Bodies) -> None:
         self._service = service
-        self._deadline_s = settings.deadline
-        self._largest_body = settings.max_body_bytes
+        self._bodies = bodies
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Send all pieces of the ranges, in the order of the request."""
         answers.check_accept(request, PIECES)
         schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
-        body = await answers.read_json(request, self._largest_body, self._deadline_s)
-        schema.check_members(body)
-        wanted = schema.PiecesRequest.model_validate_json(body)
+        with self._bodies.lease(request) as held:
+            body = await self._bodies.read_json(request, held)
+            schema.check_members(body)
+            wanted = schema.PiecesRequest.model_validate_json(body)
         headers = {"Content-Type": PIECES, "Vary": "Accept-Encoding", **answers.MEMORY_HEADERS}
         coding = encodings.choose(request.headers.get("Accept-Encoding", ""))
         if coding is not None:
@@ -48,7 +49,7 @@ class Pieces:
         writer = _Writer(encodings.CODERS[coding]() if coding else encodings.Plain())
         target_id = request.match_info["id"]
         with self._service.pieces(
-            target_id, wanted.spans(), wanted.mode, writer.encode
+            target_id, wanted.spans(), wanted.mode, writer.encode, client_of(request)
         ) as transfer:
             await transfer.begin()
             return await _stream(request, transfer, headers, writer)

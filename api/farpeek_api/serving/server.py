@@ -195,7 +195,7 @@ class Server:
         streams = Streams(service, self._lifecycle, settings)
         application = web.Application()
         bulk = Bulk(service)
-        pieces = Pieces(service, settings)
+        pieces = Pieces(service, bodies)
         application.add_routes(app.routes(handlers, bulk, pieces, events, writes, streams))
         self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from farpeek.access.pieces import Batch, PieceReader
     from farpeek.reading.bulk import Run
     from farpeek.targets.target import Target
-    from farpeek.threads.budget import Budget, Lease
+    from farpeek.threads.budget import Account, Lease
 
 MOST_RANGES: Final = 4096
 """Of one request."""
@@ -62,7 +62,7 @@ class PieceTransfer:
         ranges: Sequence[tuple[int, int]],
         reader: PieceReader,
         run: Run,
-        budget: Budget,
+        account: Account,
         deadline_s: float,
         encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
     ) -> None:
@@ -71,11 +71,11 @@ class PieceTransfer:
         self._ranges = ranges
         self._reader = reader
         self._run = run
-        self._budget = budget
+        self._account = account
         self._deadline_s = deadline_s
         self._encode = encode
-        self._most = max(1, min(CHUNK, budget.most // 2))
-        self._spare = max(0, min(budget.most // SPARE, budget.most - 2 * self._most))
+        self._most = max(1, min(CHUNK, account.most // 2))
+        self._spare = max(0, min(account.most // SPARE, account.most - 2 * self._most))
         self._number = 0  # of the range that is read
         self._ahead: asyncio.Task[_Read] | None = None
         self._out: Lease | None = None
@@ -108,7 +108,7 @@ class PieceTransfer:
         Bytes that are not there now are refused here, and waited for from then on.
         """
         start, end = self._ranges[0]
-        lease = self._budget.lease(self._most + _DESCRIPTIONS, self._spare)
+        lease = self._account.lease(self._most + _DESCRIPTIONS, self._spare)
         self._ahead = asyncio.create_task(self._read(start, end, lease))
         await asyncio.wait([self._ahead])
         if self._ahead.exception() is not None:
@@ -145,7 +145,7 @@ class PieceTransfer:
         deadline = time.monotonic() + self._deadline_s
         if lease is None:
             size = self._most + _DESCRIPTIONS
-            lease = await self._budget.wait_for(size, self._spare, deadline)
+            lease = await self._account.wait_for(size, self._spare, deadline)
         lease.hold()
         work = partial(self._work, start, end, deadline)
         try:
