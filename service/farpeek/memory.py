@@ -38,7 +38,7 @@ from farpeek.threads.tasks import settle
 from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from farpeek.access import Access
     from farpeek.access.probe import Capabilities
@@ -172,6 +172,17 @@ class MemoryService:
     def targets(self, state: TargetState | None = None) -> list[TargetSnapshot]:
         """All targets, or those in one state."""
         return [target.snapshot() for target in self._registry if state in (None, target.state)]
+
+    def numbered_targets(
+        self, first: int = 0, state: TargetState | None = None
+    ) -> Iterator[tuple[int, TargetSnapshot]]:
+        """The same from number ``first`` on, each with its number, as it is when it is asked for.
+
+        Numbers rise with each registration; those that are let go of meanwhile may be missing.
+        """
+        for target in list(self._registry):
+            if target.number >= first and state in (None, target.state):
+                yield target.number, target.snapshot()
 
     async def target(self, target_id: str) -> TargetSnapshot:
         """One target as it is now: execve may have changed who it is."""

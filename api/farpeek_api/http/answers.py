@@ -43,7 +43,7 @@ NOT_SPOOLED: Final = {"X-Accel-Buffering": "no"}
 
 MEMORY_HEADERS: Final = {**COMMON_HEADERS, **NOT_SPOOLED}
 
-_JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
+JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
 _READ_HEADERS: Final = {"Content-Type": JSON, **MEMORY_HEADERS}
 _FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **MEMORY_HEADERS}
 
@@ -95,15 +95,15 @@ def _q_value(parameters: list[str]) -> float:
 
 def send_object(value: object, status: int = 200) -> web.Response:
     """Give a small JSON answer."""
-    return web.Response(body=to_json(value), status=status, headers=_JSON_HEADERS)
+    return web.Response(body=to_json(value), status=status, headers=JSON_HEADERS)
 
 
 async def send_body(request: web.Request, body: bytes) -> web.StreamResponse:
     """Send JSON text of any size."""
     if len(body) <= LARGEST_WHOLE or request.method == "HEAD":
-        return web.Response(body=body, headers=_JSON_HEADERS)
+        return web.Response(body=body, headers=JSON_HEADERS)
     pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
-    return await _stream(request, _JSON_HEADERS, len(body), pieces)
+    return await _stream(request, JSON_HEADERS, len(body), pieces)
 
 
 async def send_read(

@@ -6,25 +6,28 @@ import platform
 import time
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from aiohttp import web
 
 import farpeek
 from farpeek.errors import ShuttingDown
 from farpeek.model import Capability
+from farpeek.reading import reads
 from farpeek_api.http import answers, frames, render, schema
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.bodies import body_kind
 from farpeek_api.http.frames import FRAME, IOV
-from farpeek_api.http.turns import in_turn
+from farpeek_api.http.lists import Listing, Lists, beginning
+from farpeek_api.http.turns import LARGE, in_turn
 from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadSpec, TargetSnapshot
+    from farpeek.model import ListedProcess, ReadSpec, TargetSnapshot
     from farpeek.threads.budget import Lease
     from farpeek_api.http.bodies import Bodies
     from farpeek_api.serving.lifecycle import Lifecycle
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT_S = 30.0
 WRITES_OFF = Capability("unavailable", "none", "off: start the service with --allow-writes")
+
+_PROCESS_COST: Final = 2048
+"""Bytes of a process in a list."""
 
 M = TypeVar("M", bound=schema.Wire)
 
@@ -58,6 +64,7 @@ class Handlers:
         self._service = service
         self._lifecycle = lifecycle
         self._bodies = bodies
+        self._lists = Lists(service)
         self._largest_body = settings.max_body_bytes
         self._listeners = list(listeners)
         self._capabilities = {
@@ -93,19 +100,22 @@ class Handlers:
         )
 
     async def processes(self, request: web.Request) -> web.StreamResponse:
-        """List the processes that the service can see."""
+        """List the processes that the service can see, by their numbers."""
         query = prepare(request, schema.ProcessesQuery)
         found = await self._service.processes(query.match())
-        array = await render.array(found, render.objects(render.process))
-        return await answers.send_body(request, b'{"processes":%b}' % array)
+        # What a list of them takes is there before anybody could count it; now it counts.
+        with self._service.lease_bytes(len(found) * _PROCESS_COST, client_of(request)):
+            items = beginning(found, query.first, _pid)
+            return await self._lists.send(
+                request, Listing("processes", items, render.process, _pid)
+            )
 
     async def targets(self, request: web.Request) -> web.StreamResponse:
-        """List the targets."""
+        """List the targets, in the order of their registration."""
         query = prepare(request, schema.TargetsQuery)
-        array = await render.array(
-            self._service.targets(query.state), render.objects(render.target)
-        )
-        return await answers.send_body(request, b'{"targets":%b}' % array)
+        items = self._service.numbered_targets(query.first, query.state)
+        listing = Listing("targets", items, _numbered_target, itemgetter(0))
+        return await self._lists.send(request, listing)
 
     async def register(self, request: web.Request) -> web.StreamResponse:
         """Make a process a target, or find that it is one already."""
@@ -170,6 +180,9 @@ class Handlers:
             return _WantedRead(spec, options.encoding, options.timeout_s)
         _parameters(request, schema.NoQuery)
         body = await self._bodies.read_json(request, held)
+        if len(body) > LARGE:
+            # Who cannot be answered anyway is told so before hundreds of KiB are parsed.
+            held.grow(reads.cost(len(body), body.count(b",")))
         return await in_turn(len(body), partial(self._parse_read, body))
 
     def _parse_read(self, body: bytes | bytearray) -> _WantedRead:
@@ -185,6 +198,14 @@ class Handlers:
         )
         array = await render.array(found, render.objects(render.mapping))
         return await answers.send_body(request, b'{"mappings":%b}' % array)
+
+
+def _pid(listed: ListedProcess) -> int:
+    return listed.identity.pid
+
+
+def _numbered_target(numbered: tuple[int, TargetSnapshot]) -> dict[str, Any]:
+    return render.target(numbered[1])
 
 
 def prepare(request: web.Request, model: type[M]) -> M:

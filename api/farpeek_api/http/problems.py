@@ -20,6 +20,10 @@ MOST_CAUSES: Final = 20
 """Mistakes of one request that are told at once."""
 
 
+MOST_CANDIDATES: Final = 64
+"""Processes that fit a match, and are told of; it counts them all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """How one kind of error looks from outside."""
@@ -177,7 +181,8 @@ def _findings(error: Exception) -> dict[str, Any]:
         case errors.AlreadyTraced():
             return {"tracer_pid": error.tracer_pid}
         case errors.AmbiguousMatch():
-            return {"candidates": [render.process(each) for each in error.candidates]}
+            shown = [render.process(each) for each in error.candidates[:MOST_CANDIDATES]]
+            return {"candidates": shown, "count": len(error.candidates)}
         case _:
             return {}
 

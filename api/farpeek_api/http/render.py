@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
@@ -213,8 +214,6 @@ async def array(items: Sequence[T], write: Callable[[Sequence[T]], bytes]) -> by
     """
     if len(items) <= AT_ONCE:
         return b"[%b]" % write(items)
-    pieces: list[bytes] = []
-    for start in range(0, len(items), SLICE):
-        async with turn():
-            pieces.append(write(items[start : start + SLICE]))
+    starts = range(0, len(items), SLICE)
+    pieces = [await turn(partial(write, items[start : start + SLICE])) for start in starts]
     return b"[" + b",".join(pieces) + b"]"

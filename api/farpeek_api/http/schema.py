@@ -233,14 +233,20 @@ class NoQuery(Wire):
     """For routes that take no parameters."""
 
 
+_From = Annotated[int, Field(alias="from", ge=0, lt=ADDRESS_LIMIT)]
+
+
 class ProcessesQuery(MatchRequest):
     """Parameters of the list of processes; none fits all."""
+
+    first: _From = 0
 
 
 class TargetsQuery(Wire):
     """Parameters of the list of targets."""
 
     state: TargetState | None = None
+    first: _From = 0
 
 
 class TargetQuery(Wire):

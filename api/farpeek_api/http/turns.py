@@ -21,8 +21,7 @@ LARGE: Final = 64 << 10
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-def turn() -> asyncio.Lock:
-    """Give what a long step is done under; the next one begins in another turn of the loop."""
+def _lock() -> asyncio.Lock:
     loop = asyncio.get_running_loop()
     lock = _locks.get(loop)
     if lock is None:
@@ -30,9 +29,14 @@ def turn() -> asyncio.Lock:
     return lock
 
 
+async def turn(step: Callable[[], T]) -> T:
+    """Do a long step when no other is done in this turn of the loop."""
+    async with _lock():
+        # The lock stays taken up to the next turn of the loop: what is free is taken at once.
+        await asyncio.sleep(0)
+        return step()
+
+
 async def in_turn(size: int, step: Callable[[], T]) -> T:
-    """Do ``step``, which has ``size`` bytes to look at; under a turn if it is long."""
-    if size <= LARGE:
-        return step()
-    async with turn():
-        return step()
+    """Do ``step``, which has ``size`` bytes to look at; as a long one if it is."""
+    return step() if size <= LARGE else await turn(step)

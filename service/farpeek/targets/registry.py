@@ -6,6 +6,7 @@ import asyncio
 import resource
 import time
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek.errors import NoSuchTarget, ShuttingDown, TargetExited, TooBusy
@@ -44,6 +45,7 @@ class Registry:
         self._limits = replace(limits, max_targets=_affordable(limits.max_targets))
         self._loop = loop
         self._targets: dict[str, Target] = {}
+        self._numbers = count(1)
         self._running: dict[int, Target] = {}  # by pid
         self._exited: dict[str, Target] = {}  # in the order of their exits
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
@@ -110,6 +112,7 @@ class Registry:
         except BaseException:
             target.close()
             raise
+        target.number = next(self._numbers)
         self._targets[target.id] = self._running[process.pid] = target
         for follower in self.followers:
             follower.held(target)

@@ -37,6 +37,7 @@ class Target:
         "identity",
         "is_held",
         "labels",
+        "number",
         "process",
         "registered_at",
         "state",
@@ -50,6 +51,7 @@ class Target:
         self.process = process
         self.identity = identity
         self.labels = labels
+        self.number = 0  # of its registration
         self.state = TargetState.RUNNING
         self.registered_at = time.time()
         self.exited_at: float | None = None

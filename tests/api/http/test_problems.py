@@ -145,6 +145,12 @@ def test_ambiguous_shows_the_candidates() -> None:
     assert [(each["pid"], each["target"]) for each in candidates] == [(4242, "4242-8812345")]
 
 
+def test_more_candidates_than_anybody_reads_are_counted() -> None:
+    error = errors.AmbiguousMatch([ListedProcess(IDENTITY, None)] * 8000)
+    shown = read(problems.answer(error))
+    assert (len(shown["candidates"]), shown["count"]) == (problems.MOST_CANDIDATES, 8000)
+
+
 def test_an_invalid_request_names_the_place() -> None:
     assert read(problems.answer(example(errors.InvalidRequest)))["errors"] == [
         {"place": "addresses[3]", "cause": "no"}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import subprocess
 import threading
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek_api.http import lists, problems
+from support.in_process import in_process
 from support.sample import Sample
 from support.waiting import until
-from support.wire import Served
+from support.wire import Served, UnixConnection, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from support.wire import Reply
@@ -98,7 +103,60 @@ def test_a_match_with_several_processes_shows_the_candidates(served: Served) -> 
     with Sample() as one, Sample() as two:
         reply = served.request("POST", "/v1/targets", {"match": {"comm": "python*"}})
         assert (reply.status, reply.slug) == (409, "ambiguous")
-        assert {one.pid, two.pid} <= {each["pid"] for each in reply.json["candidates"]}
+        shown = {each["pid"] for each in reply.json["candidates"]}
+        assert len(shown) == min(reply.json["count"], problems.MOST_CANDIDATES)
+        assert {one.pid, two.pid} <= shown or reply.json["count"] > problems.MOST_CANDIDATES
+
+
+def test_a_long_list_of_targets_is_sent_in_slices_and_whole(folder: Path) -> None:
+    with ExitStack() as stack:
+        service = stack.enter_context(Served(folder))
+        children = [stack.enter_context(sleeper()) for _ in range(700)]
+        registered = [service.register(child.pid) for child in children]
+        assert ids(service) == registered
+        listed = service.request("GET", "/v1/processes?comm=sleep")
+        assert {child.pid for child in children} <= {
+            each["pid"] for each in listed.json["processes"]
+        }
+        assert "truncated" not in listed.json
+        head = service.request("HEAD", "/v1/targets")
+        assert (head.status, head.body) == (200, b"")
+        # From the number of the 650th on; those that were let go of meanwhile are missing.
+        service.request("DELETE", f"/v1/targets/{registered[660]}")
+        assert ids(service, "?from=651") == [*registered[650:660], *registered[661:]]
+        middle = sorted(child.pid for child in children)[350]
+        rest = service.request("GET", f"/v1/processes?comm=sleep&from={middle}").json["processes"]
+        assert [each["pid"] for each in rest] == sorted(
+            each["pid"] for each in listed.json["processes"] if each["pid"] >= middle
+        )
+
+
+async def test_a_list_that_is_cut_says_so_and_where_to_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "MOST", 100)
+    with ExitStack() as stack:
+        children = [stack.enter_context(sleeper()) for _ in range(250)]
+        async with in_process(folder) as (path, service):
+            wanted = [(await service.register(child.pid))[0].id for child in children]
+            found: list[str] = []
+            first = 0
+            while True:
+                query = f"/v1/targets?from={first}"
+                shown = (await asyncio.to_thread(ask, UnixConnection(path), "GET", query)).json
+                found += [each["id"] for each in shown["targets"]]
+                if "truncated" not in shown:
+                    break
+                assert (shown["truncated"], len(shown["targets"])) == (True, 100)
+                first = shown["next"]
+            assert found == wanted
+
+
+@contextmanager
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
 
 
 def test_a_match_with_no_process_is_no_such_process(served: Served) -> None:
