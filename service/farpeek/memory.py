@@ -221,7 +221,8 @@ class MemoryService:
         return self._cost(spec)
 
     def _cost(self, spec: ReadSpec) -> int:
-        return reads.cost(reads.size(spec, self.limits), len(spec.regions.addresses))
+        size = reads.size(spec, self.limits) * (2 if spec.stable else 1)  # two readings at a time
+        return reads.cost(size, len(spec.regions.addresses))
 
     async def read(
         self, target_id: str, spec: ReadSpec, lease: Lease, timeout_s: float | None = None

@@ -44,8 +44,8 @@ NOT_SPOOLED: Final = {"X-Accel-Buffering": "no"}
 MEMORY_HEADERS: Final = {**COMMON_HEADERS, **NOT_SPOOLED}
 
 JSON_HEADERS: Final = {"Content-Type": JSON, **COMMON_HEADERS}
-_READ_HEADERS: Final = {"Content-Type": JSON, **MEMORY_HEADERS}
-_FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **MEMORY_HEADERS}
+READ_HEADERS: Final = {"Content-Type": JSON, **MEMORY_HEADERS}
+FRAME_HEADERS: Final = {"Content-Type": frames.FRAME, **MEMORY_HEADERS}
 
 
 def check_accept(request: web.Request, *offered: str) -> str:
@@ -160,11 +160,11 @@ async def _send_bytes(
 ) -> web.StreamResponse:
     """Send an object with encoded bytes in the middle: small ones whole, others in pieces."""
     if len(data) + len(tail) <= LARGEST_WHOLE:
-        return web.Response(body=head + encode(data) + tail, headers=_READ_HEADERS)
+        return web.Response(body=head + encode(data) + tail, headers=READ_HEADERS)
     # A piece is a multiple of 3, so the pieces encode to as much as the whole.
     size = len(encode(bytes(3))) * (len(data) // 3) + len(encode(bytes(len(data) % 3)))
     pieces = _pieces(head, data, encode, tail)
-    return await _stream(request, _READ_HEADERS, len(head) + size + len(tail), pieces)
+    return await _stream(request, READ_HEADERS, len(head) + size + len(tail), pieces)
 
 
 async def send_frame(
@@ -176,9 +176,9 @@ async def send_frame(
     head = frames.head(text)
     data = b"" if encoding == "none" else result.data
     if len(head) + len(data) <= LARGEST_WHOLE:
-        return web.Response(body=head + data, headers=_FRAME_HEADERS)
+        return web.Response(body=head + data, headers=FRAME_HEADERS)
     return await _stream(
-        request, _FRAME_HEADERS, len(head) + len(data), _raw_pieces(head, memoryview(data))
+        request, FRAME_HEADERS, len(head) + len(data), _raw_pieces(head, memoryview(data))
     )
 
 
@@ -223,3 +223,51 @@ async def _stream(
         await asyncio.sleep(0)
     await response.write_eof()
     return response
+
+
+def encoded(data: bytes | bytearray, encoding: str) -> Iterator[bytes]:
+    """Give ``data`` as hex or base64, piece by piece."""
+    encode = _to_hex if encoding == "hex" else _to_base64
+    view = memoryview(data)
+    return (encode(view[start : start + PIECE]) for start in range(0, len(view), PIECE))
+
+
+class BodyWriter:
+    """Writes a body whose length shows at its end: a small one whole, others as they come."""
+
+    def __init__(self, request: web.Request, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._headers = headers
+        self._kept = bytearray()
+        self._response: web.StreamResponse | None = None
+
+    async def write(self, piece: bytes | bytearray) -> None:
+        """Append a piece, which must not change any more."""
+        if len(piece) <= PIECE:
+            self._kept += piece
+            if len(self._kept) > LARGEST_WHOLE:
+                await self._flush()
+            return
+        await self._flush()
+        await self._send(piece)
+
+    async def end(self) -> web.StreamResponse:
+        """Give the answer, whose body ends here."""
+        if self._response is None:
+            return web.Response(body=bytes(self._kept), headers=self._headers)
+        await self._flush()
+        await self._response.write_eof()
+        return self._response
+
+    async def _flush(self) -> None:
+        kept, self._kept = self._kept, bytearray()
+        if kept:
+            await self._send(kept)
+
+    async def _send(self, piece: bytes | bytearray) -> None:
+        if self._response is None:
+            self._response = web.StreamResponse(headers=self._headers)
+            await self._response.prepare(self._request)
+        await self._response.write(piece)
+        await self._request.writer.drain()
+        await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from farpeek_api.gate.auth import Authenticator
     from farpeek_api.http.bulk import Bulk
     from farpeek_api.http.handlers import Handlers
+    from farpeek_api.http.many import ManyReads
     from farpeek_api.http.pieces import Pieces
     from farpeek_api.http.sse import EventStreams
     from farpeek_api.http.writes import Writes
@@ -35,17 +37,25 @@ LIVE_PATH: Final = "/livez"
 _TARGET = re.compile(r"/v1/targets/([^/]+)")
 
 
-def routes(
-    handlers: Handlers,
-    bulk: Bulk,
-    pieces: Pieces,
-    events: EventStreams,
-    writes: Writes,
-    streams: Streams,
-) -> list[web.RouteDef]:
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Whatever serves a route."""
+
+    handlers: Handlers
+    bulk: Bulk
+    pieces: Pieces
+    many: ManyReads
+    events: EventStreams
+    writes: Writes
+    streams: Streams
+
+
+def routes(endpoints: Endpoints) -> list[web.RouteDef]:
     """Give all routes. HEAD goes where a GET has an end."""
+    handlers = endpoints.handlers
     return [
         web.post("/v1/targets/{id}/readv", handlers.readv),  # aiohttp looks in this order
+        web.post("/v1/readv", endpoints.many.readv),
         web.get("/livez", handlers.livez),
         web.get("/readyz", handlers.readyz),
         web.get("/v1/info", handlers.info),
@@ -55,12 +65,12 @@ def routes(
         web.get("/v1/targets/{id}", handlers.target),
         web.delete("/v1/targets/{id}", handlers.release),
         web.get("/v1/targets/{id}/maps", handlers.maps),
-        web.post("/v1/targets/{id}/writev", writes.writev),
-        web.get("/v1/targets/{id}/memory", bulk.get, allow_head=False),
-        web.head("/v1/targets/{id}/memory", bulk.head),
-        web.post("/v1/targets/{id}/memory", pieces.post),
-        web.get("/v1/events", events.stream, allow_head=False),
-        web.get("/v1/stream", streams.serve, allow_head=False),
+        web.post("/v1/targets/{id}/writev", endpoints.writes.writev),
+        web.get("/v1/targets/{id}/memory", endpoints.bulk.get, allow_head=False),
+        web.head("/v1/targets/{id}/memory", endpoints.bulk.head),
+        web.post("/v1/targets/{id}/memory", endpoints.pieces.post),
+        web.get("/v1/events", endpoints.events.stream, allow_head=False),
+        web.get("/v1/stream", endpoints.streams.serve, allow_head=False),
     ]
 
 

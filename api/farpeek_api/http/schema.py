@@ -54,6 +54,9 @@ class _AddressSchema:
         )
 
 
+MOST_READS: Final = 4096
+"""Of one request for many targets."""
+
 MOST_READINGS: Final = 8
 """Of one request that wants two that are equal."""
 
@@ -123,6 +126,21 @@ class ReadRequest(ReadOptions, Columns):
         return self.spec_of(self.regions())
 
 
+TargetId = Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET)]
+
+
+class ReadOf(Columns):
+    """A read of one target of many."""
+
+    target: TargetId
+
+
+class ManyReadsRequest(ReadOptions):
+    """Body of readv for many targets: what is read, and how all of it is."""
+
+    reads: Annotated[list[ReadOf], Field(min_length=1, max_length=MOST_READS, fail_fast=True)]
+
+
 _Pieces = Annotated[list[str], Field(fail_fast=True)]
 
 
@@ -182,6 +200,15 @@ def check_columns(body: bytes | bytearray, max_regions: int, columns: int = 2) -
         raise TooLarge(f"one request may have {max_regions} regions: split it")
 
 
+def check_reads(body: bytes | bytearray, max_regions: int) -> None:
+    """Do the same for the reads of many targets."""
+    most = MOST_READS * (len(ReadOf.model_fields) + 1)
+    if len(body) > LARGEST_UNCOUNTED and body.count(b":") > most:
+        raise TooLarge(f"one request may have {MOST_READS} reads: split it")
+    if len(body) > LARGEST_UNCOUNTED and body.count(b",") > 2 * max_regions + most:
+        raise TooLarge(f"one request may have {max_regions} regions: split it")
+
+
 _Glob = Annotated[str, Field(min_length=1, max_length=4096)]
 _MOST_OF_LABELS: Final = 4096
 """Bytes of all names and texts of a target: there may be thousands of targets."""
@@ -202,9 +229,6 @@ class MatchRequest(Wire):
     def match(self) -> Match:
         """Cross over to the service's value."""
         return Match(self.comm, self.exe, self.uid, self.cgroup, self.container)
-
-
-TargetId = Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET)]
 
 
 class RegisterRequest(Wire):
@@ -351,6 +375,7 @@ _HINTS: Final = {
     "labels": "up to 32 names of at most 63 characters, with texts of at most 256",
     "id": "a number of your own: an integer of at most 64 bits",
     "unsubscribe": 'the number of a subscription, as `{"unsubscribe": 7}`',
+    "reads": f"a list of 1 to {MOST_READS} reads: target, addresses, lengths",
     "stable": f"the most readings until two are equal: an integer from 2 to {MOST_READINGS}",
     "uid": "a user's number is an integer from 0 to 4294967294",
 }

@@ -22,6 +22,7 @@ from farpeek_api.http import app
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.bulk import Bulk
 from farpeek_api.http.handlers import Handlers
+from farpeek_api.http.many import ManyReads
 from farpeek_api.http.pieces import Pieces
 from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
@@ -189,14 +190,17 @@ class Server:
         self._lifecycle = Lifecycle()
         urls = list(dict.fromkeys(map(str, listeners)))
         bodies = Bodies(service, settings)
-        handlers = Handlers(service, bodies, self._lifecycle, settings, urls)
-        events = EventStreams(service.events, self._lifecycle)
-        writes = Writes(service, bodies, authenticator, settings)
-        streams = Streams(service, self._lifecycle, settings)
+        endpoints = app.Endpoints(
+            handlers=Handlers(service, bodies, self._lifecycle, settings, urls),
+            bulk=Bulk(service),
+            pieces=Pieces(service, bodies),
+            many=ManyReads(service, bodies),
+            events=EventStreams(service.events, self._lifecycle),
+            writes=Writes(service, bodies, authenticator, settings),
+            streams=Streams(service, self._lifecycle, settings),
+        )
         application = web.Application()
-        bulk = Bulk(service)
-        pieces = Pieces(service, bodies)
-        application.add_routes(app.routes(handlers, bulk, pieces, events, writes, streams))
+        application.add_routes(app.routes(endpoints))
         self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []
 
