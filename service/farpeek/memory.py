@@ -19,6 +19,7 @@ from farpeek.errors import (
     TooLarge,
     Unsupported,
 )
+from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
 from farpeek.model import (
     ListedProcess,
     Mode,
@@ -99,6 +100,7 @@ class MemoryService:
         self._budget = Budget(limits.max_inflight_bytes)
         self._stopping = False
         self._closed = False
+        self._tidying = loop.call_later(KEPT_FOR_S, self._tidy)
 
     @classmethod
     async def open(
@@ -375,6 +377,11 @@ class MemoryService:
         )
         return await self._threads.run(target, Purpose.MAPS, work, deadline)
 
+    def _tidy(self) -> None:
+        """Let go of mount tables that nobody needs: each keeps a mount namespace alive."""
+        TABLES.forget(KEPT_FOR_S)
+        self._tidying = self._loop.call_later(KEPT_FOR_S, self._tidy)
+
     def begin_shutdown(self) -> None:
         """Take no new work; what waits for an exit need not wait any more."""
         self._stopping = True
@@ -389,6 +396,8 @@ class MemoryService:
         await self._threads.drain(grace_s)
         if not self._closed:
             self._closed = True
+            self._tidying.cancel()
+            TABLES.forget()
             self._threads.close()
             self._registry.close()
             self._prefetches.close()

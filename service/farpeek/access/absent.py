@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,13 @@ from farpeek import regions
 from farpeek.access.sparse import TABLE_SPAN
 from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
-from farpeek.mappings import files
 from farpeek.mappings.cache import CachedFile
+from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.flags import vm_flags
+from farpeek.mappings.gaps import DEV_ZERO, Refusals
 from farpeek.mappings.maps import cut
-from farpeek.model import ADDRESS_LIMIT, GapReason
+from farpeek.mappings.markers import Entry, entries
+from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from farpeek.mappings.residency import Residency
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
-_DEV_ZERO = os.makedev(1, 5)  # Documentation/admin-guide/devices.txt
 _MOST_KNOWN = 1024  # mappings; those of one piece of a long read are a quarter of that at most
 
 
@@ -111,6 +111,8 @@ class AbsentPages:
         self._residency = residency
         self._handlers = handlers
         self._most_tables = most_tables
+        self._behind = MappedFiles(ref.proc)
+        self._refusals = Refusals(ref.proc, self._behind)
         self._files: dict[tuple[tuple[int, int], int], CachedFile | None] = {}
         self._unread: list[Unread] = []
         self._blank: list[tuple[int, int]] = []  # anonymous, and nobody has touched it
@@ -146,17 +148,46 @@ class AbsentPages:
                     file.close()
 
     def _sort_one(self, mapping: Mapping | None, place: PageRun) -> None:
-        if mapping is None:
-            self._leave(place.start, place.end, GapReason.UNMAPPED)
-        elif not mapping.readable or place.categories & PAGE_IS_GUARD:
-            self._leave(place.start, place.end, GapReason.NO_ACCESS)
-        elif place.categories & PAGE_IS_SWAPPED:
-            self._leave(place.start, place.end, GapReason.NOT_RESIDENT)
-        elif mapping.inode:
-            self._sort_file(mapping, place.start, place.end)
+        for start, end, reason in self._refusals.of(mapping, place.start, place.end):
+            if reason is not None or mapping is None:
+                self._leave(start, end, reason or GapReason.UNMAPPED)
+            elif place.categories & PAGE_IS_GUARD:
+                self._leave(start, end, GapReason.NO_ACCESS)
+            elif place.categories & PAGE_IS_SWAPPED:
+                self._sort_swapped(mapping, start, end)
+            else:
+                self._sort_missing(mapping, start, end)
+
+    def _sort_missing(self, mapping: Mapping, start: int, end: int) -> None:
+        if mapping.inode:
+            self._sort_file(mapping, start, end)
         elif not mapping.path.startswith(b"[") or mapping.path.startswith(_PLAIN_NAMES):
-            self._sort_anonymous(mapping, place.start, place.end)
+            self._sort_anonymous(mapping, start, end)
         # else it is [vdso] or its like, and read
+
+    def _sort_swapped(self, mapping: Mapping, start: int, end: int) -> None:
+        """Tell what is swapped out from entries that only look like it."""
+        first, last = start - start % PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
+        for page, upto, entry in entries(self._proc, first, last):
+            at, until = max(start, page), min(end, upto)
+            if entry is Entry.REFUSED:
+                self._leave(at, until, GapReason.NO_ACCESS)
+            elif entry is Entry.UNTOUCHED:
+                self._sort_missing(mapping, at, until)
+            elif entry is Entry.MOVING and not self._may_wait(mapping):
+                self._sort_moving(at, until)
+            elif entry is not Entry.NONE:
+                self._leave(at, until, GapReason.NOT_RESIDENT)
+
+    def _may_wait(self, mapping: Mapping) -> bool:
+        """Whether reading a page could ask somebody: a file's server, or a handler."""
+        return bool(mapping.inode) and not self._behind.is_local(mapping.device)
+
+    def _sort_moving(self, start: int, end: int) -> None:
+        """Tell poison, at which a read fails at once, from pages that are being moved."""
+        for page in range(start - start % PAGE_SIZE, end, PAGE_SIZE):
+            if self._fails_with_eio(page):
+                self._leave(max(start, page), min(end, page + PAGE_SIZE), GapReason.NO_ACCESS)
 
     def _sort_anonymous(self, mapping: Mapping, start: int, end: int) -> None:
         if self._is_handled(mapping, start):
@@ -188,28 +219,16 @@ class AbsentPages:
         return False
 
     def _sort_file(self, mapping: Mapping, start: int, end: int) -> None:
+        """Sort pages within a file, or of a device that read(2) of memory can get at."""
         file = self._file(mapping)
-        status = None if file else files.look_at(self._proc, mapping)
-        if status is not None and not stat.S_ISREG(status.st_mode):
-            if status.st_rdev == _DEV_ZERO and not mapping.shared:
-                self._sort_anonymous(mapping, start, end)
-            else:
-                self._leave(start, end, GapReason.NO_ACCESS)  # a device's memory
-            return
         if file is not None:
-            size = file.size
-        elif status is not None:
-            size = status.st_size
+            self._sort_content(file, mapping, start, end)
+            return
+        status = self._behind.look_at(mapping)
+        if status is not None and status.rdev == DEV_ZERO and not mapping.shared:
+            self._sort_anonymous(mapping, start, end)
         else:  # it may not be touched
             self._leave(start, end, GapReason.NOT_RESIDENT)
-            return
-        file_end = mapping.end_of_file(size)
-        if start < file_end and file is None:
-            self._leave(start, min(end, file_end), GapReason.NOT_RESIDENT)
-        elif start < file_end and file is not None:
-            self._sort_content(file, mapping, start, min(end, file_end))
-        if file_end < end:
-            self._leave(max(start, file_end), end, GapReason.BEYOND_FILE)
 
     def _sort_content(self, file: CachedFile, mapping: Mapping, start: int, end: int) -> None:
         """Leave out what is not in the page cache of a file, or needs no page there."""
@@ -259,8 +278,8 @@ class AbsentPages:
     def _file(self, mapping: Mapping) -> CachedFile | None:
         key = mapping.device, mapping.inode
         if key not in self._files:
-            descriptor = files.open_behind(self._proc, mapping)
-            kind = files.filesystem(self._proc, mapping.device)
+            descriptor = self._behind.open(mapping)
+            kind = self._behind.filesystem(mapping.device)
             self._files[key] = None if descriptor is None else CachedFile(descriptor, kind)
         return self._files[key]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from farpeek import regions
 from farpeek.access.absent import AbsentPages, FaultHandlers, NoHandlers, Unread
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
-from farpeek.mappings import files
+from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, all_present, clusters, split
 from farpeek.model import PAGE_SIZE, GapReason
@@ -141,12 +141,13 @@ class CheckRemote:
     def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
         """See ``Checker.check``."""
         remote: list[tuple[int, int]] = []
+        files = MappedFiles(ref.proc)
         local: dict[tuple[int, int], bool] = {(0, 0): True}  # what has no file
         with self._open_map(ref.proc) as address_map:
             for start, end, mapping in cut(address_map, runs.places()):
                 device = mapping.device if mapping else (0, 0)
                 if device not in local:
-                    local[device] = files.is_local(ref.proc, device)
+                    local[device] = files.is_local(device)
                 if not local[device]:
                     remote.append((start, end))
         return self._missing(ref, remote) if remote else ()

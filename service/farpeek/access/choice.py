@@ -17,6 +17,7 @@ from farpeek.access.writing.planning import PlanByMap, PlanByPages
 from farpeek.access.writing.write import WriteAccess
 from farpeek.kernel import uapi
 from farpeek.mappings import maps
+from farpeek.mappings.gaps import GapClassifier
 from farpeek.mappings.residency import PagemapResidency, ScanResidency
 from farpeek.model import Backend, GapReason, NowaitCheck
 
@@ -44,7 +45,7 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     """The best ways that are to be had here."""
     open_map = maps.queried_map if capabilities.procmap_query else maps.listed_map
     residency = _residency(capabilities)
-    classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
+    classifier = GapClassifier(open_map)
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
     pidfd = Backend(_named(capabilities), capabilities.as_mapping()["pidfd"].technique)
     wait = Reader(name, None, classifier, pidfd, _sparing(residency, open_map))
@@ -54,7 +55,7 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     return Ways(
         wait=wait,
         nowait=nowait,
-        lister=Lister(residency, nowait, kernel_tells=capabilities.procmap_query),
+        lister=Lister(residency, nowait, wait),
         prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
         ranges=RangeWays(name, open_map, residency, wait, nowait),
         write=_write(capabilities, open_map, wait) if can_write else None,
@@ -87,14 +88,12 @@ def _nowait(
     if not capabilities.flag_nowait:
         if residency is None:
             return None
-        classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
+        classifier = GapClassifier(open_map)
         checker = CheckAll(residency, open_map, most_tables=MOST_TABLES)
         backend = Backend(named, capabilities.nowait_rung(), "emulated")
         return Reader(name, checker, classifier, backend)
     # With the flag, EFAULT at a place that could be read means that it would have had to wait.
-    classifier = maps.GapClassifier(
-        open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
-    )
+    classifier = GapClassifier(open_map, otherwise=GapReason.NOT_RESIDENT)
     return Reader(
         partial(name, flags=uapi.PROCESS_VM_NOWAIT),
         _checker(check, residency, open_map),
@@ -106,7 +105,7 @@ def _nowait(
 
 def _write(capabilities: Capabilities, open_map: OpenMap, reader: Access) -> WriteAccess:
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
-    classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
+    classifier = GapClassifier(open_map)
     backend = _write_backend(capabilities)
     return WriteAccess(name, reader, PlanByMap(open_map), classifier, backend)
 
@@ -118,12 +117,10 @@ def _write_nowait(
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
     planner = PlanByMap(open_map) if residency is None else PlanByPages(open_map, residency)
     if not capabilities.flag_nowait:
-        classifier = maps.GapClassifier(open_map, sees_guards=capabilities.guards)
+        classifier = GapClassifier(open_map)
         backend = replace(_write_backend(capabilities), nowait="emulated")
         return WriteAccess(name, reader, planner, classifier, backend)
-    classifier = maps.GapClassifier(
-        open_map, sees_guards=capabilities.guards, otherwise=GapReason.NOT_RESIDENT
-    )
+    classifier = GapClassifier(open_map, otherwise=GapReason.NOT_RESIDENT)
     backend = replace(_write_backend(capabilities), nowait="native")
     by_flag = partial(name, flags=uapi.PROCESS_VM_NOWAIT)
     return WriteAccess(by_flag, reader, planner, classifier, backend)

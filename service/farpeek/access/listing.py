@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from farpeek.access.build_ids import BuildIds
 from farpeek.access.process_ref import ByNumber, NoMemory
 from farpeek.access.seam import ProcessGone
 from farpeek.access.verified import verified
-from farpeek.errors import DeadlineExceeded, FarpeekError, Unsupported
+from farpeek.errors import DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited
-from farpeek.mappings import elf, files, maps
+from farpeek.mappings import files, maps
 from farpeek.mappings.residency import NoPagemap
-from farpeek.model import MappingView, Mode, ReadSpec, Regions, Stage
+from farpeek.model import MappingView, Mode, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +34,9 @@ MOST_MAPPINGS = 1 << 18
 class Lister:
     """Lists mappings; in a thread, for the map is read under a lock that a stuck fault can hold."""
 
-    def __init__(
-        self, residency: Residency | None, nowait: Access | None, *, kernel_tells: bool
-    ) -> None:
-        """``kernel_tells``: PROCMAP_QUERY is there, and knows build ids (6.11)."""
+    def __init__(self, residency: Residency | None, nowait: Access | None, wait: Access) -> None:
         self._residency = residency
-        self._nowait = nowait
-        self._kernel_tells = kernel_tells
+        self._ways = {Mode.NOWAIT: nowait, Mode.WAIT: wait}
 
     def mappings(
         self, process: Process, address: int | None, *, residency: bool, deadline: float
@@ -63,7 +58,9 @@ class Lister:
         self, ref: ProcessRef, address: int | None, *, residency: bool, deadline: float
     ) -> list[MappingView]:
         proc = ref.proc
-        build_ids = _BuildIds(ref.process, None if self._kernel_tells else self._nowait, proc)
+        build_ids = BuildIds(
+            ref.process, self._ways[Mode.NOWAIT], Mode.NOWAIT, files.MappedFiles(proc)
+        )
         views: list[MappingView] = []
         try:
             for mapping in _chosen(proc, address):
@@ -72,7 +69,7 @@ class Lister:
                         "the time was over before all mappings were listed", Stage.MAPPINGS
                     )
                 counts = self._counts(proc, mapping) if residency else (None, None)
-                views.append(view(mapping, build_ids.of(mapping, deadline), counts))
+                views.append(view(mapping, build_ids.of(mapping, deadline)[0], counts))
         except (FileNotFoundError, ProcessLookupError) as error:
             raise NoMemory from error
         return views
@@ -124,51 +121,3 @@ def view(
         resident=counts[0],
         swapped=counts[1],
     )
-
-
-class _BuildIds:
-    """Build ids of the files of one process, each looked for once."""
-
-    def __init__(self, process: Process, nowait: Access | None, proc: str) -> None:
-        """``nowait``: read the notes from memory by it; None: the kernel tells."""
-        self._process = process
-        self._nowait = nowait
-        self._proc = proc
-        self._found: dict[tuple[tuple[int, int], int], str | None] = {}
-
-    def of(self, mapping: Mapping, deadline: float) -> str | None:
-        """The build id of the file of ``mapping``, if it is an ELF file on a local filesystem.
-
-        The kernel reads it from the file, and would wait for a server.
-        """
-        key = mapping.device, mapping.inode
-        if not mapping.inode or not mapping.path.startswith(b"/"):
-            return None
-        if key not in self._found:
-            local = files.is_local(self._proc, mapping.device)
-            self._found[key] = self._look(mapping, deadline) if local else None
-        return self._found[key]
-
-    def _look(self, mapping: Mapping, deadline: float) -> str | None:
-        if self._nowait is not None:
-            return self._from_memory(self._nowait, mapping, deadline)
-        with suppress(OSError):
-            opened = os.open(f"{self._proc}/maps", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return uapi.procmap_build_id(opened, mapping.start).hex() or None
-            finally:
-                os.close(opened)
-        return None
-
-    def _from_memory(self, nowait: Access, mapping: Mapping, deadline: float) -> str | None:
-        def read(address: int, length: int) -> bytes | None:
-            spec = ReadSpec(Regions([address], [length]), Mode.NOWAIT)
-            result = nowait.read(self._process, spec, deadline)
-            return bytes(result.data) if result.complete else None
-
-        if mapping.offset:
-            return None
-        try:
-            return elf.build_id(mapping.start, read)
-        except FarpeekError:
-            return None

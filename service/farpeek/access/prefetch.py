@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from farpeek.access.process_ref import ByNumber
 from farpeek.kernel import uapi
-from farpeek.mappings import files
+from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, clusters, split
 from farpeek.model import PAGE_SIZE, OnGap, Process, ReadSpec, Regions
@@ -63,6 +63,7 @@ class Prefetcher:
         proc = ByNumber(process).proc
         of_files: list[tuple[int, int]] = []
         anonymous: list[tuple[int, int]] = []
+        files = MappedFiles(proc)
         local: dict[tuple[int, int], bool] = {}
         with self._open_map(proc) as address_map:
             for start, end, mapping in cut(address_map, places):
@@ -72,7 +73,7 @@ class Prefetcher:
                     anonymous.append((start, end))
                     continue
                 if mapping.device not in local:
-                    local[mapping.device] = files.is_local(proc, mapping.device)
+                    local[mapping.device] = files.is_local(mapping.device)
                 if local[mapping.device]:
                     of_files.append((start, end))
         return of_files, anonymous

@@ -128,12 +128,10 @@ class Capabilities:
         return Capability("emulated", "pagemap", "PAGEMAP_SCAN is missing (before 6.7)")
 
     def _build_id(self) -> Capability:
-        if self.procmap_query:
-            return Capability("native", "PROCMAP_QUERY", "read by the kernel, from local files")
         return Capability(
             "emulated",
             "ELF notes",
-            "PROCMAP_QUERY is missing (before 6.11): read from memory where it is resident",
+            "read from memory or the page cache, where they are; mode=wait reads them in",
         )
 
     def _prefetch(self) -> Capability:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from farpeek.access.checks import Checker
     from farpeek.access.pieces import Looker
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.mappings.maps import GapClassifier
+    from farpeek.mappings.gaps import GapClassifier
     from farpeek.model import Backend, Mode, Process, ReadSpec
 
 _MORE_LOOKS: Final = 3

@@ -190,23 +190,6 @@ class MappingInfo:
     name: bytes
 
 
-def procmap_build_id(maps: int, address: int) -> bytes:
-    """Build id of the ELF file mapped at ``address``; empty if it has none.
-
-    The kernel reads it from the file, which may need I/O. Raises OSError as `procmap_query` does,
-    and ENOENT where nothing is mapped.
-    """
-    build_id = bytearray(20)
-    query = bytearray(_PROCMAP_STRUCT.size)
-    _PROCMAP_STRUCT.pack_into(
-        *(query, 0, _PROCMAP_STRUCT.size, 0, address),
-        *(0, 0, 0, 0, 0, 0, 0, 0, 0, len(build_id), 0, address_of(build_id)),
-    )
-    fcntl.ioctl(maps, _PROCMAP_QUERY, query)
-    size: int = _PROCMAP_STRUCT.unpack(query)[12]
-    return bytes(build_id[:size])
-
-
 def procmap_query(maps: int, address: int) -> MappingInfo | None:
     """Ask an open /proc/PID/maps for the mapping at ``address``, or the next one above it.
 
@@ -276,6 +259,81 @@ def open_cached(root: int, path: bytes) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return descriptor
+
+
+_statx = _libc.statx
+_STATX_SIZE: Final = 256
+_STATX_BASIC_STATS: Final = 0x7FF
+_STATX_MNT_ID: Final = 0x1000
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_STATX_DONT_SYNC: Final = 0x4000
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What statx(2) tells of an open file; ``device`` and ``rdev`` are (major, minor).
+
+    ``mount`` is the number of its mount, as mountinfo has it.
+    """
+
+    mode: int
+    inode: int
+    size: int
+    block: int
+    device: tuple[int, int]
+    rdev: tuple[int, int]
+    mount: int
+
+
+def status_without_asking(descriptor: int) -> FileStatus:
+    """Look at an open file (O_PATH will do) by what the kernel has of it at this moment.
+
+    With AT_STATX_DONT_SYNC no server is asked, not even FUSE's. Raises OSError.
+    """
+    found = ctypes.create_string_buffer(_STATX_SIZE)
+    if _statx(
+        ctypes.c_int(descriptor),
+        ctypes.c_char_p(b""),
+        ctypes.c_int(_AT_EMPTY_PATH | _AT_STATX_DONT_SYNC),
+        ctypes.c_uint(_STATX_BASIC_STATS | _STATX_MNT_ID),
+        found,
+    ):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    told, block = struct.unpack_from("=II", found, 0)
+    (mode,) = struct.unpack_from("=H", found, 28)
+    inode, size = struct.unpack_from("=QQ", found, 32)
+    rdev_major, rdev_minor, major, minor, mount = struct.unpack_from("=IIIIQ", found, 128)
+    return FileStatus(
+        mode=mode,
+        inode=inode,
+        size=size,
+        block=block,
+        device=(major, minor),
+        rdev=(rdev_major, rdev_minor),
+        mount=mount if told & _STATX_MNT_ID else _mount_by_fdinfo(descriptor),
+    )
+
+
+def _mount_by_fdinfo(descriptor: int) -> int:
+    """The same number before 5.8, where statx does not tell it."""
+    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:  # noqa: PTH123 - pathlib is slow
+        for line in file:
+            name, _, value = line.partition(b":")
+            if name == b"mnt_id":
+                return int(value)
+    return -1
+
+
+_SYSINFO = struct.Struct("@l3L4L2LHHLLI")  # sysinfo(2), without its padding
+
+
+def swap_bytes() -> int:
+    """The size of all swap space of this host (sysinfo(2)); lxcfs does not change this one."""
+    found = ctypes.create_string_buffer(2 * _SYSINFO.size)
+    _libc.sysinfo(found)
+    fields = _SYSINFO.unpack_from(found, 0)
+    return int(fields[8]) * int(fields[-1] or 1)
 
 
 _SYS_PROCESS_MADVISE: Final = 440  # this and the next: the same on every architecture

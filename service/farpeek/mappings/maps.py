@@ -1,25 +1,16 @@
-"""Mappings of a process, and why a place in them cannot be read.
-
-EFAULT says nothing about why. The reason is looked up afterwards, so it describes the map as it is
-then; where map and read disagree, the reason is ``unreadable``.
-"""
+"""The mappings of a process, one by one, as the kernel tells them."""
 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek.kernel import uapi
-from farpeek.mappings import files
 from farpeek.mappings.mapping import Mapping
-from farpeek.model import PAGE_SIZE, GapReason
-from farpeek.regions import Hole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Generator, Iterable, Iterator
 
 KERNEL_HALF = 1 << 63
 
@@ -94,6 +85,14 @@ class _ListedMap:
         return self._last
 
 
+def unescape(path: bytes) -> bytes:
+    r"""Undo the one escape of the maps file: ``\012`` for a newline, and a backslash is itself.
+
+    So a path that has that very text in it reads as another one; PROCMAP_QUERY tells them apart.
+    """
+    return path.replace(b"\\012", b"\n")
+
+
 def parse_line(line: bytes) -> Mapping:
     """Read one line of the maps file."""
     fields = line.rstrip(b"\n").split(None, 5)
@@ -106,7 +105,7 @@ def parse_line(line: bytes) -> Mapping:
         offset=int(fields[2], 16),
         device=(int(major, 16), int(minor, 16)),
         inode=int(fields[4]),
-        path=files.unescape(fields[5]) if len(fields) > 5 else b"",  # noqa: PLR2004 - anonymous
+        path=unescape(fields[5]) if len(fields) > 5 else b"",  # noqa: PLR2004 - anonymous
     )
 
 
@@ -147,81 +146,3 @@ def cut(
             upto = min(end, mapping.end)
             yield at, upto, mapping
             at = upto
-
-
-class GapClassifier:
-    """Finds out why places could not be read."""
-
-    def __init__(
-        self,
-        open_map: Callable[[str], AbstractContextManager[AddressMap]],
-        *,
-        sees_guards: bool,
-        otherwise: GapReason = GapReason.UNREADABLE,
-    ) -> None:
-        """``sees_guards``: PAGEMAP_SCAN is there, and knows guard pages.
-
-        ``otherwise`` is the reason of places that the map says can be read.
-        """
-        self._open_map = open_map
-        self._sees_guards = sees_guards
-        self._otherwise = otherwise
-
-    def classify(self, proc: str, places: Sequence[tuple[int, int]]) -> list[Hole]:
-        """Split ``places`` (start, end; in order, disjoint) by the reason why they failed."""
-        try:
-            with self._open_map(proc) as address_map:
-                return [
-                    hole
-                    for start, end, mapping in cut(address_map, places)
-                    for hole in self._classify_one(proc, mapping, start, end)
-                ]
-        except OSError:
-            # The process is gone, or changed its credentials meanwhile: the caller's check of the
-            # pidfd, or the next read, tells which.
-            return [Hole(start, end, GapReason.UNREADABLE) for start, end in places]
-
-    def _classify_one(
-        self, proc: str, mapping: Mapping | None, start: int, end: int
-    ) -> Iterator[Hole]:
-        if mapping is None:
-            yield Hole(start, end, GapReason.UNMAPPED)
-            return
-        if not mapping.readable:
-            yield Hole(start, end, GapReason.NO_ACCESS)
-            return
-        status = files.look_at(proc, mapping)
-        if status is not None and not stat.S_ISREG(status.st_mode):
-            yield Hole(start, end, GapReason.NO_ACCESS)  # a device's memory
-            return
-        file_end = mapping.end_of_file(status.st_size) if status is not None else mapping.end
-        if start < file_end:
-            yield from self._classify_pages(proc, start, min(end, file_end))
-        if file_end < end:
-            yield Hole(max(start, file_end), end, GapReason.BEYOND_FILE)
-
-    def _classify_pages(self, proc: str, start: int, end: int) -> Iterator[Hole]:
-        """Tell guard pages (MADV_GUARD_INSTALL), which the map does not show, from the rest."""
-        for guard_start, guard_end in _guards(proc, start, end) if self._sees_guards else ():
-            if start < guard_start:
-                yield Hole(start, guard_start, self._otherwise)
-            yield Hole(max(start, guard_start), min(end, guard_end), GapReason.NO_ACCESS)
-            start = guard_end
-        if start < end:
-            yield Hole(start, end, self._otherwise)
-
-
-def _guards(proc: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Runs of guard pages that touch ``start .. end``; none where pagemap may not be seen."""
-    at = start - start % PAGE_SIZE
-    try:
-        pagemap = os.open(f"{proc}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        while at < end:
-            last = -(-end // PAGE_SIZE) * PAGE_SIZE
-            runs, at = uapi.pagemap_scan(pagemap, at, last, uapi.PAGE_IS_GUARD, uapi.PAGE_IS_GUARD)
-            yield from ((run.start, run.end) for run in runs)
-    finally:
-        os.close(pagemap)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from farpeek.errors import DeadlineExceeded, InvalidRequest, NoSuchProcess
 from farpeek.kernel.pidfd import has_exited, is_reaped
-from farpeek.mappings import files
+from farpeek.mappings import auxv
 from farpeek.model import Identity, Match, Process
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ _ENDED = "ZX"  # states of a thread
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _MOST_STATUS_BYTES = 1 << 16
-_ELF_HEAD = 6
-_ELF_CLASSES = {1: 4, 2: 8}  # EI_CLASS -> pointer size, elf(5)
-_ELF_ORDERS: dict[int, Literal["little", "big"]] = {1: "little", 2: "big"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,30 +248,9 @@ def _container(cgroup: str) -> str | None:
 
 
 def _binary(proc: str) -> tuple[int | None, Literal["little", "big"] | None]:
-    """Pointer size and byte order from the ELF header of the executable.
-
-    It is opened by name only (O_PATH) until its filesystem is known to be local: a plain open of a
-    file on FUSE hangs as long as its server does.
-    """
-    head = b""
-    with suppress(OSError):
-        by_name = os.open(f"{proc}/exe", os.O_PATH | os.O_CLOEXEC)
-        try:
-            if files.is_on_local_mount(proc, by_name):
-                head = _head_of(by_name)
-        finally:
-            os.close(by_name)
-    if len(head) < _ELF_HEAD or not head.startswith(b"\x7fELF"):
-        return None, None
-    return _ELF_CLASSES.get(head[4]), _ELF_ORDERS.get(head[5])
-
-
-def _head_of(by_name: int) -> bytes:
-    descriptor = os.open(f"/proc/self/fd/{by_name}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, _ELF_HEAD)
-    finally:
-        os.close(descriptor)
+    """Pointer size and byte order of the program; Linux runs none of another order than its own."""
+    size, _ = auxv.read(proc)
+    return size, sys.byteorder if size else None
 
 
 def _read(path: str) -> str:

@@ -19,6 +19,7 @@ from farpeek.access.probe import probe
 from farpeek.access.process_ref import ByNumber
 from farpeek.kernel.uapi import PageRun
 from farpeek.mappings import files
+from farpeek.mappings.local import Surroundings
 from farpeek.mappings.mapping import Mapping
 from farpeek.mappings.residency import PagemapResidency
 from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
@@ -77,7 +78,7 @@ def test_a_process_that_executes_all_the_time_is_read_without_a_wait_for_its_end
 
 def _close_map_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """As without CAP_CHECKPOINT_RESTORE."""
-    monkeypatch.setattr(files, "_link", lambda _proc, _mapping: "/proc/self/map_files/none")
+    monkeypatch.setattr(files, "_open_link", lambda _proc, _mapping: None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,8 @@ def test_a_lower_rung_differs_where_it_sees_less(
 def test_a_file_is_found_by_its_path_only_if_it_is_still_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not all(mount.local for mount in files.mounts("/proc/self") if mount.point == b"/"):
+    around = Surroundings("/proc/self")
+    if not all(around.is_local(mount.device) for mount in around.table.at(b"/")):
         pytest.skip("no path is walked where the root is on no local filesystem")
     _close_map_files(monkeypatch)
     path = tmp_path / "mapped"
@@ -149,8 +151,6 @@ def test_a_devices_memory_is_no_access_and_not_the_end_of_a_file() -> None:
     numbers = (os.major(device.st_dev), os.minor(device.st_dev))
     start = 1 << 40  # where nothing is mapped: the map is the test's own
     mapped = Mapping(start, start + PAGE, "rw-s", 0, numbers, device.st_ino, b"/dev/null")
-    if files.look_at("/proc/self", mapped) is None:
-        pytest.skip("/dev is on no local filesystem, or below one that is not")
 
     class OneDevice:
         def at_or_above(self, address: int) -> Mapping | None:

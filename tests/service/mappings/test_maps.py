@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access import choose
-from farpeek.access.listing import Lister
 from farpeek.access.probe import probe
 from farpeek.errors import TargetExited
 from farpeek.mappings import maps
-from farpeek.mappings.residency import PagemapResidency
+from farpeek.mappings.gaps import GapClassifier
 from farpeek.model import GapReason, Process, ReadSpec, Regions
 from support.folders import open_folder
 from support.kinds import FUSE_FILES, PageKinds, page_kinds
 from support.serving import Service
 from support.targets import Target, build, start
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,12 +121,9 @@ def _build_id_by_readelf(program: Path) -> str | None:
     return found[1] if found else None
 
 
-@pytest.mark.parametrize("kernel_tells", [True, False], ids=["by the kernel", "by ELF notes"])
-def test_build_ids_are_those_that_readelf_tells(tmp_path: Path, *, kernel_tells: bool) -> None:
-    capabilities = probe()
-    if kernel_tells and not capabilities.procmap_query:
-        pytest.skip("the kernel has no PROCMAP_QUERY")
-    lister = Lister(PagemapResidency(), choose(capabilities).nowait, kernel_tells=kernel_tells)
+def test_build_ids_are_those_that_readelf_tells(tmp_path: Path) -> None:
+    ways = choose(probe())
+    lister = ways.lister
     # A copy, for the checkout itself may be on a filesystem that is not local.
     program = Path(shutil.copy(build("plain"), tmp_path))
     with Target("plain", program=program) as target:
@@ -139,7 +136,30 @@ def test_build_ids_are_those_that_readelf_tells(tmp_path: Path, *, kernel_tells:
             os.close(pidfd)
     ids = {view.build_id for view in views if view.path == str(program)}
     assert ids == {_build_id_by_readelf(program)}
-    assert all(view.build_id is None for view in views if not view.inode)
+    without_file = {view.path for view in views if not view.inode and view.build_id}
+    assert without_file == {view.path for view in views if view.path == "[vdso]"}
+
+
+@pytest.mark.parametrize("size", [4, 20, 21, 32, 64])
+async def test_build_ids_of_every_size_are_told(
+    service: MemoryService, tmp_path: Path, size: int
+) -> None:
+    wanted, program = bytes(range(1, size + 1)).hex(), tmp_path / "program"
+    await asyncio.to_thread(
+        subprocess.run,
+        ["gcc", "-x", "c", "-o", program, f"-Wl,--build-id=0x{wanted}", "-"],
+        input=b"#include <unistd.h>\nint main(void) { for (;;) pause(); }",
+        check=True,
+    )
+    child = await asyncio.create_subprocess_exec(program)
+    try:
+        target_id = (await service.register(child.pid))[0].id
+        until(lambda: f"{program}\n" in Path(f"/proc/{child.pid}/maps").read_text(), "it is loaded")
+        views = await service.maps(target_id)
+        assert {view.build_id for view in views if view.path == str(program)} == {wanted}
+    finally:
+        child.kill()
+        await child.wait()
 
 
 async def test_a_file_whose_server_hangs_is_never_touched(
@@ -236,7 +256,7 @@ def test_addresses_of_the_kernel_cost_one_reading_of_the_map_however_many_they_a
             super().__init__(proc)
 
     monkeypatch.setattr(maps, "_ListedMap", Counted)
-    classifier = maps.GapClassifier(maps.queried_map, sees_guards=False)
+    classifier = GapClassifier(maps.queried_map)
     places = [(maps.KERNEL_HALF + at, maps.KERNEL_HALF + at + 8) for at in range(0, 1 << 23, PAGE)]
     holes = classifier.classify("/proc/self", places)
     assert [(hole.start, hole.end) for hole in holes] == places

@@ -11,7 +11,7 @@ from farpeek.access.absent import AbsentPages, FaultHandlers
 from farpeek.errors import Unsupported
 from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
-from farpeek.mappings import files
+from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, clusters, split, write_protected
 from farpeek.model import GapReason
@@ -130,13 +130,14 @@ class PlanByPages:
 
 def _places_on_disk(proc: str, plan: Plan) -> list[Hole]:
     """The places that are in shared mappings of files, but for those that are kept in memory."""
+    files = MappedFiles(proc)
     in_memory: dict[tuple[int, int], bool] = {}
     found: list[tuple[int, int]] = []
     for mapping in plan.mappings:
         if not (mapping.shared and mapping.inode):
             continue
         if mapping.device not in in_memory:
-            in_memory[mapping.device] = files.filesystem(proc, mapping.device) == "tmpfs"
+            in_memory[mapping.device] = files.filesystem(mapping.device) == "tmpfs"
         if not in_memory[mapping.device]:
             found.append((mapping.start, mapping.end))
     whole = [Hole(start, end, GapReason.NOT_RESIDENT) for start, end in found]

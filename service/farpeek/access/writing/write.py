@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
     from farpeek.access.writing.planning import Plan, Planner
-    from farpeek.mappings.maps import GapClassifier
+    from farpeek.mappings.gaps import GapClassifier
     from farpeek.model import Backend, Gap, Process, ReadResult, WriteSpec
 
 _CHUNK: Final = 4096
