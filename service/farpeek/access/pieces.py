@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.absent import Unread
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.mappings.maps import GapClassifier
+    from farpeek.mappings.gaps import GapClassifier
     from farpeek.model import Process
 
 _MORE_LOOKS: Final = 3  # at zeros, as in `access.reader`
