@@ -195,6 +195,15 @@ def hello(*flags: object) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def minimal() -> Iterator[Server]:
+    """Start the least server that reads memory with the same libraries."""
+    with _folder() as folder:
+        path = folder / "minimal.sock"
+        with Server(["-m", "bench.minimal", path], path) as server:
+            yield server
+
+
+@contextlib.contextmanager
 def bare_loop() -> Iterator[Server]:
     """Start a loop that watches pidfds and does nothing else."""
     with _folder() as folder:

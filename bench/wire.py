@@ -57,6 +57,12 @@ def binary(target: str, addresses: Sequence[int], length: int) -> bytes:
     return _request("POST", f"/v1/targets/{target}/readv", pairs.tobytes(), (kind, _FRAME))
 
 
+def to_minimal(pid: int, addresses: Sequence[int], length: int) -> bytes:
+    """Build the same read for the minimal server."""
+    pairs = array("Q", [word for each in addresses for word in (each, length)])
+    return _request("POST", f"/{pid}", pairs.tobytes(), ())
+
+
 def ranged(target: str, address: int, length: int, *headers: str) -> bytes:
     """Build a bulk read."""
     span = f"Range: bytes={address}-{address + length - 1}"

@@ -1,6 +1,6 @@
 /* process_vm_readv(2) from C: nothing that reads another process can be faster.
  *
- * floor PID ADDRESS STRIDE COUNT LENGTH, in decimal. Each line on stdin is a number of reads to do;
+ * floor PID ADDRESS STRIDE COUNT LENGTH [SEED], in decimal; with SEED in no order. Each line on stdin is a number of reads to do;
  * the answer is the median time of one, in ns.
  */
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@ static int compare(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 64;
+    if (argc != 6 && argc != 7) return 64;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     pid_t pid = (pid_t)strtol(argv[1], NULL, 10);
     uint64_t address = strtoull(argv[2], NULL, 10), stride = strtoull(argv[3], NULL, 10);
@@ -37,6 +37,14 @@ int main(int argc, char **argv) {
     if (local.iov_base == NULL || remote == NULL) return 70;
     for (size_t i = 0; i < count; i++)
         remote[i] = (struct iovec){(void *)(uintptr_t)(address + i * stride), length};
+    uint64_t random = argc == 7 ? strtoull(argv[6], NULL, 10) | 1 : 0;
+    for (size_t i = count; random != 0 && i > 1; i--) {
+        random = random * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+        size_t other = (random >> 33) % i;
+        struct iovec moved = remote[i - 1];
+        remote[i - 1] = remote[other];
+        remote[other] = moved;
+    }
     puts("ready");
     fflush(stdout);
     unsigned long reads;

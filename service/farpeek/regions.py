@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import compress, islice
-from operator import add, attrgetter, eq, le
+from operator import add, attrgetter, eq, le, lt
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from farpeek import columns
@@ -91,9 +91,10 @@ def check(regions: Regions, column: str = "lengths") -> int:
         raise InvalidRequest(
             "addresses and lengths are integers from 0 to 2^64-1", ("addresses",)
         ) from None
-    if max(starts) + max(lengths) > ADDRESS_LIMIT:
+    plainly_within = columns.are_below_2_to_56(starts) and columns.are_below_2_to_56(lengths)
+    if not plainly_within and max(starts) + max(lengths) > ADDRESS_LIMIT:
         _check_each_end(regions, column)
-    return sum(lengths)
+    return columns.total(lengths)
 
 
 def check_write(spec: WriteSpec) -> int:
@@ -193,6 +194,16 @@ def union(runs: Runs | Regions) -> Runs:
         runs = in_order(runs)
     if len(runs.starts) <= 1:
         return runs
+    lengths = columns.column(runs.lengths)
+    if columns.are_equal(lengths):
+        ordered = sorted(runs.starts)
+        ends = map(add, ordered, lengths)
+        if all(map(lt, ends, islice(ordered, 1, None))):  # the most frequent request
+            return Runs(ordered, lengths)
+    return _union(runs)
+
+
+def _union(runs: Runs) -> Runs:
     starts: list[int] = []
     lengths: list[int] = []
     reached = -1

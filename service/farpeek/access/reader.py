@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from farpeek import regions
+from farpeek import columns, regions
 from farpeek.access.pieces import PieceReader
 from farpeek.access.seam import ProcessGone
 from farpeek.access.sparse import PageTablesGrew, Watched, may_grow, must_grow
@@ -144,7 +144,7 @@ class _Reading:
         self._known: list[Missing] = []  # before anything is read
         self._holes: list[tuple[int, int, int]] = []  # offset, start and end of each
         self._offsets: list[int] | None = None  # of the pieces that are read; None: of all, as is
-        self._size = sum(runs.lengths)
+        self._size = columns.total(columns.column(runs.lengths))
         self.zeros: list[tuple[int, int]] = []
         self.data = bytearray()
         self._pieces = self._cut(runs, unread) if unread else runs

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from farpeek import columns
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ def may_grow(runs: Runs) -> bool:
     starts, most_span = runs.starts, MOST_TABLES * TABLE_SPAN
     if len(starts) <= _FEW:
         return sum(runs.lengths) > most_span
-    return max(starts) - min(starts) + max(runs.lengths) > most_span
+    lengths = columns.column(runs.lengths)
+    return columns.spread(columns.column(starts)) + columns.largest(lengths) > most_span
 
 
 def must_grow(runs: Runs) -> bool:
     """Whether ``runs`` are so long that reading them makes more, if nobody has touched them."""
-    return sum(runs.lengths) > MOST_TABLES * TABLE_SPAN
+    return columns.total(columns.column(runs.lengths)) > MOST_TABLES * TABLE_SPAN
 
 
 class Watched:

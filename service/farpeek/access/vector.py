@@ -42,7 +42,13 @@ def read_all(
         whole = _read_whole(ref, runs.starts[0], runs.lengths[0])
         if whole is not None:
             return whole, []
-    vector = Vector(ref.process, ref.readv, uapi.IOV_MAX, runs, bytearray(sum(runs.lengths)))
+    vector = Vector(
+        ref.process,
+        ref.readv,
+        uapi.IOV_MAX,
+        runs,
+        bytearray(columns.total(columns.column(runs.lengths))),
+    )
     holes: list[tuple[int, int, int]] = []
     while len(holes) != most_holes and (place := vector.until_hole(deadline)) is not None:
         start, end = place

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from array import array
-from itertools import groupby
+from itertools import groupby, islice, pairwise
+from operator import add, sub
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek.kernel import uapi
@@ -185,19 +186,18 @@ def _protected(pagemap: int, start: int, end: int) -> Iterator[int]:
 
 
 def clusters(runs: Runs, gap: int = _CLUSTER_GAP) -> list[tuple[int, int]]:
-    """Spans of pages that cover ``runs``; those that are closer than ``gap`` in one."""
-    spans: list[tuple[int, int]] = []
-    first = last = -1
-    for start, end in runs.places():
-        if first >= 0 and start - last <= gap:
-            last = end
-            continue
-        if first >= 0:
-            spans.append(_pages(first, last))
-        first, last = start, end
-    if first >= 0:
-        spans.append(_pages(first, last))
-    return spans
+    """Spans of pages that cover ``runs`` (sorted); those that are closer than ``gap`` in one."""
+    starts = runs.starts
+    if not starts:
+        return []
+    ends = list(map(add, starts, runs.lengths))
+    if ends[-1] - starts[0] <= gap:
+        return [_pages(starts[0], ends[-1])]
+    distances = map(sub, islice(starts, 1, None), ends)
+    breaks = [number for number, distance in enumerate(distances, 1) if distance > gap]
+    return [
+        _pages(starts[first], ends[last - 1]) for first, last in pairwise((0, *breaks, len(starts)))
+    ]
 
 
 def _pages(start: int, end: int) -> tuple[int, int]:
