@@ -17,9 +17,10 @@ from queue import SimpleQueue
 import uvloop
 from aiohttp import web
 
-from farpeek_api.gate.auth import Authenticator
+from farpeek_api.gate.auth import Authenticator, trusted_uids
 from farpeek_api.http import app
 from farpeek_api.serving.connection import connection_factory
+from farpeek_api.serving.connections import Connections
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listeners import UnixAddress
 from farpeek_api.serving.server import GC_THRESHOLD
@@ -63,7 +64,8 @@ async def _listen(path: Path, *, bare: bool) -> object:
     server = runner.server
     assert server is not None  # noqa: S101 - setup() has made it
     app.install(server, Authenticator([UnixAddress(path)], [], None), Lifecycle(), 1 << 20)
-    connect = connection_factory(server, _DEADLINE_S)
+    connections = Connections(4096, trusted_uids())
+    connect = connection_factory(server, connections, _DEADLINE_S)
     return await asyncio.get_running_loop().create_unix_server(connect, path)
 
 

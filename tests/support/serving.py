@@ -72,7 +72,7 @@ class Service(Ending):
     ``environment`` adds to this process's own. ``uid`` runs it as that user and group, with the
     flags ``as_user`` of as_user.py; the folder becomes the user's own then, and everybody
     must be able to get there. ``without`` takes capabilities (setpriv(1)'s names) from a service of
-    root's.
+    root's. It is started by the command ``under``.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Service(Ending):
         uid: int | None = None,
         as_user: Sequence[str] = (),
         without: Sequence[str] = (),
+        under: Sequence[str] = (),
     ) -> None:
         self.path = folder / "run" / "farpeek.sock"
         self._log_path = folder / "log"
@@ -92,7 +93,7 @@ class Service(Ending):
             command = ["setpriv", "--pdeathsig", "KILL"]
             if without:
                 command += ["--bounding-set", ",".join(f"-{name}" for name in without)]
-            command += [sys.executable, "-m", "farpeek_api"]
+            command += [*under, sys.executable, "-m", "farpeek_api"]
         else:
             os.chown(folder, uid, uid)
             command = [sys.executable, str(_AS_USER), str(uid), str(uid), *as_user, "--"]

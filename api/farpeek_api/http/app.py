@@ -109,9 +109,7 @@ class Gate:
         check_head(request, self._largest_body)
         path = request.path
         if path not in OPEN_PATHS:
-            connection = _connection(request)
-            connection.client = self._authenticator.admit(request)
-            connection.is_known = True
+            _connection(request).know(self._authenticator.admit(request))
         if self._lifecycle.stopping and path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from farpeek.model import ListedProcess, ReadSpec, TargetSnapshot
     from farpeek.threads.budget import Lease
     from farpeek_api.http.bodies import Bodies
+    from farpeek_api.serving.connections import Connections
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.settings import Settings
 
@@ -60,6 +61,7 @@ class Handlers:
         lifecycle: Lifecycle,
         settings: Settings,
         listeners: Sequence[str],
+        connections: Connections,
     ) -> None:
         self._service = service
         self._lifecycle = lifecycle
@@ -67,6 +69,7 @@ class Handlers:
         self._lists = Lists(service)
         self._largest_body = settings.max_body_bytes
         self._listeners = list(listeners)
+        self._connections = connections
         self._capabilities = {
             name: render.capability(each) for name, each in service.capabilities.items()
         }
@@ -95,6 +98,7 @@ class Handlers:
                 "capabilities": self._capabilities,
                 "limits": {**asdict(self._service.limits), "max_body_bytes": self._largest_body},
                 "listeners": self._listeners,
+                "connections": self._connections.shown(),
                 **render.state(self._service.state()),
             }
         )

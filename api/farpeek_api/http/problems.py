@@ -89,6 +89,8 @@ _HEADERS: Final = {
 
 def row_of(error: Exception) -> Row | None:
     """Find the row of an error's class or of the nearest one above it; ``None``: unforeseen."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return TABLE[errors.TooBusy]
     for kind in type(error).__mro__:
         if kind in TABLE:
             return TABLE[kind]
@@ -107,6 +109,11 @@ def answer(error: Exception, target: str | None = None) -> web.Response:
     row = row_of(error)
     if row is None:
         return _render(INTERNAL, "the log of the service says more", {})
+    if isinstance(error, OSError):
+        error = errors.TooBusy(
+            "the service has as many files open as it may: try again, or raise its descriptor "
+            "limit (ulimit -n, LimitNOFILE=)"
+        )
     response = _render(row, str(error), _members(error, target), _headers(error))
     if isinstance(error, refusals.Refusal) and error.closes_connection:
         response.force_close()
@@ -118,6 +125,15 @@ def document(error: Exception, target: str | None = None) -> bytes:
     body = answer(error, target).body
     assert isinstance(body, bytes)  # noqa: S101 - tells the type checkers
     return body
+
+
+def message(error: Exception) -> bytes:
+    """Give a whole HTTP answer, where nothing else has one; the connection ends with it."""
+    response = answer(error)
+    body = document(error)
+    headers = {**response.headers, "Content-Length": str(len(body)), "Connection": "close"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{lines}\r\n".encode() + body
 
 
 def slug(error: Exception) -> str:

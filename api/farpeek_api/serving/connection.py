@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from aiohttp import http_exceptions as parser_errors
 from aiohttp import web
 
+from farpeek.errors import TooBusy
 from farpeek_api.http import problems, refusals
 from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from farpeek_api.serving.connections import Connections
+
 KEEPALIVE_S: Final = 75.0
 """For silent connections, slow request lines and headers, and between requests."""
 
 LINGERING_S: Final = 1.0
 """For a body that nobody wants, so that its sender still sees the answer. It is thrown away."""
+
+REFUSING_S: Final = 1.0
+"""For a request to come on a connection that is one too many, so that its sender is told why."""
 
 LOOK_S: Final = 1.0
 """Between looks at a client that says no more, whether it still takes its answer."""
@@ -58,12 +64,14 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
+        "_connections",
         "_cut_off",
         "_deadline_s",
         "_gone",
         "_half_closed",
         "_ignores_input",
         "_raw_transport",
+        "_refusal",
         "client",
         "is_known",
         "local_host",
@@ -71,8 +79,16 @@ class Connection(web.RequestHandler):
         "writer",
     )
 
-    def __init__(self, server: web.Server, deadline_s: float, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+    def __init__(
+        self,
+        server: web.Server,
+        connections: Connections,
+        deadline_s: float,
+        **options: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._connections = connections
+        self._refusal: TooBusy | None = None  # why it is not served
         self.peer_uid: int | None = None
         self.local_host: str | None = None
         self._deadline_s = deadline_s
@@ -97,7 +113,22 @@ class Connection(web.RequestHandler):
             self.peer_uid = _UCRED.unpack(credentials)[1]
         else:
             self.local_host = transport.get_extra_info("sockname")[0]
-        super().connection_made(transport)
+        try:
+            self._connections.enter(self, self.peer_uid)
+        except TooBusy as error:
+            self._refuse(error)
+        else:
+            super().connection_made(transport)
+
+    def _refuse(self, error: TooBusy) -> None:
+        """Answer the first request with ``error``, if it comes soon."""
+        self._refusal = error
+        self._cut_off = asyncio.get_running_loop().call_later(REFUSING_S, self.drop)
+
+    def _answer_refused(self, refusal: TooBusy) -> None:
+        if self._raw_transport is not None:
+            self._raw_transport.write(problems.message(refusal))
+            self._raw_transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop all clocks, and tell who waits on behalf of this client."""
@@ -107,10 +138,15 @@ class Connection(web.RequestHandler):
             self._half_closed.cancel()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
-        super().connection_lost(exc)
+        self._connections.leave(self)
+        if self._refusal is None:
+            super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the client has sent."""
+        if self._refusal is not None:
+            self._answer_refused(self._refusal)
+            return
         if self._ignores_input:
             return
         if self.writer is not None:
@@ -127,13 +163,18 @@ class Connection(web.RequestHandler):
 
         True keeps the connection open.
         """
-        if self._payload_parser is not None or self._is_idle or self._lacks_a_body:
+        if (
+            self._refusal is not None
+            or self._payload_parser is not None
+            or self.is_idle
+            or self._lacks_a_body
+        ):
             return None  # there is nothing to answer
         self._half_closed = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
         return True
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether it waits for a request."""
         return self._waiter is not None and not self._waiter.done()
 
@@ -147,8 +188,8 @@ class Connection(web.RequestHandler):
 
     def _look_again(self) -> None:
         """Let a client go that has said no more, once it is answered or takes nothing any more."""
-        if self._is_idle or self._has_hung_up():
-            self._abort()
+        if self.is_idle or self._has_hung_up():
+            self.drop()
         else:
             self._half_closed = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
 
@@ -175,6 +216,12 @@ class Connection(web.RequestHandler):
         self._ignores_input = has_rest
         return await super().finish_response(request, resp, start_time)
 
+    def know(self, client: str) -> None:
+        """Note who has put a request that was let in; TooBusy if it has too many connections."""
+        self._connections.know(self, client)
+        self.client = client
+        self.is_known = True
+
     def gone(self) -> asyncio.Future[None]:
         """Give a future that is done once the client has gone."""
         if self._gone is None:
@@ -200,12 +247,13 @@ class Connection(web.RequestHandler):
     def _give_up(self) -> None:
         log.warning("a client took nothing of its answer for %g s and is cut off", self._deadline_s)
         if self.writer is None:
-            self._abort()
+            self.drop()
             return
-        self._cut_off = asyncio.get_running_loop().call_later(GOODBYE_S, self._abort)
+        self._cut_off = asyncio.get_running_loop().call_later(GOODBYE_S, self.drop)
         self.writer.too_slow()
 
-    def _abort(self) -> None:
+    def drop(self) -> None:
+        """End it at once."""
         if self._raw_transport is not None:
             self._raw_transport.abort()
 
@@ -260,12 +308,15 @@ def _explain(error: BaseException | None) -> str:
             return "the request line, a header or the Host is missing or not as HTTP/1.1 wants it"
 
 
-def connection_factory(server: web.Server, deadline_s: float) -> Callable[[], Connection]:
+def connection_factory(
+    server: web.Server, connections: Connections, deadline_s: float
+) -> Callable[[], Connection]:
     """Give what makes the protocol of each new connection."""
 
     def connect() -> Connection:
         return Connection(
             server,
+            connections,
             deadline_s,
             access_log=None,
             auto_decompress=False,

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import uvloop
 from aiohttp import web
 
 from farpeek.memory import MemoryService
-from farpeek_api.gate.auth import Authenticator
+from farpeek_api.gate.auth import Authenticator, trusted_uids
 from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
 from farpeek_api.http import app
 from farpeek_api.http.bodies import Bodies
@@ -28,6 +29,7 @@ from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
 from farpeek_api.serving import activation, watchdog
 from farpeek_api.serving.connection import connection_factory
+from farpeek_api.serving.connections import Connections, affordable
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listeners import (
     BACKLOG,
@@ -188,10 +190,13 @@ class Server:
         self._deadline_s = settings.deadline
         self._largest_body = settings.max_body_bytes
         self._lifecycle = Lifecycle()
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = affordable(descriptors, service.limits.max_targets)
+        self._connections = Connections(most, trusted_uids())
         urls = list(dict.fromkeys(map(str, listeners)))
         bodies = Bodies(service, settings)
         endpoints = app.Endpoints(
-            handlers=Handlers(service, bodies, self._lifecycle, settings, urls),
+            handlers=Handlers(service, bodies, self._lifecycle, settings, urls, self._connections),
             bulk=Bulk(service),
             pieces=Pieces(service, bodies),
             many=ManyReads(service, bodies),
@@ -210,7 +215,7 @@ class Server:
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
         app.install(server, self._authenticator, self._lifecycle, self._largest_body)
-        connect = connection_factory(server, self._deadline_s)
+        connect = connection_factory(server, self._connections, self._deadline_s)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             if isinstance(listener.address, UnixAddress):

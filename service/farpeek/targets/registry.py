@@ -242,9 +242,10 @@ class Registry:
 def _affordable(wanted: int) -> int:
     """Raise the limit of descriptors as far as may be; answer how many targets that allows.
 
-    An eighth stays for connections, and for the files that reads look into.
+    An eighth, but at least 128, stay for connections and the files that reads look into; of fewer
+    than 256, half.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(1, min(wanted, hard - max(hard // 8, 64)))
+    return max(1, min(wanted, hard - max(hard // 8, min(hard // 2, 128))))

@@ -132,7 +132,7 @@ async def test_what_goes_wrong_inside_is_internal_and_logged_without_the_request
     def broken(*_arguments: object) -> None:
         raise RuntimeError("the cause")
 
-    monkeypatch.setattr(MemoryService, "targets", broken)
+    monkeypatch.setattr(MemoryService, "numbered_targets", broken)
     async with in_process(folder) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(
