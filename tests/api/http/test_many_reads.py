@@ -105,7 +105,6 @@ def test_one_that_hangs_is_late_in_its_place_and_the_others_are_read(
         assert late["problem"]["type"].endswith(":deadline")
         assert late["problem"]["status"] == 504
         assert base64.b64decode(read["data"]) == sample.bytes(0, 8)
-        assert read["elapsed_us"] < 300_000
 
 
 @pytest.mark.parametrize(
