@@ -168,7 +168,12 @@ class AbsentPages:
     def _sort_swapped(self, mapping: Mapping, start: int, end: int) -> None:
         """Tell what is swapped out from entries that only look like it."""
         first, last = start - start % PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
-        for page, upto, entry in entries(self._proc, first, last):
+        try:
+            found = list(entries(self._proc, first, last))
+        except PermissionError:
+            self._leave(start, end, GapReason.NOT_RESIDENT)
+            return
+        for page, upto, entry in found:
             at, until = max(start, page), min(end, upto)
             if entry is Entry.REFUSED:
                 self._leave(at, until, GapReason.NO_ACCESS)
@@ -176,7 +181,7 @@ class AbsentPages:
                 self._sort_missing(mapping, at, until)
             elif entry is Entry.MOVING and not self._may_wait(mapping):
                 self._sort_moving(at, until)
-            elif entry is not Entry.NONE:
+            elif entry is not Entry.PRESENT:
                 self._leave(at, until, GapReason.NOT_RESIDENT)
 
     def _may_wait(self, mapping: Mapping) -> bool:
@@ -206,8 +211,8 @@ class AbsentPages:
     def _fails_with_eio(self, address: int) -> bool:
         try:
             memory = os.open(f"{self._proc}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        except PermissionError as error:
-            raise gates.find(self._pid) from error
+        except PermissionError:  # it takes the owner, or CAP_DAC_READ_SEARCH
+            return self._is_registered(address)
         try:
             os.pread(memory, 1, address)
         except OSError as error:
@@ -273,7 +278,10 @@ class AbsentPages:
 
     def _is_registered(self, address: int) -> bool:
         """Whether a userfaultfd handler has the mapping (um: missing, ui: minor)."""
-        return not vm_flags(self._proc, address).isdisjoint((b"um", b"ui"))
+        try:
+            return not vm_flags(self._proc, address).isdisjoint((b"um", b"ui"))
+        except PermissionError as error:
+            raise gates.find(self._pid) from error
 
     def _file(self, mapping: Mapping) -> CachedFile | None:
         key = mapping.device, mapping.inode

@@ -18,6 +18,7 @@ from farpeek.access.writing.write import WriteAccess
 from farpeek.kernel import uapi
 from farpeek.mappings import maps
 from farpeek.mappings.gaps import GapClassifier
+from farpeek.mappings.nodes import NodeResidency, ResidencyOr
 from farpeek.mappings.residency import PagemapResidency, ScanResidency
 from farpeek.model import Backend, GapReason, NowaitCheck
 
@@ -68,9 +69,12 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
 
 
 def _residency(capabilities: Capabilities) -> Residency | None:
+    own: Residency | None = PagemapResidency() if capabilities.pagemap else None
     if capabilities.pagemap_scan:
-        return ScanResidency(sees_guards=capabilities.guards)
-    return PagemapResidency() if capabilities.pagemap else None
+        own = ScanResidency(sees_guards=capabilities.guards)
+    if not capabilities.nodes:
+        return own
+    return NodeResidency() if own is None else ResidencyOr(own, NodeResidency())
 
 
 def _named(capabilities: Capabilities) -> Literal["native", "emulated"]:

@@ -13,6 +13,9 @@ from farpeek.kernel.gates import credentials
 from farpeek.mappings.maps import listed_map
 from farpeek.model import PAGE_SIZE, Capability, NowaitCheck
 
+_CAP_DAC_OVERRIDE = 1 << 1
+_CAP_DAC_READ_SEARCH = 1 << 2
+_CAP_SYS_PTRACE = 1 << 19
 _CAP_SYS_NICE = 1 << 23
 _OWN_FLAG = "asked with NULL iovecs: EINVAL where the flag is unknown, EFAULT where it is known"
 
@@ -35,6 +38,7 @@ class Capabilities:
     madvise: bool
     sys_nice: bool
     ptrace: bool
+    nodes: bool  # move_pages tells of other users' processes, whose pagemap is closed to us
 
     @property
     def prefetch(self) -> bool:
@@ -44,6 +48,8 @@ class Capabilities:
     def nowait_rung(self) -> str:
         """How `nowait` is emulated here: how page tables are seen, and how files are opened."""
         residency = "PAGEMAP_SCAN" if self.pagemap_scan else "pagemap"
+        if self.nodes:
+            residency += " (move_pages for other users)"
         if self.map_files:
             return f"{residency} + map_files"
         return f"{residency} + verified path" if self.open_cached else f"{residency} alone"
@@ -166,6 +172,12 @@ def probe() -> Capabilities:
         sys_nice=_has_capability(_CAP_SYS_NICE),
         # of no thread at all: ESRCH, unless a seccomp filter is in the way
         ptrace=uapi.ptrace_seize(-1) == -errno.ESRCH,
+        nodes=(
+            _has_capability(_CAP_SYS_PTRACE)
+            and not _has_capability(_CAP_DAC_READ_SEARCH)
+            and not _has_capability(_CAP_DAC_OVERRIDE)
+            and _tells_nodes()
+        ),
     )
 
 
@@ -277,6 +289,17 @@ def _advises() -> bool:
         return uapi.process_madvise_willneed(own, array("Q", (0, 0)), 0) != -errno.ENOSYS
     finally:
         os.close(own)
+
+
+def _tells_nodes() -> bool:
+    """Ask about a page of our own: ENOSYS without CONFIG_NUMA, EPERM by a seccomp filter."""
+    page = bytearray(1)
+    place = uapi.address_of(page)
+    try:
+        (node,) = uapi.page_nodes(0, array("Q", [place - place % PAGE_SIZE]))
+    except OSError:
+        return False
+    return node >= 0
 
 
 def _has_capability(bit: int) -> bool:

@@ -372,6 +372,41 @@ def process_madvise_willneed(pidfd: int, iovecs: array[int], count: int) -> int:
     return advised if advised >= 0 else -ctypes.get_errno()
 
 
+MOVE_PAGES_NUMBER: Final = {
+    "x86_64": 279,
+    "aarch64": 239,
+    "riscv64": 239,
+    "loongarch64": 239,
+    "ppc64le": 301,
+    "s390x": 310,
+}.get(os.uname().machine)
+"""The number of move_pages, which libc has no function for; None where it is not known."""
+
+
+def page_nodes(pid: int, addresses: array[int]) -> array[int]:
+    """Ask on which NUMA node each page of a process is; moves nothing (move_pages(2), no nodes).
+
+    A negative number is an errno: -ENOENT where no page is in the page table, -EFAULT for the zero
+    page and where nothing is mapped. Raises OSError: EPERM, ESRCH, ENOSYS (no CONFIG_NUMA).
+    """
+    statuses = array("i", bytes(4 * len(addresses)))
+    if MOVE_PAGES_NUMBER is None:
+        raise OSError(errno.ENOSYS, "the number of move_pages is not known here")
+    failed: int = _syscall(
+        ctypes.c_long(MOVE_PAGES_NUMBER),
+        ctypes.c_int(pid),
+        ctypes.c_ulong(len(addresses)),
+        ctypes.c_void_p(addresses.buffer_info()[0]),
+        ctypes.c_void_p(None),
+        ctypes.c_void_p(statuses.buffer_info()[0]),
+        ctypes.c_int(0),
+    )
+    if failed < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return statuses
+
+
 def may_ask_the_cache(descriptor: int) -> bool:
     """Whether mincore(2) tells the truth about this file to this caller.
 

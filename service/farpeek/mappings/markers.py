@@ -40,10 +40,10 @@ _MOST_ENTRIES: Final = 1 << 15  # of one pread: 256 KiB
 class Entry(Enum):
     """What a page-table entry without a present page is."""
 
-    NONE = "nothing, or it is present by now"
+    PRESENT = "it has come meanwhile"
     SWAPPED = "swapped out, or nobody knows"
     REFUSED = "a guard or poison: no read ever gets through"
-    UNTOUCHED = "write-protected before it was touched: reads as if there were nothing"
+    UNTOUCHED = "nothing by now, or protected before it was touched"
     MOVING = "it may be about to come: there is no swap here"
 
 
@@ -68,8 +68,10 @@ def entries(proc: str, start: int, end: int) -> Iterator[tuple[int, int, Entry]]
 
 
 def _kind(entry: int, *, swapless: bool) -> Entry:
-    if entry & _PRESENT or not entry & _SWAPPED:
-        return Entry.NONE
+    if entry & _PRESENT:
+        return Entry.PRESENT
+    if not entry & _SWAPPED:
+        return Entry.UNTOUCHED
     if entry & _GUARD:
         return Entry.REFUSED
     frame = entry & _FRAME
