@@ -99,6 +99,17 @@ class TargetExited(FarpeekError):
         self.target = target
 
 
+class TargetChanged(FarpeekError):
+    """The target executes another program than the one that was meant."""
+
+    def __init__(self, wanted: int, generation: int) -> None:
+        super().__init__(
+            f"program number {wanted} is meant, and the target executes number {generation}: look "
+            "at the target again, for addresses are others now"
+        )
+        self.generation = generation
+
+
 class ExpectationFailed(FarpeekError):
     """Other bytes are there than the write expects; nothing was written."""
 

@@ -32,6 +32,7 @@ from farpeek.reading.bulk import Transfer
 from farpeek.reading.lookups import Lookups
 from farpeek.reading.pieces import PieceTransfer
 from farpeek.reading.prefetches import Prefetches
+from farpeek.reading.program_watch import ProgramWatch
 from farpeek.targets import processes
 from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         WriteSpec,
     )
     from farpeek.targets.events import EventRing
+    from farpeek.targets.programs import Programs
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
     from farpeek.threads.tasks import Task
@@ -90,6 +92,7 @@ class MemoryService:
         self._threads = Threads(loop, limits, self._registry.look_at)
         self._registry.followers.append(self._threads)
         self._lookups = Lookups(self._threads, self.limits)
+        self._program_watch = ProgramWatch(loop, self._registry, self._lookups)
         self._prefetches = Prefetches(
             loop,
             self._threads,
@@ -146,8 +149,7 @@ class MemoryService:
                 "look into this one",
                 ("pid",),
             )
-        process, identity = await self._lookups.hold(pid)
-        return self._add(process, identity, labels)
+        return self._add(*await self._lookups.hold(pid), labels)
 
     async def register_match(
         self, match: Match, labels: Mapping[str, str] | None = None
@@ -163,13 +165,14 @@ class MemoryService:
             raise NoSuchProcess("no process that the service can see fits the match")
         if len(found) > 1:
             raise AmbiguousMatch(self._listed(found))
-        process, identity = await self._lookups.hold(found[0].pid)
+        process, programs = await self._lookups.hold(found[0].pid)
+        identity = programs.current.identity
         # Between the finding and the holding the number may have gone to another process.
         same = identity.start_ticks == found[0].start_ticks and processes.fits(identity, match)
         if not same:
             os.close(process.pidfd)
             raise NoSuchProcess("the process that fitted ended while it was being registered")
-        return self._add(process, identity, labels)
+        return self._add(process, programs, labels)
 
     def targets(self, state: TargetState | None = None) -> list[TargetSnapshot]:
         """All targets, or those in one state."""
@@ -191,6 +194,7 @@ class MemoryService:
         target = self._registry.get(target_id)
         if target.state is TargetState.RUNNING:
             await self._lookups.refresh(target)
+            self._registry.look_at(target)
         return target.snapshot()
 
     async def wait_exit(self, target_id: str, timeout_s: float) -> TargetSnapshot:
@@ -264,7 +268,7 @@ class MemoryService:
         return self._threads.begin(
             target,
             READING[spec.mode],
-            partial(access.read, target.process, spec, deadline),
+            partial(reads.read, access, target.process, target.programs, spec, deadline),
             deadline,
             on_done,
             lease.let_go,
@@ -309,7 +313,8 @@ class MemoryService:
         self._check_open()
         target = self._registry.get_running(target_id)
         deadline = self._deadline(timeout_s)
-        work = partial(act, self._writer(spec.mode), target.process, spec, deadline)
+        write = partial(act, self._writer(spec.mode), target.process, spec, deadline)
+        work = partial(target.programs.if_it_is, spec.generation, write)
         lease.hold()
         purpose = WRITING[spec.mode]
         return await self._threads.run(target, purpose, work, deadline, lease.let_go)
@@ -343,6 +348,7 @@ class MemoryService:
         mode: Mode,
         encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
         client: str = "",
+        generation: int | None = None,
     ) -> PieceTransfer:
         """Make ready to read ranges (start, end) in pieces; use it in a ``with``.
 
@@ -356,7 +362,8 @@ class MemoryService:
             raise Unsupported(self.capabilities["nowait"].detail)
         run = partial(self._threads.run_chunk, target, TRANSFER[mode])
         account = Account(self._budget, client)
-        return PieceTransfer(target, ranges, reader, run, account, self.limits.deadline_s, encode)
+        deadline_s = self.limits.deadline_s
+        return PieceTransfer(target, ranges, reader, run, account, deadline_s, encode, generation)
 
     async def maps(
         self, target_id: str, address: int | None = None, *, residency: bool = False
@@ -402,6 +409,7 @@ class MemoryService:
             self._registry.close()
             self._prefetches.close()
             self._lookups.close()
+            self._program_watch.close()
         return self._threads.are_drained
 
     def _check_open(self) -> None:
@@ -413,9 +421,10 @@ class MemoryService:
         return time.monotonic() + min(timeout_s or longest, longest)
 
     def _add(
-        self, process: Process, identity: Identity, labels: Mapping[str, str] | None
+        self, process: Process, programs: Programs, labels: Mapping[str, str] | None
     ) -> tuple[TargetSnapshot, bool]:
-        target, created = self._registry.add(process, identity, labels)
+        target, created = self._registry.add(process, programs, labels)
+        self._program_watch.begin()
         return target.snapshot(), created
 
     def _listed(self, found: list[Identity]) -> list[ListedProcess]:

@@ -112,6 +112,7 @@ class ReadSpec:
     on_gap: OnGap = OnGap.CONTINUE
     prefetch: bool = False  # of `nowait`: ask for what was missing to be read in
     stable: int = 0  # read again, so many times at most, until two readings are equal
+    generation: int | None = None  # the program that is meant; None: whichever it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class RangeSpec:
     end: int
     mode: Mode = Mode.WAIT
     on_gap: OnGap = OnGap.STOP
+    generation: int | None = None  # the program that is meant; None: that of its first byte
 
 
 class PieceKind(StrEnum):
@@ -199,6 +201,7 @@ class ReadResult:
     stable: bool | None = None  # whether two readings were equal; None unless asked for
     readings: int = 1
     prefetch: Prefetch | None = None  # None unless asked for
+    generation: int | None = None  # the program that was read; None where it cannot be told
 
     @property
     def complete(self) -> bool:
@@ -219,6 +222,7 @@ class WriteSpec:
     expect: Sequence[bytes] | None = None
     mode: Mode = Mode.WAIT
     allow_shared: bool = False
+    generation: int | None = None  # the program that is meant; None: whichever it is
 
     @property
     def regions(self) -> Regions:
@@ -324,6 +328,7 @@ class TargetSnapshot:
 
     id: str
     identity: Identity
+    generation: int | None  # the number of its program; None where it cannot be told
     page_size: int
     state: TargetState
     registered_at: float
@@ -336,6 +341,7 @@ class EventKind(StrEnum):
     """What can happen to a target."""
 
     REGISTERED = "registered"
+    EXEC = "exec"  # it executes another program
     EXITED = "exited"
     REAPED = "reaped"
     RELEASED = "released"

@@ -63,7 +63,7 @@ def _parse(request: web.Request) -> RangeSpec:
     query = schema.parse_query(schema.MemoryQuery, request.query_string, request.query.items)
     start, end = parse_range(request.headers.getall("Range", ()))
     on_gap = OnGap.CONTINUE if query.gaps == "zero" else OnGap.STOP
-    return RangeSpec(start, end, query.mode, on_gap)
+    return RangeSpec(start, end, query.mode, on_gap, query.generation)
 
 
 def parse_range(values: Sequence[str]) -> tuple[int, int]:
@@ -92,6 +92,8 @@ def _headers(spec: RangeSpec, extent: Extent) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         **answers.MEMORY_HEADERS,
     }
+    if extent.generation is not None:
+        headers["Farpeek-Generation"] = str(extent.generation)
     if extent.digest is not None:
         headers["ETag"] = f'"{extent.digest}"'
     return headers

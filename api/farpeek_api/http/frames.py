@@ -53,9 +53,10 @@ def before_data(target_id: str, result: ReadResult) -> bytes:
 
 def behind_data(result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
     """Write the rest of the object, from the comma on; ``gaps`` is their array."""
-    rest = b',"gaps":%b,"backend":%b,"began_ns":%d,"elapsed_us":%d' % (
+    rest = b',"gaps":%b,"backend":%b,"generation":%b,"began_ns":%d,"elapsed_us":%d' % (
         gaps,
         _backend(result.backend),
+        b"null" if result.generation is None else b"%d" % result.generation,
         result.began_ns,
         elapsed_us,
     )

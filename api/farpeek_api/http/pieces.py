@@ -49,9 +49,16 @@ class Pieces:
         writer = _Writer(encodings.CODERS[coding]() if coding else encodings.Plain())
         target_id = request.match_info["id"]
         with self._service.pieces(
-            target_id, wanted.spans(), wanted.mode, writer.encode, client_of(request)
+            target_id,
+            wanted.spans(),
+            wanted.mode,
+            writer.encode,
+            client_of(request),
+            wanted.generation,
         ) as transfer:
             await transfer.begin()
+            if transfer.generation is not None:
+                headers["Farpeek-Generation"] = str(transfer.generation)
             return await _stream(request, transfer, headers, writer)
 
 
@@ -79,13 +86,14 @@ class _Writer:
                 out.append(piece.data)
         return self._coder.encode(out)
 
-    def end(self) -> bytes:
+    def end(self, generation: int | None) -> bytes:
         """What goes out last."""
         shown = {
             "done": True,
             "data": self._sums[PieceKind.DATA],
             "zeros": self._sums[PieceKind.ZEROS],
             "gaps": self._sums[PieceKind.GAP],
+            "generation": generation,
         }
         last = self._coder.encode([frames.head(to_json(shown))])
         return b"".join([*last, self._coder.end()])
@@ -103,6 +111,6 @@ async def _stream(
             await response.write(piece)
         # Also without a wait in write(): until the kernel has it, it counts as held.
         await request.writer.drain()
-    await response.write(writer.end())
+    await response.write(writer.end(transfer.generation))
     await response.write_eof()
     return response

@@ -46,6 +46,7 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.NoSuchProcess: Row(404, "no-such-process", "There is no such process"),
     errors.AmbiguousMatch: Row(409, "ambiguous", "Several processes fit"),
     errors.TargetExited: Row(410, "target-exited", "The target has exited"),
+    errors.TargetChanged: Row(409, "target-changed", "The target executes another program"),
     errors.ExpectationFailed: Row(409, "expectation-failed", "Other bytes are there than expected"),
     errors.AlreadyTraced: Row(409, "already-traced", "Another process traces the target"),
     errors.AccessDenied: Row(403, "access-denied", "The kernel refuses access to the target"),
@@ -194,6 +195,8 @@ def _findings(error: Exception) -> dict[str, Any]:
             return {"gap": render.gap(error.gap)}
         case errors.ExpectationFailed():
             return {"difference": render.difference(error.difference)}
+        case errors.TargetChanged():
+            return {"generation": error.generation}
         case errors.AlreadyTraced():
             return {"tracer_pid": error.tracer_pid}
         case errors.AmbiguousMatch():

@@ -81,6 +81,7 @@ def target(snapshot: TargetSnapshot) -> dict[str, Any]:
         **_identity(snapshot.identity),
         "pointer_size": snapshot.identity.pointer_size,
         "byte_order": snapshot.identity.byte_order,
+        "generation": snapshot.generation,
         "page_size": snapshot.page_size,
         "state": snapshot.state,
         "registered_at": time(snapshot.registered_at),

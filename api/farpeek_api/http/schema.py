@@ -97,6 +97,10 @@ class Columns(Wire):
         return Regions(array("Q", _integers(self.addresses)), array("Q", lengths))
 
 
+Generation = Annotated[int, Field(ge=1, lt=2**63)]
+"""Of a target's programs, the number of the one that is meant."""
+
+
 class ReadOptions(Wire):
     """How to read; parameters of readv where its body is binary and has the regions alone."""
 
@@ -106,6 +110,7 @@ class ReadOptions(Wire):
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     prefetch: bool = False
     stable: Annotated[int, Field(ge=2, le=MOST_READINGS)] | None = None
+    generation: Generation | None = None
 
     @model_validator(mode="after")
     def _check_prefetch(self) -> Self:
@@ -115,7 +120,9 @@ class ReadOptions(Wire):
 
     def spec_of(self, regions: Regions) -> ReadSpec:
         """Cross over to the service's value."""
-        return ReadSpec(regions, self.mode, self.on_gap, self.prefetch, self.stable or 0)
+        return ReadSpec(
+            regions, self.mode, self.on_gap, self.prefetch, self.stable or 0, self.generation
+        )
 
 
 class ReadRequest(ReadOptions, Columns):
@@ -154,6 +161,7 @@ class WriteRequest(Wire):
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dry_run: bool = False
     allow_shared: bool = False
+    generation: Generation | None = None
 
     def spec(self) -> WriteSpec:
         """Cross over to the service's value; the service checks that the columns fit."""
@@ -163,6 +171,7 @@ class WriteRequest(Wire):
             expect=None if self.expect is None else _pieces("expect", self.expect),
             mode=self.mode,
             allow_shared=self.allow_shared,
+            generation=self.generation,
         )
 
 
@@ -302,6 +311,7 @@ class MemoryQuery(Wire):
 
     mode: Mode = Mode.WAIT
     gaps: Literal["zero"] | None = None
+    generation: Generation | None = None
 
 
 class PiecesRequest(Wire):
@@ -309,6 +319,7 @@ class PiecesRequest(Wire):
 
     ranges: list[Annotated[list[int | str], _AddressesSchema()]]
     mode: Mode = Mode.WAIT
+    generation: Generation | None = None
 
     def spans(self) -> list[tuple[int, int]]:
         """The ranges as numbers; the service checks that they make sense."""

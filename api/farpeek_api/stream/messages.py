@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec
 from farpeek_api.http import schema
-from farpeek_api.http.schema import LONGEST_TARGET, Columns, ReadRequest, TargetId, Wire
+from farpeek_api.http.schema import LONGEST_TARGET, Columns, Generation, ReadRequest, TargetId, Wire
 
 HIGHEST_HZ: Final = 1000.0
 
@@ -33,10 +33,11 @@ class Sampling(Columns):
     mode: Mode = Mode.WAIT
     hz: Annotated[float, Field(gt=0, le=HIGHEST_HZ, allow_inf_nan=False)]
     changed_only: bool = False
+    generation: Generation | None = None
 
     def spec(self) -> ReadSpec:
         """Cross over to the service's value."""
-        return ReadSpec(self.regions(), self.mode)
+        return ReadSpec(self.regions(), self.mode, generation=self.generation)
 
 
 class Subscribe(Wire):

@@ -65,7 +65,18 @@ class Capabilities:
             "residency": self._residency(),
             "build_id": self._build_id(),
             "prefetch": self._prefetch(),
+            "generation": self._generation(),
         }
+
+    def _generation(self) -> Capability:
+        if not self.pagemap:
+            return Capability("unavailable", "none", "/proc/self/pagemap cannot be opened")
+        return Capability(
+            "emulated",
+            "AT_RANDOM + pagemap",
+            "the random bytes of a program are looked at behind each read; other users' targets "
+            "need CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and their generation is null without",
+        )
 
     def _process_vm(self) -> Capability:
         if self.process_vm:

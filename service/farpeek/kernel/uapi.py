@@ -98,6 +98,15 @@ def probe_memory(who: int, flags: int = 0) -> int:
     return process_vm_readv(who, _PROBE_LOCAL, 1, _PROBE_REMOTE, 1, flags)
 
 
+def read_memory(pid: int, address: int, size: int) -> bytes | None:
+    """Read some bytes of a process by its number; None where they are not all to be had."""
+    content = bytearray(size)
+    iovecs = array("Q", (address_of(content), size, address, size))
+    local = iovecs.buffer_info()[0]
+    got = process_vm_readv(pid, local, 1, local + 16, 1)
+    return bytes(content) if got == size else None
+
+
 def knows_flag(pid: int, flag: int) -> bool:
     """Whether the kernel knows a process_vm_readv flag: EFAULT where it does, EINVAL where not.
 

@@ -58,6 +58,7 @@ class Extent:
 
     end: int
     digest: str | None
+    generation: int | None  # the program that it is of; None where that cannot be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Transfer:
         self._target = target
         self._spec = spec
         self._end = spec.end
+        self._generation = spec.generation
         self._reader = reader
         self._run = run
         self._account = account
@@ -125,13 +127,15 @@ class Transfer:
         """
         most = self._piece_end(self._spec.start) - self._spec.start
         deadline = time.monotonic() + self._deadline_s
-        begin = self._reader.begin
-        work = partial(begin, self._target.process, self._spec, most, deadline)
+        begin = partial(self._reader.begin, self._target.process, self._spec, most, deadline)
+        work = partial(self._target.programs.within_one, begin, self._generation)
         lease = self._account.lease(most, self._spare)
-        beginning = await self._in_thread(work, deadline, lease)
+        beginning, generation = await self._in_thread(work, deadline, lease)
+        # What follows has to be of the same program, or the transfer ends.
+        self._generation = generation
         self._end = beginning.end
         self._ready = _Chunk(beginning.data, None, lease)
-        return Extent(beginning.end, beginning.digest)
+        return Extent(beginning.end, beginning.digest, generation)
 
     async def next(self) -> bytes | bytearray:
         """Give the next chunk, empty behind the last; the one before it is no longer held.
@@ -163,9 +167,10 @@ class Transfer:
     async def _read(self, start: int) -> _Chunk:
         end = self._piece_end(start)
         deadline = time.monotonic() + self._deadline_s
-        work = partial(self._reader.read, self._target.process, self._spec, start, end, deadline)
+        read = partial(self._reader.read, self._target.process, self._spec, start, end, deadline)
+        work = partial(self._target.programs.within_one, read, self._generation)
         lease = await self._account.wait_for(end - start, self._spare, deadline)
-        result = await self._in_thread(work, deadline, lease)
+        result, _ = await self._in_thread(work, deadline, lease)
         ends_early = len(result.data) < end - start
         return _Chunk(result.data, result.gaps[0] if ends_early else None, lease)
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farpeek.errors import DeadlineExceeded, TooBusy
 from farpeek.targets import processes
+from farpeek.targets.programs import Programs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from farpeek.model import Identity, Limits, Match, Process
     from farpeek.targets.target import Target
     from farpeek.threads.threads import Threads
@@ -57,20 +61,35 @@ class Lookups:
     async def refresh(self, target: Target) -> None:
         """Find out who ``target`` is now; what is known stays where that cannot be done soon."""
         deadline = time.monotonic() + min(_FRESH_S, self._longest_s)
-        work = partial(processes.refresh, target.process, target.identity)
         target.hold()
-        try:
-            target.identity = await self._threads.proc.run(work, deadline, target.let_go)
-        except (TooBusy, DeadlineExceeded):
-            return
+        with suppress(TooBusy, DeadlineExceeded):
+            work = partial(_refresh, target.process, target.programs)
+            await self._threads.proc.run(work, deadline, target.let_go)
 
-    async def hold(self, pid: int) -> tuple[Process, Identity]:
+    async def look_for_programs(self, targets: Sequence[Target]) -> None:
+        """Find out which of ``targets`` execute another program by now."""
+        deadline = time.monotonic() + self._longest_s
+        for target in targets:
+            target.hold()
+
+        def let_go() -> None:
+            for target in targets:
+                target.let_go()
+
+        def look() -> None:
+            for target in targets:
+                target.programs.look()
+
+        with suppress(TooBusy, DeadlineExceeded):
+            await self._threads.proc.run(look, deadline, let_go)
+
+    async def hold(self, pid: int) -> tuple[Process, Programs]:
         """Open a pidfd in a thread.
 
         Nobody else knows of it until this returns, so if nobody waits any more when it comes, it is
         closed here.
         """
-        held: list[tuple[Process, Identity]] = []
+        held: list[tuple[Process, Programs]] = []
         delivered = abandoned = False
 
         def discard() -> None:
@@ -85,9 +104,7 @@ class Lookups:
 
         deadline = time.monotonic() + self._longest_s
         try:
-            await self._threads.proc.run(
-                lambda: held.append(processes.hold(pid)), deadline, thread_returned
-            )
+            await self._threads.proc.run(lambda: held.append(_hold(pid)), deadline, thread_returned)
         except BaseException:
             abandoned = True
             if delivered:
@@ -99,6 +116,21 @@ class Lookups:
         """Wait for none of them."""
         for finding in self._lists.values():
             finding.cancel()
+
+
+def _hold(pid: int) -> tuple[Process, Programs]:
+    process, identity = processes.hold(pid)
+    try:
+        return process, Programs(process, identity)
+    except BaseException:
+        os.close(process.pidfd)
+        raise
+
+
+def _refresh(process: Process, programs: Programs) -> None:
+    programs.look()
+    program = programs.current
+    program.identity = processes.refresh(process, program.identity)
 
 
 def _nothing() -> None:

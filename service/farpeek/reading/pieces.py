@@ -65,8 +65,13 @@ class PieceTransfer:
         account: Account,
         deadline_s: float,
         encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
+        generation: int | None = None,
     ) -> None:
-        """``encode`` turns pieces into what goes out, in the thread that has read them."""
+        """``encode`` turns pieces into what goes out, in the thread that has read them.
+
+        All is of the program number ``generation``, or of that of the first batch.
+        """
+        self.generation = generation
         self._target = target
         self._ranges = ranges
         self._reader = reader
@@ -149,7 +154,8 @@ class PieceTransfer:
         lease.hold()
         work = partial(self._work, start, end, deadline)
         try:
-            encoded, reached = await self._run(work, deadline, lease.let_go)
+            # What follows has to be of the same program, or the transfer ends.
+            encoded, reached, self.generation = await self._run(work, deadline, lease.let_go)
         except BaseException:
             lease.let_go()
             raise
@@ -157,10 +163,12 @@ class PieceTransfer:
 
     def _work(
         self, start: int, end: int, deadline: float
-    ) -> tuple[Sequence[bytes | memoryview], int]:
+    ) -> tuple[Sequence[bytes | memoryview], int, int | None]:
         """In a thread."""
-        batch: Batch = self._reader.read(self._target.process, start, end, self._most, deadline)
-        return self._encode(batch.pieces), batch.reached
+        read = partial(self._reader.read, self._target.process, start, end, self._most, deadline)
+        batch: Batch
+        batch, generation = self._target.programs.within_one(read, self.generation)
+        return self._encode(batch.pieces), batch.reached, generation
 
 
 def _discard(task: asyncio.Task[_Read]) -> None:

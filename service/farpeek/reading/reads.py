@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farpeek import regions
@@ -10,7 +12,9 @@ from farpeek.kernel import uapi
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from farpeek.model import Limits, ReadSpec
+    from farpeek.access import Access
+    from farpeek.model import Limits, Process, ReadResult, ReadSpec
+    from farpeek.targets.programs import Programs
 
 GAP_COST: Final = 480
 """Bytes that a gap may take, measured by the growth of a service that answers with 65,536."""
@@ -43,3 +47,15 @@ def cost(size: int, regions: int) -> int:
 def is_light(size: int) -> bool:
     """Whether several reads of that many bytes can be done one behind the other, unnoticed."""
     return size <= _LIGHT
+
+
+def read(
+    access: Access, process: Process, programs: Programs, spec: ReadSpec, deadline: float
+) -> ReadResult:
+    """In a thread: read what is all of one program; see ``Access.read``.
+
+    Raises TargetChanged if that is not the program that ``spec`` means.
+    """
+    act = partial(access.read, process, spec, deadline)
+    result, generation = programs.within_one(act, spec.generation)
+    return replace(result, generation=generation)

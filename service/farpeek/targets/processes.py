@@ -123,6 +123,20 @@ def refresh(process: Process, known: Identity) -> Identity:
     return replace(identity, start_time=began, pointer_size=size, byte_order=order)
 
 
+def places(proc: str) -> tuple[int, int] | None:
+    """Where code and stack of a program begin; zeros where they may not be seen."""
+    fields = _read(f"{proc}/stat").rpartition(")")[2].split()
+    return (int(fields[23]), int(fields[25])) if fields else None
+
+
+def live_folder(pid: int) -> str:
+    """The folder of /proc that tells of a process's program; OSError if there is no process."""
+    stat = _stat(pid)
+    if stat is None:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return _alive(pid, stat)
+
+
 def _pids() -> Iterator[int]:
     with os.scandir("/proc") as entries:
         for entry in entries:

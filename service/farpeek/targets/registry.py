@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from farpeek.model import Identity, Limits, Process, TargetSnapshot
+    from farpeek.targets.programs import Programs
 
 
 class Follower(Protocol):
@@ -91,14 +92,15 @@ class Registry:
         return target.id if target is not None and same else None
 
     def add(
-        self, process: Process, identity: Identity, labels: Mapping[str, str] | None
+        self, process: Process, programs: Programs, labels: Mapping[str, str] | None
     ) -> tuple[Target, bool]:
         """Hold ``process``; False if it was held already. Takes the pidfd over in any case.
 
         ``labels`` replace those of a target that is there, unless None. Raises TargetExited for
         a zombie, TooBusy if there is no room.
         """
-        target = Target(target_id(process, identity), process, identity, labels or {})
+        identity = programs.current.identity
+        target = Target(target_id(process, identity), process, programs, labels or {})
         try:
             known = self._targets.get(target.id)
             if pidfd.has_exited(process.pidfd):
@@ -132,6 +134,8 @@ class Registry:
             if target.note_exit():
                 self._tell_exit(target)
             return
+        if target.note_exec():
+            self.events.add(EventKind.EXEC, target.snapshot())
         if target.note_exit():
             self._tell_exit(target)
             self._stop_running(target)
@@ -177,7 +181,8 @@ class Registry:
         self._watch.close()
 
     def _renew(self, target: Target, identity: Identity, labels: Mapping[str, str] | None) -> None:
-        target.identity = replace(identity, start_time=target.identity.start_time)
+        program = target.programs.current
+        program.identity = replace(identity, start_time=program.identity.start_time)
         if labels is not None:
             target.labels = labels
 
@@ -244,8 +249,9 @@ def _affordable(wanted: int) -> int:
 
     An eighth, but at least 128, stay for connections and the files that reads look into; of fewer
     than 256, half.
+    Each target has two: its pidfd, and one that belongs to its program's memory.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(1, min(wanted, hard - max(hard // 8, min(hard // 2, 128))))
+    return max(1, min(wanted, (hard - max(hard // 8, min(hard // 2, 128))) // 2))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from farpeek.model import ExitStatus, Identity, Process
+    from farpeek.targets.programs import Programs
 
 
 class Target:
@@ -33,23 +34,25 @@ class Target:
         "exit",
         "exit_seen_at",
         "exited_at",
+        "generation",
         "id",
-        "identity",
         "is_held",
         "labels",
         "number",
         "process",
+        "programs",
         "registered_at",
         "state",
         "transfers",
     )
 
     def __init__(
-        self, target_id: str, process: Process, identity: Identity, labels: Mapping[str, str]
+        self, target_id: str, process: Process, programs: Programs, labels: Mapping[str, str]
     ) -> None:
         self.id = target_id
         self.process = process
-        self.identity = identity
+        self.programs = programs
+        self.generation = programs.generation  # the last one that was told
         self.labels = labels
         self.number = 0  # of its registration
         self.state = TargetState.RUNNING
@@ -63,6 +66,11 @@ class Target:
         self._released = False
 
     @property
+    def identity(self) -> Identity:
+        """Who it is, as far as is known: of the program that it executes."""
+        return self.programs.current.identity
+
+    @property
     def has_exited(self) -> bool:
         """Whether its memory is gone, as far as is known."""
         return self.state is not TargetState.RUNNING
@@ -72,6 +80,7 @@ class Target:
         return TargetSnapshot(
             id=self.id,
             identity=self.identity,
+            generation=self.programs.generation,
             page_size=PAGE_SIZE,
             state=self.state,
             registered_at=self.registered_at,
@@ -89,6 +98,11 @@ class Target:
         self._holds -= 1
         self._close_if_unused()
 
+    def note_exec(self) -> bool:
+        """Look which program it executes; True if that is another one than was told last."""
+        told, self.generation = self.generation, self.programs.generation
+        return self.generation != told
+
     def note_exit(self) -> bool:
         """Look at the pidfd; True if that moved the target from running to exited."""
         if self.state is not TargetState.RUNNING or not pidfd.has_exited(self.process.pidfd):
@@ -97,6 +111,7 @@ class Target:
         self.exited_at = time.time()
         self.exit_seen_at = time.monotonic()
         self.exit = pidfd.exit_status(self.process.pidfd)
+        self.programs.end()
         return True
 
     def note_reap(self) -> bool:
@@ -115,6 +130,7 @@ class Target:
     def _close_if_unused(self) -> None:
         if self._released and not self._holds:
             os.close(self.process.pidfd)
+            self.programs.end()
             self._released = False
 
 

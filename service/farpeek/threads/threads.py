@@ -179,6 +179,8 @@ class Threads:
             if isinstance(error, ProcessGone):
                 self._look_at(target)
                 error = TargetExited(target.snapshot())
+            elif target.generation != target.programs.generation:
+                self._look_at(target)
             on_done(value, error)
 
         def let_go() -> None:

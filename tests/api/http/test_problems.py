@@ -44,6 +44,7 @@ IDENTITY = Identity(
 TARGET = TargetSnapshot(
     id="4242-8812345",
     identity=IDENTITY,
+    generation=1,
     page_size=4096,
     state=TargetState.EXITED,
     registered_at=1780402950.0,
@@ -59,6 +60,7 @@ EXAMPLES: list[Exception] = [
     errors.NoSuchProcess("no"),
     errors.AmbiguousMatch([ListedProcess(IDENTITY, "4242-8812345")]),
     errors.TargetExited(TARGET),
+    errors.TargetChanged(1, 2),
     errors.ExpectationFailed(Difference(1, 2, 0x1002, 0xAB, None)),
     errors.AlreadyTraced(4711),
     errors.AccessDenied(Gate.YAMA, "no", "sysctl", errno.EPERM),
@@ -131,6 +133,7 @@ def test_target_exited_holds_the_target() -> None:
         "container": None,
         "pointer_size": 8,
         "byte_order": "little",
+        "generation": 1,
         "page_size": 4096,
         "state": "exited",
         "registered_at": "2026-06-02T12:22:30.000Z",

@@ -35,6 +35,7 @@ def test_an_answer_has_the_members_of_the_contract(
             "data",
             "gaps",
             "backend",
+            "generation",
             "began_ns",
             "elapsed_us",
         ),

@@ -47,7 +47,15 @@ def test_a_target_has_the_members_of_the_contract(served: Served) -> None:
         body = register(served, process.pid).json
     assert list(body) == [
         *("id", "pid", "ns_pids", "start_time", "comm", "exe", "uid", "gid", "cgroup", "container"),
-        *("pointer_size", "byte_order", "page_size", "state", "registered_at", "exited_at"),
+        *(
+            "pointer_size",
+            "byte_order",
+            "generation",
+            "page_size",
+            "state",
+            "registered_at",
+            "exited_at",
+        ),
         *("exit", "labels"),
     ]
     assert (body["pid"], body["uid"], body["state"]) == (process.pid, os.geteuid(), "running")
@@ -220,7 +228,7 @@ def test_info_shows_what_the_service_can_do(served: Served) -> None:
     assert (info["api"], info["kernel"]) == ("v1", os.uname().release)
     assert list(info["capabilities"]) == [
         *("process_vm", "pidfd", "nowait", "write", "exit_status", "residency", "build_id"),
-        "prefetch",
+        *("prefetch", "generation"),
     ]
     for capability in info["capabilities"].values():
         assert set(capability) == {"provided", "technique", "detail"}

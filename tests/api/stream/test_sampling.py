@@ -78,6 +78,7 @@ def test_a_frame_comes_with_every_tick(
                 "complete",
                 "gaps",
                 "backend",
+                "generation",
                 "began_ns",
                 "elapsed_us",
             ),

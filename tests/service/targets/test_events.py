@@ -10,6 +10,7 @@ from farpeek.targets.events import EventRing
 TARGET = TargetSnapshot(
     id="1-1",
     identity=Identity(1, (1,), 0, 0.0, "init", None, 0, 0, None, None, None, None),
+    generation=1,
     page_size=4096,
     state=TargetState.RUNNING,
     registered_at=0.0,

@@ -1,0 +1,224 @@
+"""Which program a process executes: execve(2) leaves number and pidfd as they are.
+
+The kernel gives each program 16 random bytes on its stack (AT_RANDOM of getauxval(3)). Who finds
+them again *behind* a read has read that program, because execve replaces the memory for good.
+
+A descriptor on /proc/PID/pagemap belongs to the address space that it was opened on, and gives
+nothing once that is gone. It says before those bytes are looked at whether their page is there, so
+that who does not wait for pages does not wait for this one. Alone it would not do: whoever reads
+/proc/PID/stat in that moment, or hangs in a page fault, keeps the old address space in use.
+
+Where the page is not there, the places of code and stack are compared, which differ with each
+execve where addresses are random (proc_pid_stat(5), startcode and startstack).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from farpeek.errors import TargetChanged
+from farpeek.kernel import uapi
+from farpeek.kernel.pidfd import has_exited
+from farpeek.model import PAGE_SIZE
+from farpeek.targets import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farpeek.model import Identity, Process
+
+T = TypeVar("T")
+
+_REFUSALS: Final = (errno.EACCES, errno.EPERM)
+_AT_RANDOM: Final = 25
+_RANDOM_BYTES: Final = 16
+_AUXV_BYTES: Final = 1024
+_ENTRY: Final = struct.Struct("=Q")  # of pagemap, for each page
+_PRESENT: Final = 1 << 63
+
+
+class Program:
+    """One program, with a number of its own; closes its descriptor when nobody has it any more."""
+
+    __slots__ = ("_mark", "_places", "_proc", "_random", "identity", "is_known", "number")
+
+    def __init__(self, number: int, identity: Identity, proc: str, mark: int | None) -> None:
+        """``mark`` is the descriptor, None where the kernel refuses it; ``proc`` its folder."""
+        self.number = number
+        self.identity = identity
+        self.is_known = mark is not None
+        self._mark = mark
+        self._proc = proc
+        self._random: tuple[int, bytes] | None = None
+        self._places: tuple[int, int] | None = None
+
+    def __del__(self) -> None:
+        if self._mark is not None:
+            os.close(self._mark)
+
+    def runs(self) -> bool:
+        """Whether the process still executes it; True where that cannot be told."""
+        if self._mark is None:
+            return True
+        random = self._random or self._find_random()
+        address = 0 if random is None else random[0]
+        entry = os.pread(self._mark, _ENTRY.size, address // PAGE_SIZE * _ENTRY.size)
+        if not entry:
+            return False
+        random = random if _ENTRY.unpack(entry)[0] & _PRESENT else None
+        found = None if random is None else uapi.read_memory(self.thread, *_span(address))
+        if random is not None and found is not None:
+            return found == random[1]
+        return self._is_elsewhere_the_same(random)
+
+    def _is_elsewhere_the_same(self, random: tuple[int, bytes] | None) -> bool:
+        """Look by another thread, for this one has ended; or at what is no memory."""
+        try:
+            proc = processes.live_folder(self.identity.pid)
+        except OSError:
+            return False
+        if random is not None:
+            found = uapi.read_memory(_number(proc), *_span(random[0]))
+            if found is not None:
+                return found == random[1]
+        return self._is_where_it_was(proc)
+
+    def without_mark(self) -> Program:
+        """Give the same one for a process that has exited, and can execute no other."""
+        ended = Program(self.number, self.identity, self._proc, None)
+        ended.is_known = self.is_known
+        return ended
+
+    @property
+    def thread(self) -> int:
+        """The number of a thread that has this memory."""
+        return _number(self._proc)
+
+    def _find_random(self) -> tuple[int, bytes] | None:
+        """Where the random bytes are, and what they are; None as long as they are not there."""
+        address = _random_address(self._proc, self.identity.pointer_size or 8)
+        found = None if address is None else uapi.read_memory(self.thread, *_span(address))
+        if address is not None and found is not None:
+            self._random = address, found
+        return self._random
+
+    def _is_where_it_was(self, proc: str) -> bool:
+        found = processes.places(proc)
+        if self._places is None or not all(self._places):  # it had only begun, or is not shown
+            self._places = found
+        return found is not None and found == self._places
+
+
+def _number(proc: str) -> int:
+    return int(proc.rpartition("/")[2])
+
+
+def _span(address: int) -> tuple[int, int]:
+    return address, _RANDOM_BYTES
+
+
+def _random_address(proc: str, pointer_size: int) -> int | None:
+    content = b""
+    with suppress(OSError), open(f"{proc}/auxv", "rb") as file:  # noqa: PTH123 - pathlib is slow
+        content = file.read(_AUXV_BYTES)
+    entry = struct.Struct("=QQ" if pointer_size == 8 else "=II")  # noqa: PLR2004 - bytes
+    whole = len(content) // entry.size * entry.size
+    return dict(entry.iter_unpack(content[:whole])).get(_AT_RANDOM)
+
+
+def open_program(process: Process, known: Identity, number: int) -> Program | None:
+    """Find out what ``process`` executes now; None if it has no memory any more."""
+    while True:
+        program = _open_program(process, known, number)
+        if program is None or has_exited(process.pidfd):
+            return None
+        program.identity = processes.refresh(process, known)
+        if program.runs():
+            return program
+        if uapi.probe_memory(program.thread) == -errno.ESRCH:
+            return None
+        # It has executed the next one meanwhile.
+
+
+def _open_program(process: Process, known: Identity, number: int) -> Program | None:
+    try:
+        proc = processes.live_folder(process.pid)
+    except OSError:
+        return None
+    try:
+        mark = os.open(f"{proc}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return Program(number, known, proc, None) if error.errno in _REFUSALS else None
+    return Program(number, known, proc, mark)
+
+
+class Programs:
+    """The programs of one process, one after the other. Threads and the loop may use it at once."""
+
+    def __init__(self, process: Process, identity: Identity) -> None:
+        """In a thread: ``identity`` is what is known of the process."""
+        self._process = process
+        self._lock = threading.Lock()
+        self.current = open_program(process, identity, 1) or Program(
+            1, identity, f"/proc/{process.pid}", None
+        )
+
+    @property
+    def generation(self) -> int | None:
+        """The number of the current one; None where it cannot be told from the next."""
+        return self.current.number if self.current.is_known else None
+
+    def check(self, wanted: int | None) -> None:
+        """Raise TargetChanged if ``wanted`` is a number, and not the current one."""
+        program = self.current
+        if wanted is not None and wanted != program.number:
+            raise TargetChanged(wanted, program.number)
+
+    def is_still(self, program: Program) -> bool:
+        """In a thread: whether ``program`` is the one that the process executes."""
+        if program is self.current and program.runs():
+            return True
+        return self._is_the_last(program)
+
+    def _is_the_last(self, program: Program) -> bool:
+        with self._lock:
+            if program is not self.current:
+                return False
+            new = open_program(self._process, program.identity, program.number + 1)
+            if new is None:  # it is about to exit, and has executed nothing else
+                return True
+            self.current = new
+            return False
+
+    def within_one(self, act: Callable[[], T], wanted: int | None) -> tuple[T, int | None]:
+        """In a thread: do ``act`` until it has lain within one program; and the number of that.
+
+        Raises TargetChanged if that is not the one that is ``wanted``, and what ``act`` does.
+        """
+        while True:
+            program = self.current
+            if wanted is not None:
+                self.check(wanted)
+            done = act()
+            if self.is_still(program):
+                return done, program.number if program.is_known else None
+
+    def if_it_is(self, wanted: int | None, act: Callable[[], T]) -> T:
+        """In a thread: do ``act`` unless another program is executed than the one ``wanted``."""
+        self.look()
+        self.check(wanted)
+        return act()
+
+    def look(self) -> None:
+        """In a thread: find out whether the process executes another program by now."""
+        self.is_still(self.current)
+
+    def end(self) -> None:
+        """The process has exited."""
+        with self._lock:
+            self.current = self.current.without_mark()

@@ -1,0 +1,149 @@
+"""execve: which program it was that was read, in a process that executes one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek.errors import TargetChanged
+from farpeek.model import EventKind, Mode, RangeSpec, ReadSpec, Regions, WriteSpec
+from support.asking import ask
+from support.targets import SOURCES, Target, start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farpeek.memory import MemoryService
+    from farpeek.model import ReadResult
+
+PAGE = 4096
+READS = 3000
+
+VARIANTS = {
+    "pie": (["-pie", "-fPIE"], [], False),
+    "no-pie": (["-no-pie", "-fno-pie"], [], False),
+    # The same addresses each time: only the descriptor on its memory can tell.
+    "no-pie, nothing random": (["-no-pie", "-fno-pie"], ["setarch", "-R"], False),
+    "by a thread": (["-pie", "-fPIE"], [], True),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def execs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    """A process that executes itself all the time, and says in its marker how often it has."""
+    flags, prefix, by_thread = VARIANTS[request.param]
+    program = tmp_path / "execs"
+    command = ["gcc", "-O1", "-pthread", *flags, "-o", str(program), str(SOURCES / "execs.c")]
+    subprocess.run(command, check=True)
+    if prefix:
+        script = tmp_path / "run"
+        script.write_text(f'#!/bin/sh\nexec {" ".join(prefix)} {program} "$@"\n')
+        script.chmod(0o755)
+        program = script
+    arguments = ["0", "thread"] if by_thread else []
+    with Target("execs", *arguments, program=program) as target:
+        yield target
+
+
+class Seen:
+    """Checks that each program was seen with one marker only, the later ones with higher ones."""
+
+    def __init__(self) -> None:
+        self.markers: dict[int, int] = {}
+
+    def take(self, generation: int | None, data: bytes) -> None:
+        assert generation is not None
+        marker = int.from_bytes(data, "little")
+        if not marker:  # the first program's, or mapped and not yet written
+            return
+        assert self.markers.setdefault(generation, marker) == marker
+        latest = max(self.markers)
+        assert max(self.markers.values()) == self.markers[latest]
+
+    def take_result(self, result: ReadResult) -> None:
+        if result.complete:  # there is none before it is mapped
+            self.take(result.generation, bytes(result.data))
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_no_read_gives_a_value_of_one_program_under_the_number_of_another(
+    service: MemoryService, execs: Target, mode: Mode
+) -> None:
+    snapshot, _ = await service.register(execs.pid)
+    spec = ReadSpec(Regions([execs["marker"]], [8]), mode)
+    seen = Seen()
+    for _ in range(READS):
+        seen.take_result(await ask(service, snapshot.id, spec, 10))
+    assert len(seen.markers) > 3
+
+
+async def test_a_program_that_nobody_reads_is_told_of_all_the_same(
+    service: MemoryService, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nread line\nexec sleep 1000\n")
+    script.chmod(0o755)
+    with (
+        subprocess.Popen([script], stdin=subprocess.PIPE) as process,  # noqa: ASYNC220 - in no time
+        ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
+        snapshot, _ = await service.register(process.pid)
+        assert snapshot.generation == 1
+        number = service.events.newest
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        async with asyncio.timeout(10):
+            await service.events.wait_beyond(number)
+        _, (event,) = service.events.after(number)
+        assert event.kind is EventKind.EXEC
+        assert (event.target.id, event.target.generation) == (snapshot.id, 2)
+        assert event.target.identity.exe != snapshot.identity.exe
+        shown = await service.target(snapshot.id)
+        assert (shown.generation, shown.identity.comm) == (2, "sleep")
+
+
+async def test_who_means_another_program_is_refused_and_told_which_one_runs(
+    service: MemoryService,
+) -> None:
+    with start("plain") as target:
+        snapshot, _ = await service.register(target.pid)
+        regions = Regions([target["marker"]], [8])
+        assert (await ask(service, snapshot.id, ReadSpec(regions, generation=1))).generation == 1
+        with pytest.raises(TargetChanged) as caught:
+            await ask(service, snapshot.id, ReadSpec(regions, generation=7))
+        assert caught.value.generation == 1
+        spec = WriteSpec([target["marker"]], [b"x" * 8], generation=7)
+        with service.lease_write(spec) as lease, pytest.raises(TargetChanged):
+            await service.write(snapshot.id, spec, lease)
+        span = RangeSpec(target["marker"], target["marker"] + 8, generation=7)
+        with service.transfer(snapshot.id, span) as transfer, pytest.raises(TargetChanged):
+            await transfer.begin()
+        span = RangeSpec(target["marker"], target["marker"] + 8)
+        with service.transfer(snapshot.id, span) as transfer:
+            assert (await transfer.begin()).generation == 1
+
+
+def marks() -> int:
+    links: list[str] = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own
+            links.append(str(entry.readlink()))
+    return sum(link.endswith("/pagemap") for link in links)
+
+
+async def test_targets_that_have_ended_leave_no_descriptor(service: MemoryService) -> None:
+    before = marks()
+    with start("plain") as target:
+        snapshot, _ = await service.register(target.pid)
+        assert marks() == before + 1
+        target.kill()
+        target.reap()
+        await service.wait_exit(snapshot.id, 10)
+        assert marks() == before
