@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test gdb systemd-analyze test-kernel test-container kind-table privilege-table lock check serve
-.PHONY: bench bench-peers clean
+.PHONY: bench bench-peers mutants clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
@@ -66,6 +66,11 @@ bench: $(VENV)/.dev bench-peers  ## figures, as ratios measured side by side
 
 bench-peers:  ## what they are measured against: gdbserver, lldb-server, drgn, frida
 	bench/peers/install $(PYTHON)
+
+MUTANTS ?= --count 60
+mutants: $(VENV)/.dev  ## which small mistakes the tests would not notice; MUTANTS="--count 100 --seed 2"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/targets/bin
