@@ -38,6 +38,7 @@ from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
 from farpeek.threads.tasks import settle
 from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
+from farpeek.threads.trimming import Trimmer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,6 +102,7 @@ class MemoryService:
             limits.deadline_s,
         )
         self._budget = Budget(limits.max_inflight_bytes)
+        self._trimmer = Trimmer(loop, self._budget)
         self._stopping = False
         self._closed = False
         self._tidying = loop.call_later(KEPT_FOR_S, self._tidy)
@@ -403,6 +405,7 @@ class MemoryService:
         await self._threads.drain(grace_s)
         if not self._closed:
             self._closed = True
+            self._trimmer.close()
             self._tidying.cancel()
             TABLES.forget()
             self._threads.close()

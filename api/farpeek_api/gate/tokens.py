@@ -12,7 +12,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
-from farpeek_api.serving.listeners import inode_of, ready_folder, remove_own
+from farpeek_api.serving.listeners import inode_of, inode_of_open, ready_folder, remove_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,13 +102,28 @@ def _check_private(path: Path, status: os.stat_result) -> None:
         raise TokenError(f"a group can read or write {path}: chmod 0600 it")
 
 
+_MARK = "farpeek-"
+"""Begins the tokens that are made at start, so that a file left behind is known for ours."""
+
+_OWN_KIND = re.compile(rb"farpeek-[A-Za-z0-9_-]{43}\n")
+
+
+def _is_own_kind(descriptor: int) -> bool:
+    """Whether it is a file as `OwnTokenFile` makes it, and nobody else's."""
+    status = os.fstat(descriptor)
+    plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    if not plain or status.st_uid != os.geteuid():
+        return False
+    return _OWN_KIND.fullmatch(os.read(descriptor, 100)) is not None
+
+
 class OwnTokenFile:
     """A token made at start, in a file that lives as long as the service."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         ready_folder(path.parent)
-        token = secrets.token_urlsafe(32)
+        token = _MARK + secrets.token_urlsafe(32)
         try:
             self._descriptor = self._create(token)
         except OSError as error:
@@ -135,7 +150,12 @@ class OwnTokenFile:
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_own(self.path, inode_of(self.path))
+            if not _is_own_kind(descriptor):
+                raise TokenError(
+                    f"{self.path} is there, and is no token that a farpeek has made at its start: "
+                    "move it away, or name a file of yours with --token-file"
+                )
+            remove_own(self.path, inode_of_open(descriptor))
         except BlockingIOError:
             raise TokenError(
                 f"{self.path} belongs to another farpeek: name one with --token-file"

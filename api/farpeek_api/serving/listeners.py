@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 BACKLOG = 1024
+LOCK_S = 0.5
+"""For others that make a socket in the same folder at the same moment."""
+
 LONGEST_SOCKET_PATH = 107
 """Bytes that fit into sockaddr_un besides the closing zero; unix(7)."""
 
@@ -173,6 +177,12 @@ def inode_of(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def inode_of_open(descriptor: int) -> tuple[int, int]:
+    """Say the same of an open file."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
 def remove_own(path: Path, inode: tuple[int, int]) -> None:
     """Remove ``path`` unless somebody has put another file there meanwhile."""
     with contextlib.suppress(OSError):
@@ -277,12 +287,23 @@ def _one_at_a_time(folder: Path) -> Generator[None]:
     """Keep a second server from taking a socket for stale between its bind and its listen."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # In a folder of many users (/tmp) anybody could hold the lock for ever.
-        if not os.fstat(descriptor).st_mode & 0o022:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock_soon(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_soon(descriptor: int) -> None:
+    """Wait for the lock of a folder, but not for long: whoever can read it can hold it for ever.
+
+    Another server at its start has it for less than a millisecond.
+    """
+    give_up = time.monotonic() + LOCK_S
+    while time.monotonic() < give_up:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.01)
 
 
 def _clear_way(path: Path) -> None:

@@ -40,6 +40,7 @@ from farpeek_api.serving.listeners import (
     listen_unix,
 )
 from farpeek_api.serving.logs import log
+from farpeek_api.serving.memory_limit import cgroup_limit
 from farpeek_api.serving.notify import notify
 from farpeek_api.stream.stream import Streams
 
@@ -84,6 +85,7 @@ def _exit_now(status: int) -> NoReturn:
 async def _serve(settings: Settings) -> bool:
     with ExitStack() as cleanup:
         stop = _stop_on_signals(cleanup)
+        settings = _fitted(settings)
         listeners = _listen(settings, cleanup)
         authenticator = _authenticator(settings, listeners, cleanup)
         service = await MemoryService.open(settings.limits, settings.nowait_check)
@@ -96,8 +98,24 @@ async def _serve(settings: Settings) -> bool:
         notify("READY=1")
         cleanup.callback(watchdog.start().cancel)
         await stop.wait()
+        server.stop_listening()
         notify("STOPPING=1")
         return await server.stop()
+
+
+def _fitted(settings: Settings) -> Settings:
+    """Fit what was left open into the memory that there is, and say so."""
+    memory = cgroup_limit()
+    fitted = settings.under(memory)
+    if memory is not None and fitted != settings:
+        log.info(
+            "the cgroup allows %d MiB of memory: --max-inflight-bytes is %d, "
+            "--max-request-bytes is %d",
+            memory >> 20,
+            fitted.max_inflight_bytes,
+            fitted.max_request_bytes,
+        )
+    return fitted
 
 
 def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
@@ -226,14 +244,21 @@ class Server:
                 started = await loop.create_server(connect, sock=listener.socket, backlog=BACKLOG)
             self._servers.append(started)
 
-    async def stop(self) -> bool:
-        """Finish what runs, within `GRACE_S`. True if no thread is left in the kernel."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + GRACE_S - 2 * _ANSWERING_S
+    def stop_listening(self) -> None:
+        """Take no new connections; the paths of unix sockets are free for another server.
+
+        Before anything else, because the rest may hang.
+        """
         for server in self._servers:
             server.close()
         for listener in self._listeners:
             listener.close()
+
+    async def stop(self) -> bool:
+        """Finish what runs, within `GRACE_S`. True if no thread is left in the kernel."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + GRACE_S - 2 * _ANSWERING_S
+        self.stop_listening()
         self._lifecycle.begin_shutdown()
         self._service.begin_shutdown()
         await self._lifecycle.wait_idle(end - loop.time())

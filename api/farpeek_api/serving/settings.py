@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from farpeek.model import Limits, NowaitCheck
+from farpeek_api.serving import memory_limit
 from farpeek_api.serving.listeners import Address, default_socket_path, parse_address
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ class Settings(BaseSettings):
         default=16 * MIB, ge=1, le=1 << 30, description="bytes of memory in one answer"
     )
     max_inflight_bytes: int = Field(
-        default=256 * MIB, ge=1, le=1 << 40, description="bytes of memory held at once by all"
+        default=256 * MIB,
+        ge=1,
+        le=1 << 40,
+        description="bytes of memory held at once by all (less where a cgroup limits memory)",
     )
     max_regions: int = Field(default=65_536, ge=1, le=1 << 20, description="regions of one request")
     max_body_bytes: int = Field(
@@ -222,6 +226,20 @@ class Settings(BaseSettings):
             max_regions=self.max_regions,
             exited_ttl_s=self.exited_ttl,
         )
+
+    def under(self, memory: int | None) -> Settings:
+        """Give the settings with what was left open fitted into so many bytes of memory."""
+        if memory is None:
+            return self
+        fitted: dict[str, int] = {}
+        if "max_inflight_bytes" not in self.model_fields_set:
+            fitted["max_inflight_bytes"] = memory_limit.inflight_for(
+                memory, self.max_inflight_bytes
+            )
+        if "max_request_bytes" not in self.model_fields_set:
+            inflight = fitted.get("max_inflight_bytes", self.max_inflight_bytes)
+            fitted["max_request_bytes"] = memory_limit.request_for(inflight, self.max_request_bytes)
+        return self.model_copy(update=fitted)
 
     @property
     def logging_level(self) -> int:

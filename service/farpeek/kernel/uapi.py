@@ -489,3 +489,23 @@ def ptrace_listen(tid: int) -> int:
 def lock_in_memory(buffer: mmap.mmap) -> bool:
     """Keep ``buffer`` from ever being swapped out (mlock(2)); False if that is not allowed."""
     return not _libc.mlock(ctypes.c_void_p(address_of(buffer)), ctypes.c_size_t(len(buffer)))
+
+
+_M_ARENA_MAX: Final = -8  # malloc.h
+_mallopt = getattr(_libc, "mallopt", None)
+_malloc_trim = getattr(_libc, "malloc_trim", None)  # glibc has it, musl has not
+
+
+def share_one_heap() -> None:
+    """Have all threads that come take memory from one heap; mallopt(3).
+
+    Of the heaps of threads malloc_trim(3) leaves the end, where large blocks are.
+    """
+    if _mallopt is not None:
+        _mallopt(_M_ARENA_MAX, 1)
+
+
+def trim_heap() -> None:
+    """Give what malloc keeps for later back to the kernel; malloc_trim(3)."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)

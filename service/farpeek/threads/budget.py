@@ -17,11 +17,15 @@ from farpeek.errors import DeadlineExceeded, TooBusy
 from farpeek.model import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 
 SMALL: Final = 64 << 10
 """Bytes up to which a request is small: those may use what is kept from the others."""
+
+BURST: Final = 16 << 20
+"""Bytes that were much to hold."""
 
 _KEPT: Final = 16
 """One part in so many is kept for small requests."""
@@ -38,6 +42,9 @@ class Budget:
         self.used = 0
         self._by_client: dict[str, int] = {}
         self._waiting: deque[_Waiter] = deque()
+        self._peak = 0  # since it was quiet
+        self.on_quiet: Callable[[], None] = _nothing
+        """Called when little is held, and much was before."""
 
     def lease(self, size: int, spare: int = 0, client: str = "") -> Lease:
         """Take ``size`` bytes; TooBusy if they are not there now, with ``spare`` left over.
@@ -87,9 +94,13 @@ class Budget:
         """Have ``size`` bytes back, and let those in who wait."""
         self._take(-size, client)
         self._let_in()
+        if self._peak > BURST and self.used <= BURST // _KEPT:
+            self._peak = 0
+            self.on_quiet()
 
     def _take(self, size: int, client: str) -> None:
         self.used += size
+        self._peak = max(self._peak, self.used)
         held = self._by_client.get(client, 0) + size
         if held:
             self._by_client[client] = held
@@ -132,6 +143,10 @@ class Budget:
                     return
                 waiter.lease.set_result(self.lease(size, waiter.spare, waiter.client))
             self._waiting.remove(waiter)
+
+
+def _nothing() -> None:
+    """For a budget by which nobody is told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -109,10 +109,34 @@ def test_an_own_token_is_ours_alone_and_goes_with_us(tmp_path: Path) -> None:
 
 
 def test_an_own_token_left_by_a_killed_service_is_replaced(tmp_path: Path) -> None:
-    write(tmp_path / "token", "old-token")
+    killed = OwnTokenFile(tmp_path / "token")
+    text = (tmp_path / "token").read_text()
+    killed.close()
+    write(tmp_path / "token", text)
     own = OwnTokenFile(tmp_path / "token")
-    assert "old-token" not in own.tokens
+    assert text.strip() not in own.tokens
     own.close()
+    assert not (tmp_path / "token").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["ghp_my-only-copy\n", "", "farpeek-short\n", "farpeek-" + "x" * 43]
+)
+def test_a_file_of_that_name_that_is_not_ours_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "token", text)
+    inode = path.stat().st_ino
+    with pytest.raises(TokenError, match="move it away, or name a file of yours"):
+        OwnTokenFile(path)
+    assert (path.stat().st_ino, path.read_text()) == (inode, text)
+
+
+def test_a_second_name_of_an_own_token_is_left_alone(tmp_path: Path) -> None:
+    killed = OwnTokenFile(tmp_path / "token")
+    (tmp_path / "kept").hardlink_to(tmp_path / "token")
+    killed.close()
+    (tmp_path / "token").hardlink_to(tmp_path / "kept")
+    with pytest.raises(TokenError, match="move it away"):
+        OwnTokenFile(tmp_path / "token")
 
 
 def test_the_token_of_a_living_service_is_left_alone(tmp_path: Path) -> None:

@@ -194,8 +194,10 @@ def test_plain_http_that_others_can_reach_is_refused_as_listen_refuses_it(folder
             assert "--insecure-listen" in refusal
         with Activated(folder, sock, flags=("--no-auth", "--insecure-listen")) as service:
             assert "--no-auth" in service.refusal()
-        with Activated(folder, sock, flags=("--insecure-listen",)) as service:
-            assert service.urls() == [f"http://0.0.0.0:{sock.getsockname()[1]}"]
+        own = f"unix:{folder}/own.sock"  # the token goes beside it
+        flags = ("--insecure-listen", "--listen", own)
+        with Activated(folder, sock, flags=flags) as service:
+            assert service.urls(2) == [f"http://0.0.0.0:{sock.getsockname()[1]}", own]
 
 
 def test_no_child_takes_the_sockets_for_its_own(folder: Path, unix: socket.socket) -> None:

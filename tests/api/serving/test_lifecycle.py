@@ -103,6 +103,21 @@ def test_who_never_finishes_does_not_hold_up_the_end(folder: Path) -> None:
         assert time.monotonic() - began < 6
 
 
+def test_another_service_can_begin_while_this_one_still_ends(folder: Path) -> None:
+    """Whatever hangs in it, its path is free, and nobody waits in its queue for nothing."""
+    with Served(folder, "--deadline", "60") as service, service.connect() as sock:
+        sock.sendall(
+            b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 10\r\n\r\n"
+        )
+        assert service.request("GET", "/readyz").status == 200
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: not service.path.exists(), "the path is free")
+        assert service.process.poll() is None
+        with Served(folder) as following:
+            assert following.request("GET", "/readyz").status == 200
+
+
 def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
     with Served(folder, "--deadline", "60") as service, service.connect() as sock:
         sock.sendall(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -149,6 +150,18 @@ def test_a_living_server_with_a_full_queue_is_left_alone(folder: Path) -> None:
         with pytest.raises(ListenError, match="another server"):
             listen_unix(UnixAddress(path))
         assert path.exists()
+
+
+def test_a_lock_that_anybody_can_hold_keeps_nobody_from_starting(folder: Path) -> None:
+    path = folder / "x.sock"
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        listener = listen_unix(UnixAddress(path))
+    finally:
+        os.close(descriptor)
+    assert mode_of(path) == 0o600
+    listener.close()
 
 
 def test_a_stale_socket_is_replaced(folder: Path) -> None:
