@@ -21,6 +21,7 @@ from farpeek_api.http.bodies import body_kind
 from farpeek_api.http.frames import FRAME, IOV
 from farpeek_api.http.lists import Listing, Lists, beginning
 from farpeek_api.http.turns import LARGE, in_turn
+from farpeek_api.serving import limits
 from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ class Handlers:
                 "kernel": platform.release(),
                 "architecture": platform.machine(),
                 "capabilities": self._capabilities,
-                "limits": {**asdict(self._service.limits), "max_body_bytes": self._largest_body},
+                "limits": {
+                    **asdict(self._service.limits),
+                    "max_body_bytes": self._largest_body,
+                    **limits.SHOWN,
+                },
                 "listeners": self._listeners,
                 "connections": self._connections.shown(),
                 **render.state(self._service.state()),

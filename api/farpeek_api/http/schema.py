@@ -101,6 +101,12 @@ Generation = Annotated[int, Field(ge=1, lt=2**63)]
 """Of a target's programs, the number of the one that is meant."""
 
 
+def check_prefetch(mode: Mode, *, prefetch: bool) -> None:
+    """Refuse what makes no sense."""
+    if prefetch and mode is Mode.WAIT:
+        raise ValueError('`prefetch` needs `"mode": "nowait"`: in `wait` all is read in anyway')
+
+
 class ReadOptions(Wire):
     """How to read; parameters of readv where its body is binary and has the regions alone."""
 
@@ -114,8 +120,7 @@ class ReadOptions(Wire):
 
     @model_validator(mode="after")
     def _check_prefetch(self) -> Self:
-        if self.prefetch and self.mode is Mode.WAIT:
-            raise ValueError('`prefetch` needs `"mode": "nowait"`: in `wait` all is read in anyway')
+        check_prefetch(self.mode, prefetch=self.prefetch)
         return self
 
     def spec_of(self, regions: Regions) -> ReadSpec:

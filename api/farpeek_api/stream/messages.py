@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_core import from_json
 
 from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec
 from farpeek_api.http import schema
 from farpeek_api.http.schema import LONGEST_TARGET, Columns, Generation, ReadRequest, TargetId, Wire
+from farpeek_api.serving.limits import HIGHEST_HZ
 
-HIGHEST_HZ: Final = 1000.0
+Kind = Literal["read", "subscribe", "unsubscribe"]
+"""What a message asks for."""
 
 _LOWEST_ID = -(2**63)
 _ID: Final = re.compile(rb'"id"\s{0,8}:\s{0,8}(-?[0-9]{1,20})[\s,}]')
@@ -33,11 +35,19 @@ class Sampling(Columns):
     mode: Mode = Mode.WAIT
     hz: Annotated[float, Field(gt=0, le=HIGHEST_HZ, allow_inf_nan=False)]
     changed_only: bool = False
+    prefetch: bool = False
     generation: Generation | None = None
+
+    @model_validator(mode="after")
+    def _check_prefetch(self) -> Self:
+        schema.check_prefetch(self.mode, prefetch=self.prefetch)
+        return self
 
     def spec(self) -> ReadSpec:
         """Cross over to the service's value."""
-        return ReadSpec(self.regions(), self.mode, generation=self.generation)
+        return ReadSpec(
+            self.regions(), self.mode, prefetch=self.prefetch, generation=self.generation
+        )
 
 
 class Subscribe(Wire):
@@ -65,13 +75,13 @@ def parse(text: bytes, max_regions: int) -> StreamRead | Subscribe | Unsubscribe
     return StreamRead.model_validate_json(text)
 
 
-def origin(text: bytes) -> tuple[int | None, str | None]:
-    """Find whose message it is, and about which target, as far as it can be read.
+def origin(text: bytes) -> tuple[int | None, str | None, Kind]:
+    """Find whose message it is, about which target, and of which kind, as far as it can be read.
 
     A large one is not parsed for that: it may have been refused for being so.
     """
     if len(text) > schema.LARGEST_UNCOUNTED:
-        return _number_in(text), None
+        return _number_in(text), None, "subscribe" if b'"subscribe"' in text else "read"
     members = _members(text)
     number = members.get("id", members.get("unsubscribe"))
     sampling = members.get("subscribe")
@@ -80,7 +90,14 @@ def origin(text: bytes) -> tuple[int | None, str | None]:
     return (
         number if type(number) is int and _LOWEST_ID <= number < ADDRESS_LIMIT else None,
         target if isinstance(target, str) and len(target) <= LONGEST_TARGET else None,
+        _kind(members),
     )
+
+
+def _kind(members: dict[str, object]) -> Kind:
+    if "subscribe" in members:
+        return "subscribe"
+    return "unsubscribe" if "unsubscribe" in members else "read"
 
 
 def _number_in(text: bytes) -> int | None:

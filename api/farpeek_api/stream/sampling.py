@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 from farpeek.errors import FarpeekError, TooBusy
 from farpeek.model import EventKind
 from farpeek_api.http import frames, problems, render
+from farpeek_api.serving.limits import MOST_REGIONS, MOST_SUBSCRIPTIONS, MOST_TICKS_PER_S
 from farpeek_api.serving.logs import log
+from farpeek_api.stream.drops import Drops
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +30,6 @@ if TYPE_CHECKING:
     from farpeek_api.stream.messages import Subscribe
 
     Ended = Callable[[int, str], None]
-
-MOST_SUBSCRIPTIONS: Final = 4096
-MOST_TICKS_PER_S: Final = 20_000
-MOST_REGIONS: Final = 1 << 20
-"""Of all subscriptions: what they read is kept, at 16 bytes a region."""
 
 TOGETHER: Final = 16
 """Subscriptions that tick at one instant: with more, the last one is read milliseconds late."""
@@ -228,9 +225,9 @@ class Subscription:
         self._on_end = ended
         self._over = False
         self._ticks = 0
-        self._dropped = 0  # since the last frame, or the tick whose read is under way
+        self._dropped = Drops()  # since the last frame, or the tick whose read is under way
         self._tick = 0  # of the read that is under way, and what was dropped before it
-        self._dropped_before = 0
+        self._dropped_before = Drops()
         self._seen = b""  # what stands for the last frame
         self._reading: Task[ReadResult] | None = None
         self._rendering: asyncio.Task[None] | None = None
@@ -262,14 +259,17 @@ class Subscription:
             return
         if self._ticks:
             self._ticks += missed
-            self._dropped += missed
+            self._dropped.service += missed
         self._ticks += 1
-        if self._lease is not None or not self._writer.is_open:
-            self._dropped += 1
+        if self._lease is not None:
+            self._dropped.target += 1
+            return
+        if not self._writer.is_open:
+            self._dropped.client += 1
             return
         self._scheduled = scheduled
         self._tick = self._ticks
-        self._dropped_before, self._dropped = self._dropped, 0
+        self._dropped_before = self._dropped.take()
         self._began = time.perf_counter_ns()
         try:
             self._lease = self._service.lease_bytes(self._size, self._writer.client)
@@ -300,21 +300,21 @@ class Subscription:
     def _show(self, result: ReadResult, gaps: bytes, at: float) -> None:
         """Send a frame, if there is something to tell and the client takes it."""
         if not self._writer.is_open:
+            self._dropped.client += 1
             self._drop()
             return
         if self._changed_only and not self._is_new(result, gaps):
-            self._dropped += self._dropped_before
-            self._let_go()
+            self._drop()
             return
         elapsed_us = (time.perf_counter_ns() - self._began) // 1000
-        text = b'{"id":%d,%b%b,"tick":%d,"scheduled":"%b","at":"%b","dropped":%d}' % (
+        text = b'{"id":%d,%b%b,"tick":%d,"scheduled":"%b","at":"%b",%b}' % (
             self._number,
             frames.before_data(self.target, result)[1:],
             frames.behind_data(result, gaps, elapsed_us)[:-1],
             self._tick,
             self._scheduled,
             render.exact_time(at).encode(),
-            self._dropped_before,
+            self._dropped_before.as_members(),
         )
         lease, self._lease = self._lease, None
         self._writer.send(frames.message(text, result.data), lease)
@@ -329,6 +329,7 @@ class Subscription:
     def _fail(self, error: BaseException | None) -> None:
         """A busy service drops a tick; all else that goes wrong is the end."""
         if isinstance(error, TooBusy):
+            self._dropped.service += 1
             self._drop()
             return
         self._let_go()
@@ -338,8 +339,8 @@ class Subscription:
         self.end(problems.slug(shown))
 
     def _drop(self) -> None:
-        """Count the tick whose read was under way as lost."""
-        self._dropped += self._dropped_before + 1
+        """No frame comes of the tick whose read was under way."""
+        self._dropped.add(self._dropped_before)
         self._let_go()
 
     def _let_go(self) -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic_core import to_json
 
-from farpeek.errors import InvalidRequest, ShuttingDown, TooBusy
+from farpeek.errors import InvalidRequest, ShuttingDown, TargetExited, TooBusy
 from farpeek_api.http import answers, frames, problems, refusals, render, schema
 from farpeek_api.http.turns import LARGE, in_turn
 from farpeek_api.serving.connection import Connection
+from farpeek_api.serving.limits import MOST_OF_A_CLIENT, MOST_UNDER_WAY
 from farpeek_api.serving.logs import log
 from farpeek_api.stream import messages
 from farpeek_api.stream.frame_writer import BUFFERED, FrameWriter
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.settings import Settings
     from farpeek_api.stream.sampling import Subscription
-
-MOST_UNDER_WAY: Final = 64
-"""Reads of one client that may be under way; no more than wait in line for one target."""
-
-MOST_SUBSCRIPTIONS: Final = 1024
-"""Of one client; there is a limit for all as well."""
 
 HEARTBEAT_S: Final = 20.0
 """Silence after which the client is pinged; it has half of that to answer."""
@@ -278,7 +273,8 @@ class Stream:
     def _take(self, message: WSMessage) -> None:
         """Do what a message asks for; what is wrong with it is answered."""
         if message.type is WSMsgType.BINARY:
-            self._refuse(None, refusals.Malformed("send requests as text messages, in JSON"))
+            error = refusals.Malformed("send requests as text messages, in JSON")
+            self._refuse(None, error, "read")
             return
         text = message.data
         try:
@@ -290,8 +286,8 @@ class Stream:
             else:
                 self._unsubscribe(wanted)
         except Exception as error:  # noqa: BLE001 - the last net: the stream goes on
-            number, target = messages.origin(text)
-            self._refuse(number, error, target)
+            number, target, kind = messages.origin(text)
+            self._refuse(number, error, kind, target)
 
     def _read(self, wanted: messages.StreamRead) -> None:
         self._check_id(wanted.id)
@@ -310,8 +306,8 @@ class Stream:
 
     def _subscribe(self, wanted: messages.Subscribe) -> None:
         self._check_id(wanted.id)
-        if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
-            raise TooBusy(f"a client may have {MOST_SUBSCRIPTIONS} subscriptions: end some")
+        if len(self._subscriptions) >= MOST_OF_A_CLIENT:
+            raise TooBusy(f"a client may have {MOST_OF_A_CLIENT} subscriptions: end some")
         subscription = self._sampler.subscribe(wanted, self._writer, self._ended)
         self._subscriptions[wanted.id] = subscription
         hz = wanted.subscribe.hz
@@ -333,7 +329,7 @@ class Stream:
     def answer(self, read: _Read, result: ReadResult | None, error: BaseException | None) -> None:
         """Answer a read with what came of it. Raises nothing."""
         if result is None:
-            self._sent(read, self._problem(read.id, error, read.target))
+            self._sent(read, self._problem(read.id, error, "read", read.target))
         elif len(result.gaps) <= render.AT_ONCE:
             gaps = b"[%b]" % render.gaps(result.gaps)
             self._sent(read, _frame(read, result, gaps))
@@ -364,17 +360,28 @@ class Stream:
     def _send(self, value: object) -> None:
         self._writer.send(frames.message(to_json(value)))
 
-    def _refuse(self, number: int | None, error: Exception, target: str | None = None) -> None:
-        self._writer.send(self._problem(number, error, target))
+    def _refuse(
+        self, number: int | None, error: Exception, of: messages.Kind, target: str | None = None
+    ) -> None:
+        if of == "subscribe" and number is not None and isinstance(error, TargetExited):
+            # It has exited while the message was on its way: that is told as it always is.
+            self._send({"id": number, "ended": problems.slug(error)})
+        else:
+            self._writer.send(self._problem(number, error, of, target))
 
     def _problem(
-        self, number: int | None, error: BaseException | None, target: str | None
+        self,
+        number: int | None,
+        error: BaseException | None,
+        of: messages.Kind,
+        target: str | None,
     ) -> bytes:
         shown = error if isinstance(error, Exception) else RuntimeError()
         if not problems.is_known(shown):
             log.error("a message of a stream failed", exc_info=error)
         document = problems.document(shown, target)
-        return frames.message(b'{"id":%b,"problem":%b}' % (to_json(number), document))
+        text = b'{"id":%b,"of":"%b","problem":%b}' % (to_json(number), of.encode(), document)
+        return frames.message(text)
 
     async def _finish(self) -> None:
         """Let what is under way be answered; the service ends it in time."""

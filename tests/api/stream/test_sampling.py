@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek_api.stream import sampling, stream
+from farpeek_api.serving import limits
 from support.sample import Sample
 from support.targets import Target, start
 from support.waiting import until
@@ -82,7 +82,7 @@ def test_a_frame_comes_with_every_tick(
                 "began_ns",
                 "elapsed_us",
             ),
-            *("tick", "scheduled", "at", "dropped"),
+            *("tick", "scheduled", "at", "dropped", "dropped_by"),
         ]
         assert shown["id"] == 7
         assert shown["backend"] == plain["backend"]
@@ -217,6 +217,8 @@ def test_a_subscription_on_a_hung_target_drops_ticks_while_others_tick_on(folder
             pass
         assert after["dropped"] >= 30
         assert after["tick"] == 1 + after["dropped"] + 1
+        assert after["dropped_by"]["target"] >= 30
+        assert sum(after["dropped_by"].values()) == after["dropped"]
 
 
 def test_a_target_that_hangs_past_the_deadline_ends_it(served: Served, ws: WebSocket) -> None:
@@ -232,11 +234,46 @@ def test_what_a_client_does_not_take_is_dropped_and_counted(
     first = ws.next()[0]
     time.sleep(0.3)  # as a client that does something else: the socket is full long before
     last, dropped, frames = first["tick"], 0, 0
+    by_client = 0
     while dropped < 20 or frames < 5:
         shown, data = ws.next()
         assert data == sample.bytes(0, 1 << 16)
         assert shown["tick"] == last + shown["dropped"] + 1
         last, dropped, frames = shown["tick"], dropped + shown["dropped"], frames + 1
+        by_client += shown["dropped_by"]["client"]
+    assert by_client > 0
+
+
+def test_a_subscription_to_a_target_that_has_exited_ends_as_all_do(
+    served: Served, ws: WebSocket
+) -> None:
+    with start("plain") as target:
+        gone = served.register(target.pid)
+        target.kill()
+        target.reap()
+    message = {"target": gone, "addresses": [0], "lengths": 8, "hz": 20}
+    assert ws.ask({"id": 9, "subscribe": message})[0] == {"id": 9, "ended": "target-exited"}
+
+
+def test_a_subscription_asks_for_what_it_missed_to_be_read_in(
+    served: Served, target: str, sample: Sample, ws: WebSocket
+) -> None:
+    capabilities = served.request("GET", "/v1/info").json["capabilities"]
+    wanted = {"target": target, "addresses": [sample.address], "lengths": 8, "hz": 20}
+    shown, _ = ws.ask({"id": 1, "subscribe": {**wanted, "prefetch": True}})
+    assert "nowait" in shown["problem"]["detail"]
+    if capabilities["nowait"]["provided"] == "unavailable":
+        pytest.skip("no nowait here")
+    ws.ask({"id": 1, "subscribe": {**wanted, "prefetch": True, "mode": "nowait"}})
+    shown, data = ws.next()
+    assert data == sample.bytes(0, 8)
+    assert shown["prefetch"]["started"] is False  # nothing was missing
+
+
+def test_the_limits_of_the_stream_are_shown(served: Served) -> None:
+    shown = served.request("GET", "/v1/info").json["limits"]
+    for name in limits.SHOWN:
+        assert shown[name] == limits.SHOWN[name]
 
 
 def test_ticks_have_a_limit_in_all(served: Served, target: str, sample: Sample) -> None:
@@ -257,7 +294,7 @@ def test_ticks_have_a_limit_in_all(served: Served, target: str, sample: Sample) 
                     answers.append(shown)
         refused = [each for each in answers if "problem" in each]
         assert {slug(each) for each in refused} == {"too-busy"}
-        assert len(answers) - len(refused) == sampling.MOST_TICKS_PER_S // 1000
+        assert len(answers) - len(refused) == limits.MOST_TICKS_PER_S // 1000
     # Those of clients that left are free again.
     with WebSocket(served.connect()) as ws:
         until(
@@ -273,12 +310,12 @@ def test_subscriptions_of_one_client_have_a_limit(
     target: str, sample: Sample, ws: WebSocket
 ) -> None:
     wanted = {"target": target, "addresses": [sample.address], "lengths": 1, "hz": 0.001}
-    for number in range(stream.MOST_SUBSCRIPTIONS + 1):
+    for number in range(limits.MOST_OF_A_CLIENT + 1):
         ws.send({"id": number, "subscribe": {**wanted, "changed_only": True}})
     subscribed = 0
     while "problem" not in (shown := ws.next()[0]):
         subscribed += "subscribed" in shown
-    assert (subscribed, slug(shown)) == (stream.MOST_SUBSCRIPTIONS, "too-busy")
+    assert (subscribed, slug(shown)) == (limits.MOST_OF_A_CLIENT, "too-busy")
 
 
 def test_many_subscriptions_of_many_targets_all_tick(served: Served, ws: WebSocket) -> None:

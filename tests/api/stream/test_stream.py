@@ -198,7 +198,9 @@ def test_what_is_wrong_with_a_message_is_answered_and_the_stream_goes_on(
 ) -> None:
     number, name, place = told
     shown, data = ws.ask(message)
-    assert (list(shown), shown["id"], data) == (["id", "problem"], number, b"")
+    assert (list(shown), shown["id"], data) == (["id", "of", "problem"], number, b"")
+    kinds = {kind for kind in ("subscribe", "unsubscribe") if f'"{kind}"'.encode() in message}
+    assert shown["of"] in (kinds or {"read"})
     assert slug(shown) == name
     if place is not None:
         assert place in [each["place"] for each in shown["problem"]["errors"]]
