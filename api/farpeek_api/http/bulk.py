@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 BYTES: Final = "application/octet-stream"
 
+LONGEST_WITH_HOLES: Final = 64 << 30
+"""Bytes of one range in which holes are zeros: those of the whole address space would have no end.
+
+It is cut to that as it is to what is readable, so Content-Range says where to go on.
+"""
+
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)", re.IGNORECASE | re.ASCII)
 _HINT: Final = (
     "send one `Range: bytes=FIRST-LAST`, both of them decimal addresses and LAST the last one "
@@ -62,7 +68,10 @@ def _parse(request: web.Request) -> RangeSpec:
     answers.check_accept(request, BYTES)
     query = schema.parse_query(schema.MemoryQuery, request.query_string, request.query.items)
     start, end = parse_range(request.headers.getall("Range", ()))
-    on_gap = OnGap.CONTINUE if query.gaps == "zero" else OnGap.STOP
+    on_gap = OnGap.STOP
+    if query.gaps == "zero":
+        on_gap = OnGap.CONTINUE
+        end = min(end, start + LONGEST_WITH_HOLES)
     return RangeSpec(start, end, query.mode, on_gap, query.generation)
 
 

@@ -6,6 +6,7 @@ any. The last one says that it is, so that an answer that was cut off is known f
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from pydantic_core import to_json
 from farpeek.model import PieceKind
 from farpeek_api.http import answers, encodings, frames, schema
 from farpeek_api.http.bulk import widen
+from farpeek_api.http.turns import in_turn
 from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
@@ -40,8 +42,7 @@ class Pieces:
         schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
-            schema.check_members(body)
-            wanted = schema.PiecesRequest.model_validate_json(body)
+            wanted = await in_turn(len(body), partial(_parse, body))
         headers = {"Content-Type": PIECES, "Vary": "Accept-Encoding", **answers.MEMORY_HEADERS}
         coding = encodings.choose(request.headers.get("Accept-Encoding", ""))
         if coding is not None:
@@ -60,6 +61,11 @@ class Pieces:
             if transfer.generation is not None:
                 headers["Farpeek-Generation"] = str(transfer.generation)
             return await _stream(request, transfer, headers, writer)
+
+
+def _parse(body: bytes | bytearray) -> schema.PiecesRequest:
+    schema.check_members(body)
+    return schema.PiecesRequest.model_validate_json(body)
 
 
 class _Writer:

@@ -249,6 +249,17 @@ def test_gaps_are_zeros_where_that_is_asked_for(
         assert (reply.status, reply.body) == (206, bytes(2 * MIB + 1))
 
 
+def test_zeros_without_an_end_are_cut_and_content_range_says_where(
+    served: Served, target: str, sample: Sample
+) -> None:
+    path = f"/v1/targets/{target}/memory?gaps=zero"
+    for first in (0, sample.address):
+        headers = {"Range": f"bytes={first}-{(1 << 64) - 1}"}
+        reply = served.request("HEAD", path, headers=headers)
+        last = first + (64 << 30) - 1
+        assert (reply.status, reply.headers["content-range"]) == (206, f"bytes {first}-{last}/*")
+
+
 @pytest.mark.parametrize("length", [1, 100 * 1024, MIB, MIB + 1, 5 * MIB])
 def test_head_has_the_headers_of_get_and_no_body(
     served: Served, target: str, sample: Sample, length: int
