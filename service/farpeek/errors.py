@@ -191,3 +191,23 @@ class ShuttingDown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("the service is shutting down")
+
+
+def out_of_files() -> TooBusy:
+    """Say that no more files can be open (EMFILE, ENFILE)."""
+    return TooBusy(
+        "the service has as many files open as it may: try again, or raise its descriptor limit "
+        "(ulimit -n, LimitNOFILE=)"
+    )
+
+
+def is_out_of_files(error: BaseException) -> bool:
+    """Whether that is all that ``error`` says; of a file, or a process, it says nothing."""
+    numbers = (errno_module.EMFILE, errno_module.ENFILE)
+    return isinstance(error, OSError) and error.errno in numbers
+
+
+def refuse_if_out_of_files(error: OSError) -> None:
+    """Raise TooBusy if ``error`` is of that kind."""
+    if is_out_of_files(error):
+        raise out_of_files() from error

@@ -90,7 +90,7 @@ _HEADERS: Final = {
 
 def row_of(error: Exception) -> Row | None:
     """Find the row of an error's class or of the nearest one above it; ``None``: unforeseen."""
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+    if errors.is_out_of_files(error):
         return TABLE[errors.TooBusy]
     for kind in type(error).__mro__:
         if kind in TABLE:
@@ -110,11 +110,8 @@ def answer(error: Exception, target: str | None = None) -> web.Response:
     row = row_of(error)
     if row is None:
         return _render(INTERNAL, "the log of the service says more", {})
-    if isinstance(error, OSError):
-        error = errors.TooBusy(
-            "the service has as many files open as it may: try again, or raise its descriptor "
-            "limit (ulimit -n, LimitNOFILE=)"
-        )
+    if errors.is_out_of_files(error):
+        error = errors.out_of_files()
     response = _render(row, str(error), _members(error, target), _headers(error))
     if isinstance(error, refusals.Refusal) and error.closes_connection:
         response.force_close()

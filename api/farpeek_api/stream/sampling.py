@@ -12,7 +12,7 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from farpeek.errors import FarpeekError, TooBusy
+from farpeek.errors import FarpeekError, TooBusy, is_out_of_files
 from farpeek.model import EventKind
 from farpeek_api.http import frames, problems, render
 from farpeek_api.serving.limits import MOST_REGIONS, MOST_SUBSCRIPTIONS, MOST_TICKS_PER_S
@@ -328,7 +328,7 @@ class Subscription:
 
     def _fail(self, error: BaseException | None) -> None:
         """A busy service drops a tick; all else that goes wrong is the end."""
-        if isinstance(error, TooBusy):
+        if isinstance(error, TooBusy) or (error is not None and is_out_of_files(error)):
             self._dropped.service += 1
             self._drop()
             return

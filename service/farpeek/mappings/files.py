@@ -17,6 +17,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from farpeek.errors import refuse_if_out_of_files
 from farpeek.kernel import uapi
 from farpeek.mappings.local import Surroundings
 
@@ -90,11 +91,13 @@ class MappedFiles:
             return None
         try:
             root = os.open(f"{self._proc}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            refuse_if_out_of_files(error)
             return None
         try:
             return uapi.open_cached(root, mapping.path.lstrip(b"/"))
-        except OSError:
+        except OSError as error:
+            refuse_if_out_of_files(error)
             return None
         finally:
             os.close(root)
@@ -132,7 +135,8 @@ def _open_link(proc: str, mapping: Mapping) -> int | None:
         return os.open(
             f"{proc}/map_files/{mapping.start:x}-{mapping.end:x}", os.O_PATH | os.O_CLOEXEC
         )
-    except OSError:
+    except OSError as error:
+        refuse_if_out_of_files(error)
         return None
 
 
@@ -143,9 +147,11 @@ def _reopen(descriptor: int) -> int | None:
         return os.open(link, flags | os.O_NOATIME)
     except PermissionError:  # neither the owner's nor CAP_FOWNER
         pass
-    except OSError:
+    except OSError as error:
+        refuse_if_out_of_files(error)
         return None
     try:
         return os.open(link, flags)
-    except OSError:
+    except OSError as error:
+        refuse_if_out_of_files(error)
         return None

@@ -11,6 +11,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from farpeek.errors import refuse_if_out_of_files
 from farpeek.kernel import uapi
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
@@ -75,7 +76,8 @@ class Refusals:
         page = address - address % PAGE_SIZE
         try:
             pagemap = os.open(f"{self._proc}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            refuse_if_out_of_files(error)
             return is_drivers(mapping, status)
         try:
             runs, _ = uapi.pagemap_scan(pagemap, page, page + PAGE_SIZE, 0, uapi.PAGE_IS_PRESENT, 1)
@@ -117,7 +119,8 @@ class GapClassifier:
                     for start, end, mapping in cut(address_map, places)
                     for hole in self._classify_one(proc, files, refusals, mapping, start, end)
                 ]
-        except OSError:
+        except OSError as error:
+            refuse_if_out_of_files(error)
             # The process is gone, or changed its credentials meanwhile: the caller's check of the
             # pidfd, or the next read, tells which.
             return [Hole(start, end, GapReason.UNREADABLE) for start, end in places]

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from farpeek.errors import refuse_if_out_of_files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -174,7 +176,8 @@ class MountTables:
     def _read(self, proc: str, key: tuple[str, str]) -> MountTable:
         try:
             descriptor = os.open(f"{proc}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            refuse_if_out_of_files(error)
             return EMPTY
         table = EMPTY
         try:

@@ -116,7 +116,11 @@ class Crew:
             doing = worker.task
             if doing is None or worker in self._stuck or worker in self._unreplaced:
                 continue
-            if now - worker.since >= STUCK_AFTER_S and activity.is_blocked(worker):
+            # What was slow a moment ago is asked about again when as much time has passed.
+            if now - max(worker.since, worker.looked_at) < STUCK_AFTER_S:
+                continue
+            worker.looked_at = now
+            if activity.is_blocked(worker):
                 doing.hung = True
                 self._unreplaced[worker] = doing
         return self._replace()

@@ -98,6 +98,7 @@ class Worker(threading.Thread):
         self._exchange = exchange
         self._niceness = niceness
         self.since = 0.0
+        self.looked_at = 0.0  # by the loop, whether it is blocked
         self.task: Task[Any] | None = None
         self.batch: deque[Task[Any]] = deque()
 

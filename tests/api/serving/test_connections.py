@@ -123,16 +123,25 @@ def test_a_client_with_too_many_connections_is_told(narrow: Served) -> None:
     until(lambda: narrow.request("GET", "/livez").status == 200, "there is room again")
 
 
-def test_no_descriptor_left_is_too_busy_and_not_a_failure(narrow: Served) -> None:
+@pytest.mark.parametrize("what", ["register", "hole"])
+def test_no_descriptor_left_is_too_busy_and_neither_a_failure_nor_a_false_reason(
+    narrow: Served, what: str
+) -> None:
     with Sample() as process, narrow.connect() as open_already:
+        target = narrow.register(process.pid)
+        narrow.read(target, 0x1000, 8)
         open_already.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert open_already.recv(1 << 16).startswith(b"HTTP/1.1 200")
         soft, hard = resource.prlimit(narrow.process.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(narrow.process.pid, resource.RLIMIT_NOFILE, (20, hard))
+        resource.prlimit(narrow.process.pid, resource.RLIMIT_NOFILE, (5, hard))
         try:
             connection = http.client.HTTPConnection("localhost")
             connection.sock = open_already
-            reply = ask(connection, "POST", "/v1/targets", {"pid": process.pid})
+            if what == "register":
+                reply = ask(connection, "POST", "/v1/targets", {"pid": process.pid})
+            else:
+                hole = {"addresses": [0x1000], "lengths": 8}
+                reply = ask(connection, "POST", f"/v1/targets/{target}/readv", hole)
         finally:
             resource.prlimit(narrow.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
         assert (reply.status, reply.slug) == (429, "too-busy")
