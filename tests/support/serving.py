@@ -20,7 +20,13 @@ from support.waiting import PATIENCE_S, until
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_AS_USER = Path(__file__).resolve().parent / "as_user.py"
+_HERE = Path(__file__).resolve().parent
+_AS_USER = _HERE / "as_user.py"
+
+
+def refusing(call: str) -> list[str]:
+    """Return what starts a service that the kernel refuses a system call: ``under`` of it."""
+    return [sys.executable, str(_HERE / "refuse.py"), call]
 
 
 def environment_for_a_service() -> dict[str, str]:

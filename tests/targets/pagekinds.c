@@ -92,12 +92,19 @@ static void touch(const uint8_t *page) {
 }
 
 /* A page waits for the list of those that can be paged out on the processor that brought it in, and
- * only that one's are looked through. */
-static void stay_on_this_processor(void) {
-    cpu_set_t here;
-    CPU_ZERO(&here);
-    CPU_SET(sched_getcpu(), &here);
-    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
+ * only the list of the one we are on is looked through. Who reads our memory brings pages in on theirs. */
+static void go_to_processor(int turn) {
+    static cpu_set_t allowed;
+    if (CPU_COUNT(&allowed) == 0) CHECK(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+    turn %= CPU_COUNT(&allowed);
+    for (int each = 0; each < CPU_SETSIZE; each++) {
+        if (!CPU_ISSET(each, &allowed) || turn-- > 0) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(each, &one);
+        CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+        return;
+    }
 }
 
 /* ---- anonymous memory ---- */
@@ -110,6 +117,7 @@ static int arm_untouched(struct kind *kind) {
  * stays in the cache; read back in and paged out again, it is clean and goes at once. */
 static int arm_swapped(struct kind *kind) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
+        go_to_processor(tries);
         touch(kind->page);
         if (madvise(kind->page, PAGE, MADV_PAGEOUT) != 0) return 0;
         if (mincore_of(kind->page) == 0) return 1;
@@ -262,6 +270,7 @@ static int write_in(const char *folder, const char *name, const char *text) {
  * there, where `state` shows it. */
 static int arm_shared_swapped(struct kind *kind) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
+        go_to_processor(tries);
         touch(kind->page);
         if (madvise(kind->page, PAGE, MADV_PAGEOUT) != 0) return 0;
         if (!(pagemap_of(kind->page) >> 63)) {
@@ -409,7 +418,7 @@ int main(int argc, char **argv) {
         } else if (strcmp(argv[i], "--group") == 0 && i + 1 < argc) group = argv[++i];
         else return 64;
     }
-    stay_on_this_processor();
+    go_to_processor(0);
     next_cell = map_pages(NULL, 512, PROT_NONE) + PAGE;
     anonymous_kinds();
     unreadable_kinds();

@@ -22,6 +22,7 @@ from farpeek_api.http.bulk import parse_range
 from farpeek_api.http.refusals import BadRange
 from support.pattern import pattern
 from support.reading import proc_mem
+from support.serving import refusing
 from support.targets import Target, start
 from support.waiting import until
 from support.wire import Served, UnixConnection, receive_all
@@ -529,7 +530,7 @@ def test_a_service_that_may_not_see_page_tables_reads_all_the_same(folder: Path)
     without = ["dac_override", "dac_read_search", "net_admin"]
     with (
         start("plain", "--uid", 1000, "--gid", 1000) as target,
-        Served(folder, without=without) as service,
+        Served(folder, without=without, under=refusing("move_pages")) as service,
     ):
         target_id, first = service.register(target.pid), target["marker"]
         residency = service.request("GET", f"/v1/targets/{target_id}/maps?residency=true")

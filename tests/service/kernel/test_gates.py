@@ -10,7 +10,7 @@ import pytest
 from farpeek.kernel import gates
 from farpeek.model import Gate
 from support.folders import open_folder
-from support.serving import Service
+from support.serving import Service, refusing
 from support.targets import start
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ def test_who_may_read_memory_but_see_no_page_table_is_told_what_nowait_lacks() -
     lacking = ("dac_read_search", "dac_override")
     with (
         open_folder() as folder,
-        Service(folder, "--nowait-check", "always", without=lacking) as service,
+        Service(
+            folder, "--nowait-check", "always", without=lacking, under=refusing("move_pages")
+        ) as service,
         start("plain", "--uid", OTHER, "--gid", OTHER) as target,
     ):
         target_id = service.register(target.pid)
