@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from typing import Final
 
 from farpeek.model import PAGE_SIZE
 
 _MOST_BYTES: Final = 4096
+_MOST_LOOKS: Final = 20
+_BETWEEN_LOOKS_S: Final = 0.001
 _AT_NULL: Final = 0
+AT_RANDOM: Final = 25
 _AT_PAGESZ: Final = 6
 _WORDS: Final = ((8, "Q"), (4, "I"))
 
@@ -21,19 +25,37 @@ _WORDS: Final = ((8, "Q"), (4, "I"))
 def read(proc: str) -> tuple[int | None, dict[int, int]]:
     """The size of a pointer, and the vector by type; None and nothing where there is none.
 
-    That is for kernel threads and processes that may not be looked at.
+    That is for kernel threads, for processes that may not be looked at, and in the middle of
+    execve(2).
     """
+    return parse(_content(proc))
+
+
+def await_pointer_size(proc: str) -> int | None:
+    """In a thread: as ``read``, but the end of an execve(2) is waited for, 20 ms at most.
+
+    In its middle the vector is all zeros: for some 100 us, or while the program's file is read.
+    """
+    for _ in range(_MOST_LOOKS):
+        content = _content(proc)
+        size, _ = parse(content)
+        if size or not content:
+            return size
+        time.sleep(_BETWEEN_LOOKS_S)
+    return None
+
+
+def _content(proc: str) -> bytes:
     try:
         descriptor = os.open(f"{proc}/auxv", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None, {}
+        return b""
     try:
-        content = os.read(descriptor, _MOST_BYTES)
+        return os.read(descriptor, _MOST_BYTES)
     except OSError:
-        return None, {}
+        return b""
     finally:
         os.close(descriptor)
-    return parse(content)
 
 
 def parse(content: bytes) -> tuple[int | None, dict[int, int]]:

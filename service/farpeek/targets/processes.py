@@ -263,7 +263,7 @@ def _container(cgroup: str) -> str | None:
 
 def _binary(proc: str) -> tuple[int | None, Literal["little", "big"] | None]:
     """Pointer size and byte order of the program; Linux runs none of another order than its own."""
-    size, _ = auxv.read(proc)
+    size = auxv.await_pointer_size(proc)
     return size, sys.byteorder if size else None
 
 

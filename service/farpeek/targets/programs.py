@@ -18,12 +18,12 @@ import errno
 import os
 import struct
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.errors import TargetChanged
 from farpeek.kernel import uapi
 from farpeek.kernel.pidfd import has_exited
+from farpeek.mappings import auxv
 from farpeek.model import PAGE_SIZE
 from farpeek.targets import processes
 
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REFUSALS: Final = (errno.EACCES, errno.EPERM)
-_AT_RANDOM: Final = 25
 _RANDOM_BYTES: Final = 16
-_AUXV_BYTES: Final = 1024
 _ENTRY: Final = struct.Struct("=Q")  # of pagemap, for each page
 _PRESENT: Final = 1 << 63
 
@@ -101,7 +99,7 @@ class Program:
 
     def _find_random(self) -> tuple[int, bytes] | None:
         """Where the random bytes are, and what they are; None as long as they are not there."""
-        address = _random_address(self._proc, self.identity.pointer_size or 8)
+        address = auxv.read(self._proc)[1].get(auxv.AT_RANDOM)
         found = None if address is None else uapi.read_memory(self.thread, *_span(address))
         if address is not None and found is not None:
             self._random = address, found
@@ -120,15 +118,6 @@ def _number(proc: str) -> int:
 
 def _span(address: int) -> tuple[int, int]:
     return address, _RANDOM_BYTES
-
-
-def _random_address(proc: str, pointer_size: int) -> int | None:
-    content = b""
-    with suppress(OSError), open(f"{proc}/auxv", "rb") as file:  # noqa: PTH123 - pathlib is slow
-        content = file.read(_AUXV_BYTES)
-    entry = struct.Struct("=QQ" if pointer_size == 8 else "=II")  # noqa: PLR2004 - bytes
-    whole = len(content) // entry.size * entry.size
-    return dict(entry.iter_unpack(content[:whole])).get(_AT_RANDOM)
 
 
 def open_program(process: Process, known: Identity, number: int) -> Program | None:

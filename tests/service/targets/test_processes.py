@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -183,3 +184,11 @@ def a_cgroup() -> Iterator[Path]:
 def test_a_list_looks_at_its_deadline_for_each_process() -> None:
     with pytest.raises(DeadlineExceeded, match="0 processes had been looked at"):
         processes.find(Match(), time.monotonic())
+
+
+def test_a_process_in_the_middle_of_an_execve_has_pointers_of_some_size() -> None:
+    with start("execs") as target:
+        for _ in range(500):
+            process, identity = processes.hold(target.pid)
+            os.close(process.pidfd)
+            assert identity.pointer_size == ctypes.sizeof(ctypes.c_void_p)
