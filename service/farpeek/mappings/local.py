@@ -37,6 +37,7 @@ _ON_DISK: Final = frozenset(
         "ext3",
         "ext4",
         "f2fs",
+        "hostfs",  # User Mode Linux: folders of the machine that it runs on
         "iso9660",
         "jfs",
         "nilfs2",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
+from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 
 from farpeek.access import choose
 from farpeek.access.probe import probe
+from farpeek.kernel import uapi
 from farpeek.kernel.uapi import PAGE_IS_PRESENT
 from farpeek.mappings.nodes import NodeResidency
 from farpeek.model import Mode, Process, ReadSpec, Regions
@@ -35,7 +38,19 @@ SEES_LESS = {
     "uffd_missing": "not_resident",
 }
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives up privileges of root's")
+
+def _kernel_has_nodes() -> bool:
+    try:
+        uapi.page_nodes(0, array("Q"))
+    except OSError as error:
+        return error.errno != errno.ENOSYS
+    return True
+
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="gives up privileges of root's"),
+    pytest.mark.skipif(not _kernel_has_nodes(), reason="move_pages(2) takes CONFIG_NUMA"),
+]
 
 
 def test_it_sees_which_pages_are_there() -> None:
