@@ -150,6 +150,7 @@ async def test_a_second_prefetch_of_a_target_waits_for_none_and_says_so(
         try:
             first = await _read(service, target_id, target["missing"], prefetch=True)
             second = await _read(service, target_id, target["missing"], prefetch=True)
+            await aio_until(lambda: held_up.places, "the first one has begun")
         finally:
             held_up.go_on.set()
         assert first.prefetch is not None
