@@ -183,9 +183,11 @@ class Prefetch:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadResult:
     """What a read gave; a short one is a result like any other.
+
+    Not frozen, because that takes 2 us of each read, and `generation` is known last.
 
     ``data`` holds the regions one behind the other in the order of the request. With
     ``OnGap.CONTINUE`` it has ``requested`` bytes and the gaps are zeros; with ``OnGap.STOP`` it

@@ -100,11 +100,12 @@ def probe_memory(who: int, flags: int = 0) -> int:
 
 def read_memory(pid: int, address: int, size: int) -> bytes | None:
     """Read some bytes of a process by its number; None where they are not all to be had."""
-    content = bytearray(size)
-    iovecs = array("Q", (address_of(content), size, address, size))
+    content = (ctypes.c_char * size)()
+    place = ctypes.addressof(content)
+    iovecs = array("Q", (place, size, address, size))
     local = iovecs.buffer_info()[0]
     got = process_vm_readv(pid, local, 1, local + 16, 1)
-    return bytes(content) if got == size else None
+    return content.raw if got == size else None
 
 
 def knows_flag(pid: int, flag: int) -> bool:

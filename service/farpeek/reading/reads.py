@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -58,4 +57,5 @@ def read(
     """
     act = partial(access.read, process, spec, deadline)
     result, generation = programs.within_one(act, spec.generation)
-    return replace(result, generation=generation)
+    result.generation = generation
+    return result
