@@ -12,8 +12,9 @@ import pytest
 
 from support import podman
 from support.folders import open_folder
-from support.podman import BASE, PLAIN, PTRACE, Container
+from support.podman import BASE, PLAIN, PTRACE, Container, Foreground
 from support.serving import UnixConnection, ask
+from support.targets import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,17 +81,23 @@ def test_its_health_check_follows_the_service(container: Container) -> None:
 
 
 def test_it_serves_with_a_single_thread_where_no_more_processes_may_be() -> None:
-    with open_folder() as folder:
+    app = ("--user=1000:1000", f"--volume={build('plain')}:/plain:ro")
+    with open_folder() as folder, Foreground(BASE, "/plain", flags=app) as target:
+        target.await_ready()
         folder.chmod(0o1777)
-        flags = ("--pids-limit=2", f"--volume={folder}:/run/farpeek")
+        flags = (
+            *("--pids-limit=2", "--user=1000:1000", f"--volume={folder}:/run/farpeek"),
+            f"--pid=container:{target.name}",
+        )
         with Container(PLAIN, flags=flags) as container:
             container.await_log("farpeek is listening")
             assert container.limit("pids", "pids.max") == 2
             own = UnixConnection(folder / "farpeek.sock")
-            target = ask(own, "POST", "/v1/targets", {"pid": 1}).json
-            body = {"addresses": [0], "lengths": 8}
-            reply = ask(own, "POST", f"/v1/targets/{target['id']}/readv", body)
-            assert (reply.status, reply.json["gaps"][0]["reason"]) == (200, "unmapped")
+            found = ask(own, "POST", "/v1/targets", {"pid": 1})
+            assert found.status == 201, found
+            body = {"addresses": [target["marker"]], "lengths": 8}
+            reply = ask(own, "POST", f"/v1/targets/{found.json['id']}/readv", body)
+            assert (reply.status, reply.json["complete"]) == (200, True), reply
 
 
 def test_sigterm_ends_it_with_status_0(container: Container) -> None:

@@ -26,8 +26,12 @@ KEEPALIVE_S: Final = 75.0
 LINGERING_S: Final = 1.0
 """For a body that nobody wants, so that its sender still sees the answer. It is thrown away."""
 
+LARGEST_TAKEN: Final = 64 << 10
+"""Bytes of such a body that are waited for, and the connection kept."""
+
 REFUSING_S: Final = 1.0
-"""For a request to come on a connection that is one too many, so that its sender is told why."""
+"""For a request to come on a connection that is one too many, so that its sender is told why, and
+for it to hang up."""
 
 LOOK_S: Final = 1.0
 """Between looks at a client that says no more, whether it still takes its answer."""
@@ -126,9 +130,11 @@ class Connection(web.RequestHandler):
         self._cut_off = asyncio.get_running_loop().call_later(REFUSING_S, self.drop)
 
     def _answer_refused(self, refusal: TooBusy) -> None:
+        """Answer, and let the client hang up first: else what it still sends fails before."""
+        self._ignores_input = True
         if self._raw_transport is not None:
             self._raw_transport.write(problems.message(refusal))
-            self._raw_transport.close()
+            self._raw_transport.write_eof()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop all clocks, and tell who waits on behalf of this client."""
@@ -144,10 +150,10 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the client has sent."""
+        if self._ignores_input:
+            return
         if self._refusal is not None:
             self._answer_refused(self._refusal)
-            return
-        if self._ignores_input:
             return
         if self.writer is not None:
             self.writer.bytes_came(data)
@@ -209,8 +215,10 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the end of an answer; close behind it where no further request can come."""
         is_last = self._half_closed is not None and not self._messages
-        # Only with its answer is it known that nobody reads the rest of a body.
-        has_rest = not request.content.is_eof()
+        # Only with its answer is it known that nobody reads the rest of a body. A short one is
+        # taken all the same: many clients send it apart, and see no answer where that fails.
+        is_short = (request.content_length or LARGEST_TAKEN + 1) <= LARGEST_TAKEN
+        has_rest = not request.content.is_eof() and not is_short
         if is_last or has_rest:
             resp.force_close()
         self._ignores_input = has_rest

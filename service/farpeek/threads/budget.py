@@ -109,6 +109,8 @@ class Budget:
 
     def _check(self, more: int, size: int, spare: int, client: str) -> None:
         """Raise TooBusy unless ``more`` bytes are there for a request of ``size`` in all."""
+        if not more:
+            return
         if self._is_short(more, size, spare):
             raise TooBusy(
                 f"{self.used} of {self.most} bytes are held by requests under way "

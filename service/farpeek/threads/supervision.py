@@ -17,12 +17,18 @@ from farpeek.threads import activity
 from farpeek.threads.workers import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farpeek.threads.tasks import Task
     from farpeek.threads.workers import Exchange
 
 _log = logging.getLogger(__name__)
 
 STUCK_AFTER_S: Final = 0.05
+
+
+def _nothing() -> None:
+    """For a crew that nobody helps out."""
 
 
 class StuckLimit:
@@ -59,6 +65,8 @@ class Crew:
         self._started = 0
         self._refused = False  # the system let no further thread be, the last time
         self._retiring = 0
+        self.on_starved: Callable[[], None] = _nothing
+        """Called when tasks wait, no thread is there, and the system lets none be."""
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -162,9 +170,19 @@ class Crew:
             if not self._refused:  # said once, for it is tried every millisecond
                 _log.warning("no further access thread can be started (%d run)", len(self))
             self._refused = True
+            if not self._workers:
+                self.on_starved()
             return
         self._refused = False
         self._workers.add(worker)
+
+    def give_one_up(self) -> bool:
+        """Let an idle thread end, so that another pool can have one; False if none is idle."""
+        is_idle = self.counts.idle > self._retiring and not len(self._exchange.batches)
+        if is_idle:
+            self._retiring += 1
+            self._exchange.batches.put(None)
+        return is_idle
 
     def retire_surplus(self) -> None:
         """Let threads end that were stuck and came back, while others had replaced them."""

@@ -118,6 +118,8 @@ class Threads:
             _In.PROC: Pool(loop, _LOOKING_AT_PROC, stuck_limit),
             _In.LISTS: Pool(loop, _LISTING, stuck_limit, BULK_NICENESS),
         }
+        for pool in self._pools.values():
+            pool.crew.on_starved = self._spare_one
         self.proc = CommonLane(
             self._pools[_In.PROC],
             _LOOKING_AT_PROC,
@@ -138,6 +140,10 @@ class Threads:
     def counts(self) -> ThreadCounts:
         """What all of them are doing."""
         return sum((pool.counts for pool in self._pools.values()), ThreadCounts())
+
+    def _spare_one(self) -> None:
+        """Have one pool give up an idle thread: the system lets no more be (a limit of pids)."""
+        any(pool.crew.give_one_up() for pool in self._pools.values())
 
     def _lane(self, target: Target, purpose: Purpose) -> Lane:
         lanes = self._lanes.get(target.id)

@@ -218,6 +218,19 @@ def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
     assert statuses == [wanted[path] for path in paths]
 
 
+def test_a_refusal_is_answered_though_the_short_body_comes_behind_it(served: Served) -> None:
+    head = (
+        b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+        b"Content-Length: 20\r\n\r\n"
+    )
+    with served.connect() as sock:
+        for _ in range(2):  # and the connection is kept
+            sock.sendall(head)
+            received = sock.recv(4096)
+            assert received.startswith(b"HTTP/1.1 415 ")
+            sock.sendall(bytes(20))
+
+
 def test_a_client_that_does_not_take_its_answer_is_cut_off(
     served: Served, target: str, sample: Sample
 ) -> None:
