@@ -7,7 +7,9 @@
     ├── NoSuchTarget         no target has that id
     ├── NoSuchProcess        no process has that number, or fits that match
     ├── AmbiguousMatch       several processes fit the match
+    ├── AmbiguousNumber      it means one process to the caller, and another one here
     ├── TargetExited         the target's memory is gone
+    ├── ProcessGone          the process of an id is gone, and was no target
     ├── ExpectationFailed    other bytes are there than the write expects
     ├── AlreadyTraced        the target belongs to a debugger, and is not written to meanwhile
     ├── AccessDenied         the kernel refuses, and we know which gate it was
@@ -71,9 +73,10 @@ class TooLarge(FarpeekError):
 class NoSuchTarget(FarpeekError):
     """No target has that id: never registered, released, or forgotten after its exit."""
 
-    def __init__(self, target_id: str) -> None:
+    def __init__(self, target_id: str, detail: str | None = None) -> None:
         super().__init__(
-            f"there is no target {target_id!r}; it may have been released, or have exited long ago"
+            detail
+            or f"there is no target {target_id!r}; it may have been released, or exited long ago"
         )
 
 
@@ -89,6 +92,31 @@ class AmbiguousMatch(FarpeekError):
             f"{len(candidates)} processes fit; say more in `match`, or register by `pid`"
         )
         self.candidates = tuple(candidates)
+
+
+class AmbiguousNumber(InvalidRequest):
+    """The caller's pid namespace is another one, so a bare number has two readings.
+
+    Each is None where that is no process, or cannot be told.
+    """
+
+    def __init__(
+        self, pid: int, caller: ListedProcess | None, service: ListedProcess | None
+    ) -> None:
+        super().__init__(
+            f"your pid namespace is not the service's, where {pid} means another process: "
+            'say which with `"pid_namespace": "caller"` or `"service"`; `readings` shows them',
+            ("pid",),
+        )
+        self.caller = caller
+        self.service = service
+
+
+class ProcessGone(FarpeekError):
+    """The process that had this id is gone; its number may be another one's by now."""
+
+    def __init__(self, target_id: str) -> None:
+        super().__init__(f"the process of {target_id!r} has ended; its id means no other one")
 
 
 class TargetExited(FarpeekError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -11,14 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from farpeek import regions
 from farpeek.access import WriteAccess, choose
 from farpeek.access.probe import probe
-from farpeek.errors import (
-    AmbiguousMatch,
-    InvalidRequest,
-    NoSuchProcess,
-    ShuttingDown,
-    TooLarge,
-    Unsupported,
-)
+from farpeek.errors import ShuttingDown, TooLarge, Unsupported
 from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
 from farpeek.model import (
     ListedProcess,
@@ -33,7 +25,7 @@ from farpeek.reading.lookups import Lookups
 from farpeek.reading.pieces import PieceTransfer
 from farpeek.reading.prefetches import Prefetches
 from farpeek.reading.program_watch import ProgramWatch
-from farpeek.targets import processes
+from farpeek.reading.registering import Registering
 from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
 from farpeek.threads.tasks import settle
@@ -61,7 +53,6 @@ if TYPE_CHECKING:
         WriteSpec,
     )
     from farpeek.targets.events import EventRing
-    from farpeek.targets.programs import Programs
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
     from farpeek.threads.tasks import Task
@@ -94,6 +85,7 @@ class MemoryService:
         self._registry.followers.append(self._threads)
         self._lookups = Lookups(self._threads, self.limits)
         self._program_watch = ProgramWatch(loop, self._registry, self._lookups)
+        self._registering = Registering(self._registry, self._lookups, self._program_watch)
         self._prefetches = Prefetches(
             loop,
             self._threads,
@@ -136,45 +128,16 @@ class MemoryService:
         return self._listed(await self._lookups.find(match))
 
     async def register(
-        self, pid: int, labels: Mapping[str, str] | None = None
+        self, pid: int, labels: Mapping[str, str] | None = None, client: str = ""
     ) -> tuple[TargetSnapshot, bool]:
-        """Hold process ``pid``; False if it was held already (then ``labels`` replace its own).
+        """Hold process ``pid``; see `Registering`, which has all other ways."""
+        return await self.registering.by_pid(pid, labels, client)
 
-        Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number, this process),
-        TargetExited (a zombie), TooBusy.
-        """
+    @property
+    def registering(self) -> Registering:
+        """What makes processes targets; ShuttingDown if that is over."""
         self._check_open()
-        if pid == os.getpid():
-            # Its memory has what other clients send and read, tokens included.
-            raise InvalidRequest(
-                f"{pid} is the service's own process, which is no target: run a second service to "
-                "look into this one",
-                ("pid",),
-            )
-        return self._add(*await self._lookups.hold(pid), labels)
-
-    async def register_match(
-        self, match: Match, labels: Mapping[str, str] | None = None
-    ) -> tuple[TargetSnapshot, bool]:
-        """Hold the one process that fits ``match``; AmbiguousMatch if several do.
-
-        This process itself never fits.
-        """
-        self._check_open()
-        found = await self._lookups.find(match)
-        found = [identity for identity in found if identity.pid != os.getpid()]
-        if not found:
-            raise NoSuchProcess("no process that the service can see fits the match")
-        if len(found) > 1:
-            raise AmbiguousMatch(self._listed(found))
-        process, programs = await self._lookups.hold(found[0].pid)
-        identity = programs.current.identity
-        # Between the finding and the holding the number may have gone to another process.
-        same = identity.start_ticks == found[0].start_ticks and processes.fits(identity, match)
-        if not same:
-            os.close(process.pidfd)
-            raise NoSuchProcess("the process that fitted ended while it was being registered")
-        return self._add(process, programs, labels)
+        return self._registering
 
     def targets(self, state: TargetState | None = None) -> list[TargetSnapshot]:
         """All targets, or those in one state."""
@@ -204,9 +167,19 @@ class MemoryService:
         self._check_open()
         return await self._registry.wait_exit(target_id, timeout_s)
 
-    def release(self, target_id: str) -> None:
-        """Let go of a target, for all clients; reads under way finish."""
-        self._registry.release(target_id)
+    def release(self, target_id: str, client: str = "") -> None:
+        """Drop a client's claim, and with the last one the target; reads under way finish."""
+        self._registry.release(target_id, client)
+
+    def release_for_all(self, target_id: str) -> None:
+        """Let go of a target, whoever has a claim on it."""
+        self._registry.release_for_all(target_id)
+
+    def subscribe(self, target_id: str) -> Callable[[], None]:
+        """Hold a target for one who reads it again and again, until the answer is called."""
+        target = self._registry.get_running(target_id)
+        target.claims.subscribe()
+        return partial(self._registry.unsubscribe, target)
 
     def lease(self, spec: ReadSpec, client: str = "") -> Lease:
         """Check ``spec``, and take what its answer may cost from the budget of bytes in flight.
@@ -422,13 +395,6 @@ class MemoryService:
     def _deadline(self, timeout_s: float | None = None) -> float:
         longest = self.limits.deadline_s
         return time.monotonic() + min(timeout_s or longest, longest)
-
-    def _add(
-        self, process: Process, programs: Programs, labels: Mapping[str, str] | None
-    ) -> tuple[TargetSnapshot, bool]:
-        target, created = self._registry.add(process, programs, labels)
-        self._program_watch.begin()
-        return target.snapshot(), created
 
     def _listed(self, found: list[Identity]) -> list[ListedProcess]:
         return [ListedProcess(identity, self._registry.id_of(identity)) for identity in found]

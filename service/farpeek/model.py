@@ -313,6 +313,39 @@ class Match:
     uid: int | None = None
     cgroup: str | None = None
     container: str | None = None
+    ns_pid: int | None = None  # its number in its own pid namespace, the innermost
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one client has of a target: its labels, and the first standing match that holds it."""
+
+    labels: Mapping[str, str]
+    match: str | None = None
+
+
+_NO_CLAIM = Claim({})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The process at the other end of a unix socket: the one that connected.
+
+    ``pid`` counts in the service's pid namespace, 0 if it is not to be seen from there. ``pidfd``
+    is None where the kernel gives none (SO_PEERPIDFD, Linux 6.5), or it has ended; ``has_ended``
+    tells the two apart.
+    """
+
+    pid: int
+    pidfd: int | None
+    has_ended: bool
+
+
+class PidNamespace(StrEnum):
+    """Whose numbers of processes are meant."""
+
+    CALLER = "caller"
+    SERVICE = "service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +369,11 @@ class TargetSnapshot:
     registered_at: float
     exited_at: float | None
     exit: ExitStatus | None
-    labels: Mapping[str, str]
+    claims: Mapping[str, Claim]  # by client; subscriptions are not in it
+
+    def claim_of(self, client: str) -> Claim:
+        """What ``client`` has of it; an empty one if that is nothing."""
+        return self.claims.get(client, _NO_CLAIM)
 
 
 class EventKind(StrEnum):
@@ -357,6 +394,7 @@ class Event:
     kind: EventKind
     at: float
     target: TargetSnapshot
+    client: str | None = None  # whom alone it concerns; None: everybody
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from farpeek_api.http.handlers import Handlers
     from farpeek_api.http.many import ManyReads
     from farpeek_api.http.pieces import Pieces
+    from farpeek_api.http.registering import RegisteringRoutes
     from farpeek_api.http.sse import EventStreams
     from farpeek_api.http.writes import Writes
     from farpeek_api.serving.lifecycle import Lifecycle
@@ -42,6 +43,7 @@ class Endpoints:
     """Whatever serves a route."""
 
     handlers: Handlers
+    registering: RegisteringRoutes
     bulk: Bulk
     pieces: Pieces
     many: ManyReads
@@ -60,10 +62,10 @@ def routes(endpoints: Endpoints) -> list[web.RouteDef]:
         web.get("/readyz", handlers.readyz),
         web.get("/v1/info", handlers.info),
         web.get("/v1/processes", handlers.processes),
-        web.get("/v1/targets", handlers.targets),
-        web.post("/v1/targets", handlers.register),
+        web.get("/v1/targets", endpoints.registering.targets),
+        web.post("/v1/targets", endpoints.registering.register),
         web.get("/v1/targets/{id}", handlers.target),
-        web.delete("/v1/targets/{id}", handlers.release),
+        web.delete("/v1/targets/{id}", endpoints.registering.release),
         web.get("/v1/targets/{id}/maps", handlers.maps),
         web.post("/v1/targets/{id}/writev", endpoints.writes.writev),
         web.get("/v1/targets/{id}/memory", endpoints.bulk.get, allow_head=False),
@@ -122,7 +124,8 @@ class Gate:
             # A second answer inside of the first would be taken for its bytes.
             raise ConnectionError("the answer has begun already") from error
         named = _TARGET.match(request.path)
-        response = problems.answer(error, named[1] if named else None)
+        client = _connection(request).client
+        response = problems.answer(error, named[1] if named else None, client)
         if self._lifecycle.stopping:
             response.force_close()
         return response

@@ -6,10 +6,7 @@ import platform
 import time
 from dataclasses import asdict
 from functools import partial
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import farpeek
 from farpeek.errors import ShuttingDown
@@ -26,6 +23,8 @@ from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aiohttp import web
 
     from farpeek.memory import MemoryService
     from farpeek.model import ListedProcess, ReadSpec, TargetSnapshot
@@ -119,30 +118,6 @@ class Handlers:
                 request, Listing("processes", items, render.process, _pid)
             )
 
-    async def targets(self, request: web.Request) -> web.StreamResponse:
-        """List the targets, in the order of their registration."""
-        query = prepare(request, schema.TargetsQuery)
-        items = self._service.numbered_targets(query.first, query.state)
-        listing = Listing("targets", items, _numbered_target, itemgetter(0))
-        return await self._lists.send(request, listing)
-
-    async def register(self, request: web.Request) -> web.StreamResponse:
-        """Make a process a target, or find that it is one already."""
-        prepare(request, schema.NoQuery)
-        with self._bodies.lease(request) as held:
-            body = await self._bodies.read_json(request, held)
-            wanted = await in_turn(len(body), partial(_parse_registration, body))
-        if wanted.pid is not None:
-            snapshot, created = await self._service.register(wanted.pid, wanted.labels)
-        else:
-            assert wanted.match is not None  # noqa: S101 - the model has checked it
-            match = wanted.match.match()
-            snapshot, created = await self._service.register_match(match, wanted.labels)
-        response = answers.send_object(render.target(snapshot), 201 if created else 200)
-        if created:
-            response.headers["Location"] = f"/v1/targets/{snapshot.id}"
-        return response
-
     async def target(self, request: web.Request) -> web.StreamResponse:
         """Show a target, at once or when it has exited."""
         query = prepare(request, schema.TargetQuery)
@@ -151,19 +126,13 @@ class Handlers:
             snapshot = await self._service.target(target_id)
         else:
             snapshot = await self._wait_exit(request, target_id, query.timeout_s)
-        return answers.send_object(render.target(snapshot))
+        return answers.send_object(render.target(snapshot, client_of(request)))
 
     async def _wait_exit(
         self, request: web.Request, target_id: str, timeout_s: float | None
     ) -> TargetSnapshot:
         waiting = self._service.wait_exit(target_id, timeout_s or DEFAULT_WAIT_S)
         return await self._lifecycle.unless_over(request, waiting)
-
-    async def release(self, request: web.Request) -> web.StreamResponse:
-        """Let a target go."""
-        prepare(request, schema.NoQuery)
-        self._service.release(request.match_info["id"])
-        return web.Response(status=204, headers=answers.COMMON_HEADERS)
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read the target's memory."""
@@ -210,17 +179,8 @@ class Handlers:
         return await answers.send_body(request, b'{"mappings":%b}' % array)
 
 
-def _parse_registration(body: bytes | bytearray) -> schema.RegisterRequest:
-    schema.check_members(body)
-    return schema.RegisterRequest.model_validate_json(body)
-
-
 def _pid(listed: ListedProcess) -> int:
     return listed.identity.pid
-
-
-def _numbered_target(numbered: tuple[int, TargetSnapshot]) -> dict[str, Any]:
-    return render.target(numbered[1])
 
 
 def prepare(request: web.Request, model: type[M]) -> M:

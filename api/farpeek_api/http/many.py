@@ -131,7 +131,7 @@ class _Reads:
         """Show what stands against a read, in its place."""
         if not problems.is_known(error):
             log.error("a read failed", exc_info=error)
-        return b'{"problem":%b}' % problems.document(error, self.targets[number])
+        return b'{"problem":%b}' % problems.document(error, self.targets[number], self._client)
 
 
 class _NotBegun(Exception):

@@ -40,12 +40,14 @@ UNMET: Final = Row(417, "unsupported-expectation", "The expectation cannot be me
 
 TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.InvalidRequest: INVALID,
+    errors.AmbiguousNumber: INVALID,
     errors.RangeUnreadable: Row(416, "range-unreadable", "The range cannot be read"),
     errors.TooLarge: Row(413, "too-large", "The request is too large"),
     errors.NoSuchTarget: Row(404, "no-such-target", "There is no such target"),
     errors.NoSuchProcess: Row(404, "no-such-process", "There is no such process"),
     errors.AmbiguousMatch: Row(409, "ambiguous", "Several processes fit"),
     errors.TargetExited: Row(410, "target-exited", "The target has exited"),
+    errors.ProcessGone: Row(410, "target-exited", "The process has exited"),
     errors.TargetChanged: Row(409, "target-changed", "The target executes another program"),
     errors.ExpectationFailed: Row(409, "expectation-failed", "Other bytes are there than expected"),
     errors.AlreadyTraced: Row(409, "already-traced", "Another process traces the target"),
@@ -98,8 +100,10 @@ def row_of(error: Exception) -> Row | None:
     return None
 
 
-def answer(error: Exception, target: str | None = None) -> web.Response:
+def answer(error: Exception, target: str | None = None, client: str = "") -> web.Response:
     """Render any exception; ``target`` is the id in the request's path, if it has one.
+
+    ``client`` is whoever is answered.
 
     Nothing of the request is echoed except names of members and the target's id.
     """
@@ -112,15 +116,15 @@ def answer(error: Exception, target: str | None = None) -> web.Response:
         return _render(INTERNAL, "the log of the service says more", {})
     if errors.is_out_of_files(error):
         error = errors.out_of_files()
-    response = _render(row, str(error), _members(error, target), _headers(error))
+    response = _render(row, str(error), _members(error, target, client), _headers(error))
     if isinstance(error, refusals.Refusal) and error.closes_connection:
         response.force_close()
     return response
 
 
-def document(error: Exception, target: str | None = None) -> bytes:
+def document(error: Exception, target: str | None = None, client: str = "") -> bytes:
     """Give the problem alone, as JSON, where there is no HTTP answer for it."""
-    body = answer(error, target).body
+    body = answer(error, target, client).body
     assert isinstance(body, bytes)  # noqa: S101 - tells the type checkers
     return body
 
@@ -160,7 +164,7 @@ def _render(
     )
 
 
-def _members(error: Exception, target: str | None) -> dict[str, Any]:
+def _members(error: Exception, target: str | None, client: str) -> dict[str, Any]:
     members: dict[str, Any] = {}
     if isinstance(error, errors.FarpeekError):
         members["retryable"] = error.retryable
@@ -177,12 +181,20 @@ def _members(error: Exception, target: str | None) -> dict[str, Any]:
             since = {} if error.since is None else {"since": render.time(error.since)}
             members |= {"stage": error.stage, **since}
         case errors.TargetExited():
-            members["target"] = render.target(error.target)
+            members["target"] = render.target(error.target, client)
+        case errors.AmbiguousNumber():
+            members["readings"] = _readings(error)
+            members["errors"] = [{"place": "pid", "cause": error.detail}]
         case errors.InvalidRequest() if error.place:
             members["errors"] = [{"place": schema.place_name(error.place), "cause": error.detail}]
         case _:
             pass
     return members | _findings(error)
+
+
+def _readings(error: errors.AmbiguousNumber) -> dict[str, Any]:
+    read = {"caller": error.caller, "service": error.service}
+    return {who: None if it is None else render.process(it) for who, it in read.items()}
 
 
 def _findings(error: Exception) -> dict[str, Any]:

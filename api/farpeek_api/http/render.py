@@ -74,8 +74,8 @@ def _exit(status: ExitStatus) -> dict[str, Any]:
     return {"code": status.code, "signal": status.signal, "core_dumped": status.core_dumped}
 
 
-def target(snapshot: TargetSnapshot) -> dict[str, Any]:
-    """Show a target."""
+def target(snapshot: TargetSnapshot, client: str) -> dict[str, Any]:
+    """Show a target to a client, with the labels that it has given it."""
     return {
         "id": snapshot.id,
         **_identity(snapshot.identity),
@@ -87,13 +87,13 @@ def target(snapshot: TargetSnapshot) -> dict[str, Any]:
         "registered_at": time(snapshot.registered_at),
         "exited_at": None if snapshot.exited_at is None else time(snapshot.exited_at),
         "exit": None if snapshot.exit is None else _exit(snapshot.exit),
-        "labels": dict(snapshot.labels),
+        "labels": dict(snapshot.claim_of(client).labels),
     }
 
 
-def event(happened: Event) -> dict[str, Any]:
-    """Show what an event's ``data`` holds."""
-    return {"at": time(happened.at), "target": target(happened.target)}
+def event(happened: Event, client: str) -> dict[str, Any]:
+    """Show what an event's ``data`` holds for a client."""
+    return {"at": time(happened.at), "target": target(happened.target, client)}
 
 
 def gap(missing: Gap) -> dict[str, Any]:

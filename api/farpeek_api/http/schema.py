@@ -18,7 +18,6 @@ from farpeek.model import (
     OnGap,
     ReadSpec,
     Regions,
-    TargetState,
     WriteSpec,
 )
 
@@ -224,11 +223,6 @@ def check_reads(body: bytes | bytearray, max_regions: int) -> None:
 
 
 _Glob = Annotated[str, Field(min_length=1, max_length=4096)]
-_MOST_OF_LABELS: Final = 4096
-"""Bytes of all names and texts of a target: there may be thousands of targets."""
-
-_LabelName = Annotated[str, Field(min_length=1, max_length=63)]
-_LabelValue = Annotated[str, Field(max_length=256)]
 
 
 class MatchRequest(Wire):
@@ -239,52 +233,24 @@ class MatchRequest(Wire):
     uid: Annotated[int, Field(ge=0, le=HIGHEST_ID)] | None = None
     cgroup: _Glob | None = None
     container: _Glob | None = None
+    ns_pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
     def match(self) -> Match:
         """Cross over to the service's value."""
-        return Match(self.comm, self.exe, self.uid, self.cgroup, self.container)
-
-
-class RegisterRequest(Wire):
-    """Body of a registration: a process by its number, or by what it is."""
-
-    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    match: MatchRequest | None = None
-    labels: Annotated[dict[_LabelName, _LabelValue], Field(max_length=32)] | None = None
-
-    @model_validator(mode="after")
-    def _check_one(self) -> RegisterRequest:
-        if self.labels and _size(self.labels) > _MOST_OF_LABELS:
-            raise ValueError(f"`labels` have over {_MOST_OF_LABELS} bytes in all: shorten them")
-        if (self.pid is None) == (self.match is None):
-            raise ValueError("give either `pid` or `match`, and not both")
-        if self.match is not None and self.match == MatchRequest():
-            raise ValueError("`match` is empty: name at least one of comm, exe, uid, cgroup, ...")
-        return self
-
-
-def _size(labels: dict[str, str]) -> int:
-    return sum(len(name.encode()) + len(text.encode()) for name, text in labels.items())
+        return Match(self.comm, self.exe, self.uid, self.cgroup, self.container, self.ns_pid)
 
 
 class NoQuery(Wire):
     """For routes that take no parameters."""
 
 
-_From = Annotated[int, Field(alias="from", ge=0, lt=ADDRESS_LIMIT)]
+From = Annotated[int, Field(alias="from", ge=0, lt=ADDRESS_LIMIT)]
 
 
 class ProcessesQuery(MatchRequest):
     """Parameters of the list of processes; none fits all."""
 
-    first: _From = 0
-
-
-class TargetsQuery(Wire):
-    """Parameters of the list of targets."""
-
-    state: TargetState | None = None
-    first: _From = 0
+    first: From = 0
 
 
 class TargetQuery(Wire):
@@ -387,6 +353,9 @@ _CURES: Final = {
 _HINTS: Final = {
     "lengths": "a length is an integer from 0 on: one for all, or one for each address",
     "pid": "a process's number is an integer from 1 to 2147483647",
+    "pid_namespace": "`caller` or `service`: in whose pid namespace `pid` counts",
+    "ns_pid": "a process's number in its own pid namespace is an integer from 1 to 2147483647",
+    "label": "write one as KEY=VALUE",
     "timeout_s": "write seconds, like 2.0",
     "labels": "up to 32 names of at most 63 characters, with texts of at most 256",
     "id": "a number of your own: an integer of at most 64 bits",

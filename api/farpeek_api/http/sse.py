@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from farpeek.errors import ShuttingDown
 from farpeek_api.http import answers, render, schema
+from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from farpeek.model import Event
@@ -38,7 +39,8 @@ class EventStreams:
     def __init__(self, events: EventRing, lifecycle: Lifecycle) -> None:
         self._events = events
         self._lifecycle = lifecycle
-        self._texts: OrderedDict[int, bytes] = OrderedDict()  # of events, by their numbers
+        # Of events, by their numbers, and by the client where it has a claim on the target.
+        self._texts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client leaves or the service stops."""
@@ -61,8 +63,9 @@ class EventStreams:
     ) -> None:
         loop = asyncio.get_running_loop()
         silent_since = loop.time()
+        client = client_of(request)
         while True:
-            text, number = self._next(number, target)
+            text, number = self._next(number, target, client)
             # By the clock of this stream: events of other targets are silence to a proxy.
             silence_left = silent_since + COMMENT_S - loop.time()
             if not text and silence_left <= 0:
@@ -78,7 +81,7 @@ class EventStreams:
             if self._lifecycle.stopping:
                 raise ShuttingDown
 
-    def _next(self, number: int, target: str | None) -> tuple[bytes, int]:
+    def _next(self, number: int, target: str | None, client: str) -> tuple[bytes, int]:
         """Give what follows ``number`` as text, and the number it goes up to."""
         lost, events = self._events.after(number)
         text = b""
@@ -88,14 +91,15 @@ class EventStreams:
             number = follows - 1
         for event in events:
             number = event.number
-            if target is None or event.target.id == target:
-                text += self._text(event)
+            if target in (None, event.target.id) and event.client in (None, client):
+                text += self._text(event, client)
         return text, number
 
-    def _text(self, event: Event) -> bytes:
-        text = self._texts.get(event.number)
+    def _text(self, event: Event, client: str) -> bytes:
+        name = event.number, client if client in event.target.claims else ""
+        text = self._texts.get(name)
         if text is None:
-            text = self._texts[event.number] = text_of(event)
+            text = self._texts[name] = text_of(event, client)
             if len(self._texts) > MOST_TEXTS:
                 self._texts.popitem(last=False)
         return text
@@ -110,9 +114,9 @@ class EventStreams:
         await request.writer.drain()
 
 
-def text_of(event: Event) -> bytes:
+def text_of(event: Event, client: str) -> bytes:
     """Write an event, as Server-Sent Events have it."""
-    data = to_json(render.event(event))
+    data = to_json(render.event(event, client))
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.number, event.kind.encode(), data)
 
 

@@ -16,6 +16,7 @@ from farpeek_api.http import problems, refusals
 from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
     from collections.abc import Callable
 
     from farpeek_api.serving.connections import Connections
@@ -160,6 +161,14 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     @property
+    def unix_socket(self) -> TransportSocket | None:
+        """The socket, if it is a unix socket and open."""
+        if self.peer_uid is None or self._raw_transport is None:
+            return None
+        sock: TransportSocket | None = self._raw_transport.get_extra_info("socket")
+        return sock
+
+    @property
     def early_bytes(self) -> bytes:
         """What has come behind a request for another protocol, and was not taken yet."""
         return bytes(self._message_tail)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - bytes, unannotated
@@ -291,6 +300,13 @@ def client_of(request: web.BaseRequest) -> str:
     connection = request.protocol
     assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
     return connection.client
+
+
+def unix_socket_of(request: web.Request) -> TransportSocket | None:
+    """The socket that a request came by; None if that is TCP."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+    return connection.unix_socket
 
 
 def log_failure(connection: Connection, error: BaseException) -> None:

@@ -25,6 +25,7 @@ from farpeek_api.http.bulk import Bulk
 from farpeek_api.http.handlers import Handlers
 from farpeek_api.http.many import ManyReads
 from farpeek_api.http.pieces import Pieces
+from farpeek_api.http.registering import RegisteringRoutes
 from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
 from farpeek_api.serving import activation, watchdog
@@ -215,6 +216,7 @@ class Server:
         bodies = Bodies(service, settings)
         endpoints = app.Endpoints(
             handlers=Handlers(service, bodies, self._lifecycle, settings, urls, self._connections),
+            registering=RegisteringRoutes(service, bodies),
             bulk=Bulk(service),
             pieces=Pieces(service, bodies),
             many=ManyReads(service, bodies),

@@ -66,6 +66,7 @@ class Sampler:
         regions = len(spec.regions.addresses)
         self._admit(sampling.hz, regions)
         subscription = Subscription(self, wanted, spec, size, writer, ended)
+        subscription.release = self.service.subscribe(sampling.target)
         self._by_target.setdefault(sampling.target, {})[subscription] = None
         self._count += 1
         self._ticks_per_s += sampling.hz
@@ -78,6 +79,7 @@ class Sampler:
 
     def forget(self, subscription: Subscription) -> None:
         """It has ended."""
+        subscription.release()
         same_target = self._by_target[subscription.target]
         del same_target[subscription]
         if not same_target:
@@ -152,6 +154,10 @@ def _spread(number: int) -> float:
     return fraction
 
 
+def _nothing() -> None:
+    """Of a subscription that has not begun."""
+
+
 class _Beat:
     """Subscriptions of one rate that tick at the same instants, and their timer.
 
@@ -217,6 +223,7 @@ class Subscription:
         self.target = wanted.subscribe.target
         self.hz = wanted.subscribe.hz
         self.spec = spec
+        self.release: Callable[[], None] = _nothing
         self.beat: _Beat | None = None
         self._number = wanted.id
         self._changed_only = wanted.subscribe.changed_only

@@ -379,7 +379,7 @@ class Stream:
         shown = error if isinstance(error, Exception) else RuntimeError()
         if not problems.is_known(shown):
             log.error("a message of a stream failed", exc_info=error)
-        document = problems.document(shown, target)
+        document = problems.document(shown, target, self._writer.client)
         text = b'{"id":%b,"of":"%b","problem":%b}' % (to_json(number), of.encode(), document)
         return frames.message(text)
 

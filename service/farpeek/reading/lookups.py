@@ -11,18 +11,20 @@ import os
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.errors import DeadlineExceeded, TooBusy
 from farpeek.targets import processes
 from farpeek.targets.programs import Programs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from farpeek.model import Identity, Limits, Match, Process
     from farpeek.targets.target import Target
     from farpeek.threads.threads import Threads
+
+T = TypeVar("T")
 
 _FRESH_S: Final = 1.0
 """How long one who asks for a target waits for what it is now; what is known comes at once."""
@@ -82,6 +84,11 @@ class Lookups:
 
         with suppress(TooBusy, DeadlineExceeded):
             await self._threads.proc.run(look, deadline, let_go)
+
+    async def look(self, act: Callable[[float], T]) -> T:
+        """Do ``act`` in a thread of those for lists; it is given the deadline."""
+        deadline = time.monotonic() + self._longest_s
+        return await self._threads.lists.run(partial(act, deadline), deadline, _nothing)
 
     async def hold(self, pid: int) -> tuple[Process, Programs]:
         """Open a pidfd in a thread.

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from farpeek.model import Event
+from farpeek.targets import claims
 
 if TYPE_CHECKING:
     from farpeek.model import EventKind, TargetSnapshot
@@ -36,10 +37,10 @@ class EventRing:
         self.newest = time.time_ns() // 1000
         self._waiting: list[asyncio.Future[None]] = []
 
-    def add(self, kind: EventKind, target: TargetSnapshot) -> None:
-        """Append an event, and wake all who wait for one."""
+    def add(self, kind: EventKind, target: TargetSnapshot, client: str | None = None) -> None:
+        """Append an event, and wake all who wait for one; ``client`` is whom alone it concerns."""
         self.newest += 1
-        self._ring.append(Event(self.newest, kind, time.time(), target))
+        self._ring.append(Event(self.newest, kind, time.time(), target, client))
         self._of_labels += _label_bytes(target)
         while len(self._ring) > self._size or self._of_labels > self._most_of_labels:
             self._of_labels -= _label_bytes(self._ring.popleft().target)
@@ -74,4 +75,4 @@ class EventRing:
 
 
 def _label_bytes(target: TargetSnapshot) -> int:
-    return sum(len(name.encode()) + len(text.encode()) for name, text in target.labels.items())
+    return sum(claims.size(claim.labels) for claim in target.claims.values())

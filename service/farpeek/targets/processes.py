@@ -59,7 +59,7 @@ def find(match: Match, deadline: float) -> list[Identity]:
     Raises DeadlineExceeded at ``deadline`` (time.monotonic).
     """
     found: list[Identity] = []
-    for looked_at, pid in enumerate(_pids()):
+    for looked_at, pid in enumerate(pids()):
         if time.monotonic() >= deadline:
             raise DeadlineExceeded(
                 f"the time was over when {looked_at} processes had been looked at: say more in the "
@@ -79,6 +79,7 @@ def fits(identity: Identity, match: Match) -> bool:
         and _glob(identity.cgroup, match.cgroup)
         and _glob(identity.container, match.container)
         and match.uid in (None, identity.uid)
+        and match.ns_pid in (None, identity.ns_pids[-1])
     )
 
 
@@ -137,11 +138,43 @@ def live_folder(pid: int) -> str:
     return _alive(pid, stat)
 
 
-def _pids() -> Iterator[int]:
+def pids() -> Iterator[int]:
+    """The numbers of all processes that can be seen."""
     with os.scandir("/proc") as entries:
         for entry in entries:
             if entry.name.isdigit():
                 yield int(entry.name)
+
+
+def identify(pid: int) -> Identity | None:
+    """Who process ``pid`` is; None for what never matches, or is gone."""
+    stat = _stat(pid)
+    skipped = stat is None or stat.is_kernel_thread or stat.is_zombie
+    return None if stat is None or skipped else _identify(pid, stat)
+
+
+def ns_pids(pid: int) -> tuple[int, ...] | None:
+    """``NSpid`` of proc_pid_status(5): its numbers, from the service's pid namespace inwards."""
+    status = _status(pid)
+    return tuple(map(int, status["NSpid"].split())) if status and "NSpid" in status else None
+
+
+def traits(pid: int, *, with_cgroup: bool) -> tuple[str, ...] | None:
+    """Whatever of a process can make it fit a match that it did not fit before; None if it is gone.
+
+    A program is told from the next by where its stack begins (proc_pid_stat(5), startstack).
+    """
+    line = _read(f"/proc/{pid}/stat")
+    if not line:
+        return None
+    head, _, tail = line.rpartition(")")
+    fields = tail.split()
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - pathlib is slow
+    except OSError:
+        return None
+    cgroup = _cgroup(f"/proc/{pid}") if with_cgroup else ""
+    return head, fields[19], fields[25], str(uid), cgroup
 
 
 def _look(pid: int, match: Match) -> Identity | None:

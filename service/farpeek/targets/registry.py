@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 from farpeek.errors import NoSuchTarget, ShuttingDown, TargetExited, TooBusy
 from farpeek.kernel import pidfd
 from farpeek.model import EventKind, TargetState
+from farpeek.targets.claims import Claims, LabelBytes
 from farpeek.targets.events import EventRing
 from farpeek.targets.exits import ExitWatch
 from farpeek.targets.target import Target, target_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from farpeek.model import Identity, Limits, Process, TargetSnapshot
+    from farpeek.targets.claims import Standing
     from farpeek.targets.programs import Programs
+
+    Claiming = Callable[[Claims], None]
 
 
 class Follower(Protocol):
@@ -52,6 +56,7 @@ class Registry:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._forgetting: asyncio.TimerHandle | None = None
         self._watch = ExitWatch(loop, self.look_at)
+        self._label_bytes = LabelBytes()
         self.followers: list[Follower] = []
         self.events = EventRing()
 
@@ -85,32 +90,43 @@ class Registry:
             raise TargetExited(target.snapshot())
         return target
 
-    def id_of(self, identity: Identity) -> str | None:
-        """The id of the target that is this process, if it is one."""
+    def find(self, wanted: str) -> Target | None:
+        """The target of that id, if there is one."""
+        return self._targets.get(wanted)
+
+    def running(self, identity: Identity) -> Target | None:
+        """The target that is this process, if it is one."""
         target = self._running.get(identity.pid)
         same = target is not None and target.identity.start_ticks == identity.start_ticks
-        return target.id if target is not None and same else None
+        return target if same else None
 
-    def add(
-        self, process: Process, programs: Programs, labels: Mapping[str, str] | None
-    ) -> tuple[Target, bool]:
+    def id_of(self, identity: Identity) -> str | None:
+        """Its id."""
+        target = self.running(identity)
+        return None if target is None else target.id
+
+    def add(self, process: Process, programs: Programs, claim: Claiming) -> tuple[Target, bool]:
         """Hold ``process``; False if it was held already. Takes the pidfd over in any case.
 
-        ``labels`` replace those of a target that is there, unless None. Raises TargetExited for
-        a zombie, TooBusy if there is no room.
+        ``claim`` is called with its claims, to add one. Raises TargetExited for a zombie, TooBusy
+        if there is no room, and what ``claim`` does.
         """
         identity = programs.current.identity
-        target = Target(target_id(process, identity), process, programs, labels or {})
+        claims = Claims(self._label_bytes)
+        target = Target(target_id(process, identity), process, programs, claims)
         try:
             known = self._targets.get(target.id)
             if pidfd.has_exited(process.pidfd):
                 self.look_at(known or target)
                 raise TargetExited((known or target).snapshot())
             if known is not None:
-                self._renew(known, identity, labels)
+                claim(known.claims)
+                program = known.programs.current
+                program.identity = replace(identity, start_time=program.identity.start_time)
                 target.close()
                 return known, False
             self._make_room()
+            claim(claims)
         except BaseException:
             target.close()
             raise
@@ -122,11 +138,46 @@ class Registry:
         self._watch.add(target)
         return target, True
 
-    def release(self, wanted: str) -> None:
-        """Forget a target, for all clients; reads under way finish."""
+    def release(self, wanted: str, client: str) -> None:
+        """Drop the claim of a client, and forget the target if it was the last one.
+
+        Reads under way finish. Raises NoSuchTarget.
+        """
         target = self.get(wanted)
+        last = target.snapshot()
+        if not target.claims.drop(client):
+            raise NoSuchTarget(
+                wanted,
+                "you have not registered the target: others hold it, or a standing match or "
+                "subscription of yours; end those, or drop the claims of all with `?all=true`",
+            )
+        self._drop_if_unclaimed(target, last)
+
+    def release_for_all(self, wanted: str) -> None:
+        """Forget a target, whoever holds it."""
+        target = self.get(wanted)
+        last = target.snapshot()
         self._forget(target)
-        self.events.add(EventKind.RELEASED, target.snapshot())
+        self.events.add(EventKind.RELEASED, last)
+
+    def leave(self, target: Target, match: Standing) -> None:
+        """Drop the claim of a standing match."""
+        last = target.snapshot()
+        target.claims.leave(match)
+        if target.is_held:
+            self._drop_if_unclaimed(target, last)
+
+    def unsubscribe(self, target: Target) -> None:
+        """Drop the claim of a subscription; what has exited is listed all the same."""
+        target.claims.unsubscribe()
+        if target.is_held and not target.has_exited:
+            self._drop_if_unclaimed(target, target.snapshot())
+
+    def _drop_if_unclaimed(self, target: Target, last: TargetSnapshot) -> None:
+        """``last`` is how it was when it was held, for those who are told."""
+        if not target.claims:
+            self._forget(target)
+            self.events.add(EventKind.RELEASED, last)
 
     def look_at(self, target: Target) -> None:
         """Find out what the pidfd of ``target`` says, and tell everybody."""
@@ -180,12 +231,6 @@ class Registry:
             self._forget(target)
         self._watch.close()
 
-    def _renew(self, target: Target, identity: Identity, labels: Mapping[str, str] | None) -> None:
-        program = target.programs.current
-        program.identity = replace(identity, start_time=program.identity.start_time)
-        if labels is not None:
-            target.labels = labels
-
     def _make_room(self) -> None:
         if len(self._targets) < self._limits.max_targets:
             return
@@ -201,6 +246,7 @@ class Registry:
         self._stop_running(target)
         self._wake(target.id, NoSuchTarget(target.id))
         target.is_held = False
+        target.claims.clear()
         for follower in self.followers:
             follower.forgotten(target)
         if target.state is not TargetState.REAPED:  # else it is closed already

@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from farpeek.errors import InvalidRequest, NoSuchTarget
 from farpeek.kernel import pidfd
 from farpeek.model import PAGE_SIZE, TargetSnapshot, TargetState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from farpeek.model import ExitStatus, Identity, Process
+    from farpeek.targets.claims import Claims
     from farpeek.targets.programs import Programs
+
+
+_ID: Final = re.compile(r"([1-9][0-9]{0,9})-(0|[1-9][0-9]{0,19})")
+_MARK_BYTES: Final = 2  # of the boot, so that an id of another one is told from one that is gone
+_DIGEST_BYTES: Final = 6
 
 
 class Target:
@@ -31,13 +37,13 @@ class Target:
     __slots__ = (
         "_holds",
         "_released",
+        "claims",
         "exit",
         "exit_seen_at",
         "exited_at",
         "generation",
         "id",
         "is_held",
-        "labels",
         "number",
         "process",
         "programs",
@@ -47,13 +53,13 @@ class Target:
     )
 
     def __init__(
-        self, target_id: str, process: Process, programs: Programs, labels: Mapping[str, str]
+        self, target_id: str, process: Process, programs: Programs, claims: Claims
     ) -> None:
         self.id = target_id
         self.process = process
         self.programs = programs
         self.generation = programs.generation  # the last one that was told
-        self.labels = labels
+        self.claims = claims
         self.number = 0  # of its registration
         self.state = TargetState.RUNNING
         self.registered_at = time.time()
@@ -86,7 +92,7 @@ class Target:
             registered_at=self.registered_at,
             exited_at=self.exited_at,
             exit=self.exit,
-            labels=self.labels,
+            claims=self.claims.by_client,
         )
 
     def hold(self) -> None:
@@ -142,8 +148,33 @@ def target_id(process: Process, identity: Identity) -> str:
     """
     inode = os.fstat(process.pidfd).st_ino
     facts = f"{_boot_id()} {inode} {identity.start_ticks}".encode()
-    digest = hashlib.blake2b(facts, digest_size=6).digest()
+    digest = _boot_mark() + hashlib.blake2b(facts, digest_size=_DIGEST_BYTES).digest()
     return f"{process.pid}-{int.from_bytes(digest, 'big')}"
+
+
+def pid_in(wanted: str) -> int:
+    """The process's number in an id, which it had when the id was given.
+
+    Raises InvalidRequest for what is no id, NoSuchTarget for one of another boot, or host.
+    """
+    found = _ID.fullmatch(wanted)
+    if found is None or int(found[2]) >= 1 << 8 * (_MARK_BYTES + _DIGEST_BYTES):
+        raise InvalidRequest(
+            "an id is a text like 4242-8812345, as `id` of a target has it: copy it from there",
+            ("id",),
+        )
+    if int(found[2]) >> 8 * _DIGEST_BYTES != int.from_bytes(_boot_mark(), "big"):
+        raise NoSuchTarget(
+            wanted,
+            "the id is of another host, or from before the last boot of this one: its process is "
+            "not to be found here",
+        )
+    return int(found[1])
+
+
+@cache
+def _boot_mark() -> bytes:
+    return hashlib.blake2b(_boot_id().encode(), digest_size=_MARK_BYTES).digest()
 
 
 @cache

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from farpeek import errors
 from farpeek.model import (
+    Claim,
     Difference,
     ExitStatus,
     Gap,
@@ -50,7 +51,7 @@ TARGET = TargetSnapshot(
     registered_at=1780402950.0,
     exited_at=1780402951.5,
     exit=ExitStatus(code=None, signal="SIGSEGV", core_dumped=True),
-    labels={"a": "b"},
+    claims={"uid 0": Claim({"a": "b"})},
 )
 EXAMPLES: list[Exception] = [
     errors.InvalidRequest("no", ("addresses", 3)),
@@ -59,6 +60,8 @@ EXAMPLES: list[Exception] = [
     errors.NoSuchTarget("1-2"),
     errors.NoSuchProcess("no"),
     errors.AmbiguousMatch([ListedProcess(IDENTITY, "4242-8812345")]),
+    errors.AmbiguousNumber(17, ListedProcess(IDENTITY, None), None),
+    errors.ProcessGone("4242-8812345"),
     errors.TargetExited(TARGET),
     errors.TargetChanged(1, 2),
     errors.ExpectationFailed(Difference(1, 2, 0x1002, 0xAB, None)),
@@ -119,7 +122,7 @@ def test_access_denied_names_gate_hint_and_errno() -> None:
 
 
 def test_target_exited_holds_the_target() -> None:
-    target = read(problems.answer(errors.TargetExited(TARGET), "4242-8812345"))["target"]
+    target = read(problems.answer(errors.TargetExited(TARGET), "4242-8812345", "uid 0"))["target"]
     assert target == {
         "id": "4242-8812345",
         "pid": 4242,

@@ -139,9 +139,9 @@ async def test_an_event_is_rendered_once_for_all_who_follow(
     rendered: list[int] = []
     write = sse.text_of
 
-    def counted(event: Event) -> bytes:
+    def counted(event: Event, client: str) -> bytes:
         rendered.append(event.number)
-        return write(event)
+        return write(event, client)
 
     monkeypatch.setattr(sse, "text_of", counted)
     with Sample() as process:

@@ -190,11 +190,13 @@ def test_the_targets_exit_ends_it(
     assert shown == {"id": 1, "ended": "target-exited"}
 
 
-def test_releasing_the_target_ends_it(served: Served, process: Sample, ws: WebSocket) -> None:
+def test_releasing_the_target_for_all_ends_it(
+    served: Served, process: Sample, ws: WebSocket
+) -> None:
     target = served.register(process.pid)
     subscribe(ws, 1, target, process.address, hz=0.001)
     ws.next()
-    served.request("DELETE", f"/v1/targets/{target}")
+    served.request("DELETE", f"/v1/targets/{target}?all=true")
     assert ws.next()[0] == {"id": 1, "ended": "no-such-target"}
 
 

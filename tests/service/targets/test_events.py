@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
-from farpeek.model import EventKind, Identity, TargetSnapshot, TargetState
+from farpeek.model import Claim, EventKind, Identity, TargetSnapshot, TargetState
 from farpeek.targets.events import EventRing
 
 TARGET = TargetSnapshot(
@@ -16,7 +16,7 @@ TARGET = TargetSnapshot(
     registered_at=0.0,
     exited_at=None,
     exit=None,
-    labels={},
+    claims={},
 )
 
 
@@ -28,7 +28,7 @@ def ring_of(events: int, size: int = 8) -> EventRing:
 
 
 def test_labels_of_targets_that_are_gone_are_not_kept_without_end() -> None:
-    labelled = replace(TARGET, labels={"name": "x" * 96})
+    labelled = replace(TARGET, claims={"uid 0": Claim({"name": "x" * 96})})
     ring = EventRing(1000, most_of_labels=1000)
     for _ in range(100):
         ring.add(EventKind.REGISTERED, labelled)

@@ -71,21 +71,22 @@ async def test_a_match_holds_the_one_process_that_fits(
 ) -> None:
     match = Match(exe=str(program))
     with pytest.raises(NoSuchProcess):
-        await service.register_match(match)
+        await service.registering.by_match(match, None, "")
     with Target("plain", program=program) as target:
-        snapshot, created = await service.register_match(match, {"a": "b"})
-        assert (snapshot.identity.pid, created, snapshot.labels) == (target.pid, True, {"a": "b"})
-        again, created = await service.register_match(match)
-        assert (again.id, created, again.labels) == (snapshot.id, False, {"a": "b"})
+        snapshot, created = await service.registering.by_match(match, {"a": "b"}, "")
+        assert (snapshot.identity.pid, created) == (target.pid, True)
+        assert snapshot.claim_of("").labels == {"a": "b"}
+        again, created = await service.registering.by_match(match, None, "")
+        assert (again.id, created, again.claim_of("").labels) == (snapshot.id, False, {"a": "b"})
         with Target("plain", program=program) as second:
             with pytest.raises(AmbiguousMatch) as caught:
-                await service.register_match(match)
+                await service.registering.by_match(match, None, "")
             candidates = {each.identity.pid: each.target for each in caught.value.candidates}
             assert candidates == {target.pid: snapshot.id, second.pid: None}
         target.kill()
         target.await_zombie()
         with pytest.raises(NoSuchProcess):
-            await service.register_match(match)
+            await service.registering.by_match(match, None, "")
 
 
 @contextmanager
@@ -107,7 +108,7 @@ async def test_both_numbers_are_told_of_a_process_in_a_pid_namespace(
 ) -> None:
     with in_a_pid_namespace(program):
         until(lambda: pids(Match(exe=str(program))), "it runs")
-        snapshot, _ = await service.register_match(Match(exe=str(program)))
+        snapshot, _ = await service.registering.by_match(Match(exe=str(program)), None, "")
         assert snapshot.identity.ns_pids == (snapshot.identity.pid, 1)
     with start("plain") as target:
         outside, _ = await service.register(target.pid)

@@ -59,7 +59,7 @@ async def test_exec_keeps_the_target_and_reads_the_new_image(service: MemoryServ
         assert after.state is TargetState.RUNNING
         assert after.identity.comm == "second"
         again, created = await service.register(target.pid, None)
-        assert (again.id, created, again.labels) == (before.id, False, {"tier": "db"})
+        assert (again.id, created, again.claim_of("").labels) == (before.id, False, {"tier": "db"})
         assert len(service.targets()) == 1
 
 
@@ -86,7 +86,11 @@ async def test_a_zombie_is_no_target_but_an_exited_process(service: MemoryServic
         with pytest.raises(TargetExited) as caught:
             await service.register(held.pid, {"tier": "web"})
         told = caught.value.target
-        assert (told.id, told.labels, told.state) == (known.id, {"tier": "db"}, TargetState.EXITED)
+        assert (told.id, told.claim_of("").labels, told.state) == (
+            known.id,
+            {"tier": "db"},
+            TargetState.EXITED,
+        )
         assert told.registered_at == known.registered_at
         assert target.reap() == 3
     with start("family") as parent:

@@ -1,0 +1,79 @@
+"""Wire models of what makes processes targets, and lists them; as ``schema`` has all others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import Field, model_validator
+
+from farpeek.model import PidNamespace, TargetState  # noqa: TC001 - pydantic looks at them
+from farpeek.targets import claims
+from farpeek_api.http.schema import From, MatchRequest, TargetId, Wire
+
+_MOST_OF_LABELS: Final = 4096
+"""Bytes of all names and texts of a target: there may be thousands of targets."""
+
+_LabelName = Annotated[str, Field(min_length=1, max_length=63)]
+_LabelValue = Annotated[str, Field(max_length=256)]
+
+
+class Labelled(Wire):
+    """Whatever can have labels."""
+
+    labels: Annotated[dict[_LabelName, _LabelValue], Field(max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.labels and claims.size(self.labels) > _MOST_OF_LABELS:
+            raise ValueError(f"`labels` have over {_MOST_OF_LABELS} bytes in all: shorten them")
+        return self
+
+
+class RegisterRequest(Labelled):
+    """Body of a registration: whom, by one of four ways to name it."""
+
+    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    pid_namespace: PidNamespace | None = None
+    id: TargetId | None = None
+    itself: Annotated[bool, Field(alias="self")] = False
+    match: MatchRequest | None = None
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        named = (self.pid is not None, self.id is not None, self.itself, self.match is not None)
+        if sum(named) != 1:
+            raise ValueError("give one of `pid`, `id`, `match` and `self`, and only one")
+        if self.pid_namespace is not None and self.pid is None:
+            raise ValueError("`pid_namespace` says whose number `pid` is: give that")
+        if self.all and self.match is None:
+            raise ValueError("`all` goes with `match`: give that")
+        check_match(self.match)
+        return self
+
+
+def check_match(match: MatchRequest | None) -> None:
+    """Refuse one that says nothing."""
+    if match == MatchRequest():
+        raise ValueError("`match` is empty: name at least one of comm, exe, uid, cgroup, ...")
+
+
+class ReleaseQuery(Wire):
+    """Parameters of a release."""
+
+    all: bool = False
+
+
+class TargetsQuery(Wire):
+    """Parameters of the list of targets."""
+
+    state: TargetState | None = None
+    label: Annotated[str, Field(pattern="=", max_length=320)] | None = None
+    first: From = 0
+
+    def wanted_label(self) -> tuple[str, str] | None:
+        """Name and text of the label that is asked for."""
+        if self.label is None:
+            return None
+        name, _, text = self.label.partition("=")
+        return name, text
