@@ -279,7 +279,8 @@ class Identity:
 
     ``start_ticks`` is field 22 of proc_pid_stat(5); ``ns_pids`` is ``NSpid`` of proc_pid_status(5),
     from the service's pid namespace inwards; ``uid`` and ``gid`` are the effective ones, which
-    the kernel's access checks look at first.
+    the kernel's access checks look at first. Names are shown as ``kernel.names`` has it;
+    ``exe_deleted``: the file ``exe`` has that name no more.
     """
 
     pid: int
@@ -288,6 +289,7 @@ class Identity:
     start_time: float  # seconds since the epoch
     comm: str
     exe: str | None
+    exe_deleted: bool
     uid: int
     gid: int
     cgroup: str | None

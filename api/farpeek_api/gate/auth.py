@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from farpeek.kernel import users
 from farpeek_api.gate.head import authority_of
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
 from farpeek_api.serving.connection import Connection
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from farpeek_api.gate.tokens import Tokens
     from farpeek_api.serving.listeners import Address
-
-ALL_IDS: Final = 2**32 - 1
-"""User ids of a namespace that maps all of them; user_namespaces(7)."""
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/]+)(:[0-9]{1,5})?")
 _BARE_NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -133,21 +130,6 @@ def trusted_uids() -> frozenset[int]:
     one is nobody's own unless the namespace maps them all.
     """
     own = os.geteuid()
-    if own == _overflow_uid() and not _maps_all_users():
+    if own == users.overflow_uid() and not users.all_are_mapped():
         return frozenset({0})
     return frozenset({0, own})
-
-
-def _overflow_uid() -> int:
-    try:
-        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
-    except (OSError, ValueError):
-        return 65_534
-
-
-def _maps_all_users() -> bool:
-    try:
-        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
-    except OSError:
-        return False
-    return sum(int(line.split()[2]) for line in lines) == ALL_IDS

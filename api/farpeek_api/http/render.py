@@ -58,6 +58,7 @@ def _identity(identity: Identity) -> dict[str, Any]:
         "start_time": time(identity.start_time),
         "comm": identity.comm,
         "exe": identity.exe,
+        "exe_deleted": identity.exe_deleted,
         "uid": identity.uid,
         "gid": identity.gid,
         "cgroup": identity.cgroup,

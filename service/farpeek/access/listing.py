@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 from farpeek.access.build_ids import BuildIds
 from farpeek.access.process_ref import ByNumber, NoMemory
-from farpeek.access.seam import ProcessGone
-from farpeek.access.verified import verified
+from farpeek.access.verified import refusals, verified
 from farpeek.errors import DeadlineExceeded, Unsupported
-from farpeek.kernel import gates, uapi
-from farpeek.kernel.pidfd import has_exited
+from farpeek.kernel import gates, names, uapi
 from farpeek.mappings import files, maps
 from farpeek.mappings.residency import NoPagemap
 from farpeek.model import MappingView, Mode, Stage
@@ -49,10 +47,8 @@ class Lister:
         try:
             return verified(ByNumber(process), listing, deadline)
         except PermissionError:
-            denied = gates.find(process.pid)
-            if has_exited(process.pidfd):  # else it may have been somebody else's map
-                raise ProcessGone from None
-            raise denied from None
+            with refusals(process):
+                raise gates.find(process.pid) from None
 
     def _list(
         self, ref: ProcessRef, address: int | None, *, residency: bool, deadline: float
@@ -116,7 +112,7 @@ def view(
         offset=mapping.offset,
         device=mapping.device,
         inode=mapping.inode,
-        path=mapping.path.decode("utf-8", "replace"),
+        path=names.shown(mapping.path),
         build_id=build_id,
         resident=counts[0],
         swapped=counts[1],

@@ -13,11 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from farpeek import regions
-from farpeek.access.seam import ProcessGone
 from farpeek.access.vector import read_all
-from farpeek.access.verified import denial, no_memory, verified
+from farpeek.access.verified import denial, no_memory, refusals, verified
 from farpeek.errors import DeadlineExceeded
-from farpeek.kernel.pidfd import has_exited
 from farpeek.mappings.residency import NoPagemap
 from farpeek.model import GapReason, Mode, Piece, PieceKind
 from farpeek.regions import Runs
@@ -81,10 +79,8 @@ class PieceReader:
             )
             with suppress(NoPagemap, PermissionError):
                 return verified(self._refer(process), attempt, deadline, self._mode)
-        denied = denial(process)
-        if has_exited(process.pidfd):  # else it may have been somebody else's page table
-            raise ProcessGone
-        raise denied
+        with refusals(process):
+            raise denial(process)
 
     def _attempt(
         self,

@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek import columns, regions
 from farpeek.access.pieces import PieceReader
-from farpeek.access.seam import ProcessGone
 from farpeek.access.sparse import PageTablesGrew, Watched, may_grow, must_grow
 from farpeek.access.stable import stable
 from farpeek.access.vector import read_all
-from farpeek.access.verified import denial, no_memory, verified
-from farpeek.kernel.pidfd import has_exited
+from farpeek.access.verified import denial, no_memory, refusals, verified
 from farpeek.mappings import hugepages
 from farpeek.mappings.residency import NoPagemap
 from farpeek.model import Gap, GapReason, OnGap, ReadResult
@@ -84,10 +82,8 @@ class Reader:
         try:
             return verified(self._refer(process), attempt, deadline, spec.mode)
         except (NoPagemap, PermissionError):
-            denied = denial(process)
-            if has_exited(process.pidfd):  # else it may have been somebody else's page table
-                raise ProcessGone from None
-            raise denied from None
+            with refusals(process):
+                raise denial(process) from None
 
     def _attempt(self, ref: ProcessRef, spec: ReadSpec, deadline: float) -> ReadResult:
         runs = regions.in_order(spec.regions)

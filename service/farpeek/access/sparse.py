@@ -8,10 +8,10 @@ page tables is watched while it is read, and once they grow it is looked at firs
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from farpeek import columns
+from farpeek.kernel import status
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _FEW: Final = 8
 
 _ELEMENTS: Final = 128
 """Of a call that is watched. A look costs 5 us, a call of so many elements some 45."""
-
-_STATUS_SIZE: Final = 4096
 
 
 class PageTablesGrew(Exception):
@@ -100,13 +98,6 @@ class Watched:
 def page_table_size(proc: str) -> int:
     """Bytes of the page tables of a process (VmPTE of proc_pid_status(5)); 0 if hidden or gone."""
     try:
-        status = os.open(f"{proc}/status", os.O_RDONLY | os.O_CLOEXEC)
+        return status.size(proc, b"VmPTE") or 0
     except OSError:
         return 0
-    try:
-        _, found, rest = os.read(status, _STATUS_SIZE).partition(b"VmPTE:")
-    except OSError:
-        return 0
-    finally:
-        os.close(status)
-    return int(rest.split(maxsplit=1)[0]) << 10 if found else 0

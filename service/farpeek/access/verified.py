@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.access.process_ref import ByThread, NoMemory, live_thread
 from farpeek.access.seam import ProcessGone
-from farpeek.errors import DeadlineExceeded, Unsupported
+from farpeek.errors import AccessDenied, DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited
 from farpeek.model import Mode, Stage
@@ -46,7 +46,8 @@ def verified(
     """
     while True:
         try:
-            result = attempt(ref)
+            with refusals(ref.process):
+                result = attempt(ref)
             ref.verify()
         except NoMemory:
             ref = resolve_again(ref, deadline, mode)
@@ -86,6 +87,20 @@ def _has_memory(ref: ProcessRef) -> bool:
     except NoMemory:
         return False
     return True
+
+
+@contextmanager
+def refusals(process: Process) -> Generator[None]:
+    """Believe a refusal only of a process that has not exited behind it; raise ProcessGone else.
+
+    The number may have been somebody else's by then, and so are page tables, credentials, gates.
+    """
+    try:
+        yield
+    except AccessDenied:
+        if has_exited(process.pidfd):
+            raise ProcessGone from None
+        raise
 
 
 @contextmanager

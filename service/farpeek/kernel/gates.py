@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farpeek.errors import AccessDenied
-from farpeek.kernel import uapi
+from farpeek.kernel import status, uapi, users
 from farpeek.model import Gate
 
 _CAP_SYS_PTRACE = 1 << 19
-_ALL_IDS = [0, 0, 4_294_967_295]
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 
 
@@ -33,17 +32,16 @@ class Credentials:
 def credentials(pid: int | str) -> Credentials | None:
     """Credentials of a process; None if there is none of that number."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        fields = status.fields(f"/proc/{pid}")
     except OSError:
         return None
-    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    uids = [int(word) for word in fields["Uid"].split()]
-    gids = [int(word) for word in fields["Gid"].split()]
+    uids = [int(word) for word in fields[b"Uid"].split()]
+    gids = [int(word) for word in fields[b"Gid"].split()]
     return Credentials(
         uids=(uids[0], uids[1], uids[2], uids[3]),
         gids=(gids[0], gids[1], gids[2], gids[3]),
-        permitted=int(fields["CapPrm"], 16),
-        effective=int(fields["CapEff"], 16),
+        permitted=int(fields[b"CapPrm"], 16),
+        effective=int(fields[b"CapEff"], 16),
     )
 
 
@@ -91,7 +89,7 @@ def _in_spite_of_capability() -> AccessDenied:
 def _by_credentials(own: Credentials, theirs: Credentials) -> AccessDenied | None:
     """The real ids of the service have to be all of the target's."""
     if set(theirs.uids[:3]) != {own.uids[0]}:
-        if not _maps_all_ids() and _overflow_uid() in theirs.uids[:3]:
+        if not users.all_are_mapped() and users.overflow_uid() in theirs.uids[:3]:
             return _denied(
                 Gate.USER_NAMESPACE,
                 "the target's user does not exist in the service's user namespace",
@@ -134,7 +132,7 @@ def _not_dumpable() -> AccessDenied:
 
 def _by_namespace(pid: int) -> AccessDenied | None:
     """Capabilities count in their own user namespace only, so this goes before them."""
-    if all(_id_map("self", kind) == _id_map(pid, kind) for kind in ("uid", "gid")):
+    if all(users.id_map("self", kind) == users.id_map(pid, kind) for kind in ("uid", "gid")):
         return None
     return _denied(
         Gate.USER_NAMESPACE,
@@ -179,19 +177,3 @@ def _yama_scope() -> int | None:
         return int(_YAMA.read_text())
     except (OSError, ValueError):
         return None
-
-
-def _id_map(pid: int | str, kind: str) -> list[int] | None:
-    """The map of a process's user namespace, as the reader of the file sees it."""
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/{kind}_map").read_text().split()]
-    except OSError:
-        return None
-
-
-def _maps_all_ids() -> bool:
-    return _id_map("self", "uid") == _ALL_IDS
-
-
-def _overflow_uid() -> int:
-    return int(Path("/proc/sys/kernel/overflowuid").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -31,7 +32,7 @@ def exit_status(pidfd: int) -> ExitStatus | None:
     """How the process ended; None as long as the kernel does not tell.
 
     A child is looked at without reaping it (WNOWAIT), as soon as it has exited; of any other
-    process the kernel tells after its reap, from 6.15 on.
+    process the kernel tells after its reap, from 6.15 on. waitid(2) knows pidfds from 5.4 on.
     """
     status = uapi.pidfd_exit_status(pidfd)
     if status is not None:
@@ -39,6 +40,10 @@ def exit_status(pidfd: int) -> ExitStatus | None:
     try:
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
         return None
     if info is None:
         return None

@@ -8,12 +8,11 @@ nothing swapped out at all.
 from __future__ import annotations
 
 import errno
-import os
 from array import array
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from farpeek.kernel import uapi
+from farpeek.kernel import status, uapi
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRun
 from farpeek.mappings.residency import NoPagemap
 from farpeek.model import PAGE_SIZE
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 _MOST_PAGES: Final = 4096
 """Of one call; each page takes 0.45 us."""
-
-_STATUS_SIZE: Final = 4096
 
 
 class NodeResidency:
@@ -80,12 +77,7 @@ def _categories(status: int) -> int:
 
 def _swapped(proc: str) -> bool:
     """Whether anything private of a process is swapped out (VmSwap of proc_pid_status(5))."""
-    status = os.open(f"{proc}/status", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _, found, rest = os.read(status, _STATUS_SIZE).partition(b"VmSwap:")
-    finally:
-        os.close(status)
-    return not found or int(rest.split(maxsplit=1)[0]) > 0
+    return status.size(proc, b"VmSwap") != 0
 
 
 class ResidencyOr:

@@ -19,9 +19,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from farpeek.errors import DeadlineExceeded, InvalidRequest, NoSuchProcess
+from farpeek.kernel import names, status
 from farpeek.kernel.pidfd import has_exited, is_reaped
 from farpeek.mappings import auxv
 from farpeek.model import Identity, Match, Process
+from farpeek.targets import cgroups, executables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ENDED = "ZX"  # states of a thread
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
-_CONTAINER_ID = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _MOST_STATUS_BYTES = 1 << 16
 
 
@@ -126,7 +127,7 @@ def refresh(process: Process, known: Identity) -> Identity:
 
 def places(proc: str) -> tuple[int, int] | None:
     """Where code and stack of a program begin; zeros where they may not be seen."""
-    fields = _read(f"{proc}/stat").rpartition(")")[2].split()
+    fields = _read(f"{proc}/stat").rpartition(b")")[2].split()
     return (int(fields[23]), int(fields[25])) if fields else None
 
 
@@ -155,11 +156,11 @@ def identify(pid: int) -> Identity | None:
 
 def ns_pids(pid: int) -> tuple[int, ...] | None:
     """``NSpid`` of proc_pid_status(5): its numbers, from the service's pid namespace inwards."""
-    status = _status(pid)
-    return tuple(map(int, status["NSpid"].split())) if status and "NSpid" in status else None
+    fields = _status(pid)
+    return tuple(map(int, fields[b"NSpid"].split())) if fields and b"NSpid" in fields else None
 
 
-def traits(pid: int, *, with_cgroup: bool) -> tuple[str, ...] | None:
+def traits(pid: int, *, with_cgroup: bool) -> tuple[bytes | int, ...] | None:
     """Whatever of a process can make it fit a match that it did not fit before; None if it is gone.
 
     A program is told from the next by where its stack begins (proc_pid_stat(5), startstack).
@@ -167,14 +168,14 @@ def traits(pid: int, *, with_cgroup: bool) -> tuple[str, ...] | None:
     line = _read(f"/proc/{pid}/stat")
     if not line:
         return None
-    head, _, tail = line.rpartition(")")
+    head, _, tail = line.rpartition(b")")
     fields = tail.split()
     try:
         uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - pathlib is slow
     except OSError:
         return None
-    cgroup = _cgroup(f"/proc/{pid}") if with_cgroup else ""
-    return head, fields[19], fields[25], str(uid), cgroup
+    cgroup = _read(f"/proc/{pid}/cgroup") if with_cgroup else b""
+    return head, fields[19], fields[25], uid, cgroup
 
 
 def _look(pid: int, match: Match) -> Identity | None:
@@ -197,8 +198,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _is_a_thread(pid: int) -> InvalidRequest:
-    status = _status(pid)
-    of = f" of process {status['Tgid']}; register that" if status else ""
+    fields = _status(pid)
+    of = f" of process {int(fields[b'Tgid'])}; register that" if fields else ""
     return InvalidRequest(f"{pid} is the number of a thread{of}", ("pid",))
 
 
@@ -206,39 +207,43 @@ def _stat(pid: int) -> _Stat | None:
     line = _read(f"/proc/{pid}/stat")
     if not line:
         return None
-    head, _, tail = line.rpartition(")")  # a comm may hold parentheses and spaces itself
+    head, _, tail = line.rpartition(b")")  # a comm may hold parentheses and spaces itself
     fields = tail.split()
     return _Stat(
-        comm=head.partition("(")[2],
-        state=fields[0],
+        comm=names.shown(head.partition(b"(")[2]),
+        state=fields[0].decode(),
         flags=int(fields[6]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
     )
 
 
-def _status(pid: int) -> dict[str, str] | None:
-    text = _read(f"/proc/{pid}/status")
-    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line) or None
+def _status(pid: int) -> dict[bytes, bytes] | None:
+    try:
+        return status.fields(f"/proc/{pid}")
+    except OSError:
+        return None
 
 
 def _identify(pid: int, stat: _Stat) -> Identity | None:
-    status = _status(pid)
-    if status is None or "NSpid" not in status:
+    fields = _status(pid)
+    if fields is None or b"NSpid" not in fields:
         return None
     proc = _alive(pid, stat)
-    cgroup = _cgroup(proc)
+    cgroup, container = cgroups.parse(_read(f"{proc}/cgroup"))
+    exe, deleted = executables.of(proc)
     return Identity(
         pid=pid,
-        ns_pids=tuple(map(int, status["NSpid"].split())),
+        ns_pids=tuple(map(int, fields[b"NSpid"].split())),
         start_ticks=stat.start_ticks,
         start_time=_boot_time() + stat.start_ticks / _TICKS,
         comm=stat.comm,
-        exe=_exe(proc),
-        uid=int(status["Uid"].split()[1]),
-        gid=int(status["Gid"].split()[1]),
-        cgroup=_unified(cgroup),
-        container=_container(cgroup),
+        exe=exe,
+        exe_deleted=deleted,
+        uid=int(fields[b"Uid"].split()[1]),
+        gid=int(fields[b"Gid"].split()[1]),
+        cgroup=cgroup,
+        container=container,
         pointer_size=None,
         byte_order=None,
     )
@@ -257,41 +262,9 @@ def _alive(pid: int, stat: _Stat) -> str:
     if stat.state in _ENDED:
         with suppress(OSError), os.scandir(f"{folder}/task") as threads:
             for thread in threads:
-                if _exe(thread.path) is not None:
+                if executables.of(thread.path)[0] is not None:
                     return thread.path
     return folder
-
-
-def _exe(proc: str) -> str | None:
-    try:
-        # As bytes: a name that is no UTF-8 would come with surrogates, which no JSON can hold.
-        name = os.readlink(os.fsencode(f"{proc}/exe"))  # noqa: PTH115 - a name, no path to walk
-    except OSError:
-        return None
-    return name.decode("utf-8", "replace")
-
-
-def _cgroup(proc: str) -> str:
-    return _read(f"{proc}/cgroup")
-
-
-def _unified(cgroup: str) -> str | None:
-    """The path in the unified hierarchy (``0::``), else in the first one that says something.
-
-    Where the first version's hierarchies are in use, all are in the root of the second; cgroups(7).
-    """
-    lines = [line.split(":", 2) for line in cgroup.splitlines() if line.count(":") > 1]
-    paths = [path for _, _, path in sorted(lines, key=lambda line: line[0] != "0")]
-    return next((path for path in paths if path != "/"), paths[0] if paths else None)
-
-
-def _container(cgroup: str) -> str | None:
-    """The id that docker, containerd, CRI-O and podman put into the cgroup's path.
-
-    The innermost one, where containers are nested.
-    """
-    found = _CONTAINER_ID.findall(cgroup)
-    return found[-1] if found else None
 
 
 def _binary(proc: str) -> tuple[int | None, Literal["little", "big"] | None]:
@@ -300,10 +273,10 @@ def _binary(proc: str) -> tuple[int | None, Literal["little", "big"] | None]:
     return size, sys.byteorder if size else None
 
 
-def _read(path: str) -> str:
+def _read(path: str) -> bytes:
     """A small file of /proc; empty if the process is gone, or hidden."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib is slow
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is slow
             return file.read(_MOST_STATUS_BYTES)
     except OSError:
-        return ""
+        return b""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek.kernel import users
 from farpeek_api.gate import auth
 from farpeek_api.serving.listeners import is_loopback, is_wildcard, plain_host
 from support.wire import Served, ask, parse
@@ -278,8 +279,8 @@ def test_the_overflow_uid_is_our_own_only_where_all_are_mapped(
     trusted: set[int],
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: own)
-    monkeypatch.setattr(auth, "_overflow_uid", lambda: 65534)
-    monkeypatch.setattr(auth, "_maps_all_users", lambda: all_mapped)
+    monkeypatch.setattr(users, "overflow_uid", lambda: 65534)
+    monkeypatch.setattr(users, "all_are_mapped", lambda: all_mapped)
     assert auth.trusted_uids() == trusted
 
 

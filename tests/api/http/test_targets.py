@@ -46,7 +46,19 @@ def test_a_target_has_the_members_of_the_contract(served: Served) -> None:
     with Sample() as process:
         body = register(served, process.pid).json
     assert list(body) == [
-        *("id", "pid", "ns_pids", "start_time", "comm", "exe", "uid", "gid", "cgroup", "container"),
+        *(
+            "id",
+            "pid",
+            "ns_pids",
+            "start_time",
+            "comm",
+            "exe",
+            "exe_deleted",
+            "uid",
+            "gid",
+            "cgroup",
+            "container",
+        ),
         *(
             "pointer_size",
             "byte_order",
@@ -85,7 +97,18 @@ def test_processes_are_listed_by_what_they_are(served: Served, sample: Sample, t
     found = {each["pid"]: each for each in reply.json["processes"]}
     assert found[sample.pid]["target"] == target
     assert list(found[sample.pid]) == [
-        *("pid", "ns_pids", "start_time", "comm", "exe", "uid", "gid", "cgroup", "container"),
+        *(
+            "pid",
+            "ns_pids",
+            "start_time",
+            "comm",
+            "exe",
+            "exe_deleted",
+            "uid",
+            "gid",
+            "cgroup",
+            "container",
+        ),
         "target",
     ]
     nobody = served.request("GET", "/v1/processes?comm=no-such-name").json
@@ -100,7 +123,7 @@ def test_a_name_that_is_no_utf_8_spoils_no_answer(served: Served, folder: Path) 
         try:
             shown = register(served, process.pid)
             assert shown.status == 201
-            assert shown.json["exe"] == f"{folder}/sl\ufffdeep"
+            assert shown.json["exe"] == f"{folder}/sl\\xffeep"
             for path in ("/v1/processes", "/v1/targets"):
                 assert served.request("GET", path).status == 200
         finally:

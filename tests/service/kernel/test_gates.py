@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.kernel import gates
-from farpeek.model import Gate
+from farpeek.access import ProcessGone
+from farpeek.access.process_ref import ByNumber
+from farpeek.access.verified import verified
+from farpeek.errors import AccessDenied
+from farpeek.kernel import gates, users
+from farpeek.model import Gate, Process
 from support.folders import open_folder
 from support.serving import Service, refusing
 from support.targets import start
@@ -16,6 +22,9 @@ from support.targets import start
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import NoReturn
+
+    from farpeek.access.process_ref import ProcessRef
 
 NOBODY = 65534
 OTHER = 1234
@@ -99,6 +108,39 @@ def test_yama_is_named_where_it_is_what_refuses(
         found = gates.find(target.pid)
     assert found.gate is gate
     assert found.hint
+
+
+def test_a_user_who_does_not_exist_here_is_told_as_such_where_nobody_tells_how_those_are_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = gates.Credentials((0, 0, 0, 0), (0, 0, 0, 0), 0, 0)
+    theirs = gates.Credentials((NOBODY,) * 4, (NOBODY,) * 4, 0, 0)
+    monkeypatch.setattr(gates, "credentials", lambda pid: own if pid == "self" else theirs)
+    monkeypatch.setattr(users, "_OVERFLOW_UID", tmp_path / "hidden")
+    monkeypatch.setattr(users, "all_are_mapped", lambda: False)
+    with start("plain") as target:
+        assert gates.find(target.pid).gate is Gate.USER_NAMESPACE
+
+
+def test_a_refusal_is_believed_of_a_process_that_lives_and_of_no_other() -> None:
+    denied = AccessDenied(Gate.UID, "", "", errno.EPERM)
+
+    def attempt(_ref: ProcessRef) -> NoReturn:
+        if len(asked) > 1:
+            target.kill()
+            target.await_zombie()
+        raise denied
+
+    with start("plain") as target:
+        process = Process(target.pid, os.pidfd_open(target.pid))
+        asked: list[type[Exception]] = []
+        try:
+            for expected in (AccessDenied, ProcessGone):
+                asked.append(expected)
+                with pytest.raises(expected):
+                    verified(ByNumber(process), attempt, time.monotonic() + 10)
+        finally:
+            os.close(process.pidfd)
 
 
 @pytest.mark.parametrize("whose", GATES)

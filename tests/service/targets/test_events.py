@@ -9,7 +9,21 @@ from farpeek.targets.events import EventRing
 
 TARGET = TargetSnapshot(
     id="1-1",
-    identity=Identity(1, (1,), 0, 0.0, "init", None, 0, 0, None, None, None, None),
+    identity=Identity(
+        pid=1,
+        ns_pids=(1,),
+        start_ticks=0,
+        start_time=0.0,
+        comm="init",
+        exe=None,
+        exe_deleted=False,
+        uid=0,
+        gid=0,
+        cgroup=None,
+        container=None,
+        pointer_size=None,
+        byte_order=None,
+    ),
     generation=1,
     page_size=4096,
     state=TargetState.RUNNING,

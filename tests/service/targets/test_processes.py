@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import AmbiguousMatch, DeadlineExceeded, NoSuchProcess
+from farpeek.kernel import names
 from farpeek.model import Match
 from farpeek.targets import processes
 from support.namespaces import can_have_a_private_pid_namespace
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from farpeek.memory import MemoryService
 
-ID = "3f2a" * 16
 OTHER_ID = "0123456789abcdef" * 4
 USER = 1234
 
@@ -115,40 +116,48 @@ async def test_both_numbers_are_told_of_a_process_in_a_pid_namespace(
         assert outside.identity.ns_pids == (target.pid,)
 
 
-@pytest.mark.parametrize(
-    ("text", "cgroup", "container"),
-    [
-        ("0::/\n", "/", None),
-        (f"0::/system.slice/docker-{ID}.scope\n", f"/system.slice/docker-{ID}.scope", ID),
-        (f"0::/kubepods/burstable/pod1/{ID}\n", f"/kubepods/burstable/pod1/{ID}", ID),
-        (f"0::/a.slice/cri-containerd-{ID}.scope\n", f"/a.slice/cri-containerd-{ID}.scope", ID),
-        (f"0::/a.slice/crio-{ID}.scope/container\n", f"/a.slice/crio-{ID}.scope/container", ID),
-        (
-            f"0::/libpod-{ID}.scope/libpod-{OTHER_ID}\n",
-            f"/libpod-{ID}.scope/libpod-{OTHER_ID}",
-            OTHER_ID,
-        ),
-        (f"0::/docker/{ID[1:]}\n", f"/docker/{ID[1:]}", None),
-        (f"0::/docker/a{ID}\n", f"/docker/a{ID}", None),
-        # The first version's hierarchies beside an unused second one.
-        (f"9:name=systemd:/\n4:memory:/docker/{ID}\n0::/\n", f"/docker/{ID}", ID),
-        ("9:name=systemd:/user.slice\n4:memory:/\n", "/user.slice", None),
-        ("9:name=systemd:/\n0::/with:colon\n", "/with:colon", None),
-        ("", None, None),
-    ],
-)
-def test_a_container_is_told_by_the_path_of_its_cgroup(
-    monkeypatch: pytest.MonkeyPatch,
-    program: Path,
-    text: str,
-    cgroup: str | None,
-    container: str | None,
+@needs_root
+@pytest.mark.parametrize("separator", ["\x0b", "\r", "\x85", "\u2028"])
+def test_a_groups_name_forges_neither_another_group_nor_a_container(
+    program: Path, separator: str
 ) -> None:
-    monkeypatch.setattr(processes, "_cgroup", lambda _proc: text)
-    with Target("plain", program=program):
+    name = f"a{separator}0::"
+    with a_cgroup(name) as group, Target("plain", program=program) as target:
+        (group / "cgroup.procs").write_text(f"{target.pid}\n")
         (found,) = processes.find(Match(exe=str(program)), soon())
-        assert (found.cgroup, found.container) == (cgroup, container)
-        assert bool(pids(Match(exe=str(program), container="3f2a*"))) == (container == ID)
+        assert found.cgroup is not None
+        assert found.cgroup.endswith(f"/{name}")
+        assert pids(Match(cgroup=f"*/{name}")) == [target.pid]
+        target.end()
+
+
+NAMES = [
+    "caf\u00e9",
+    "new\nline",
+    "return\rvertical\x0btab",
+    "next\u0085line",
+    "back\\slash",
+    "\\x41",
+    " spaces ",
+    "gone (deleted)",
+]
+
+
+@pytest.mark.parametrize("name", [*map(str.encode, NAMES), b"\xff\xfe", b"\xed\xa0\x80"])
+def test_a_program_is_found_by_the_name_that_is_shown_whatever_it_is_called(
+    program: Path, name: bytes
+) -> None:
+    renamed = program.rename(os.fsdecode(os.fsencode(program.parent) + b"/" + name))
+    with Target("plain", program=renamed) as target:
+        (found,) = (each for each in processes.find(Match(), soon()) if each.pid == target.pid)
+        assert found.exe == names.shown(os.fsencode(renamed))
+        assert not found.exe_deleted
+        assert pids(Match(exe=glob.escape(found.exe))) == [target.pid]
+        assert found.comm == names.shown(name[:15])
+        assert target.pid in pids(Match(comm=glob.escape(found.comm)))
+        renamed.unlink()
+        (deleted,) = (each for each in processes.find(Match(), soon()) if each.pid == target.pid)
+        assert (deleted.exe, deleted.exe_deleted) == (found.exe, True)
 
 
 @needs_root
@@ -164,10 +173,10 @@ def test_a_process_is_found_by_its_cgroup_and_container(program: Path) -> None:
 
 
 @contextmanager
-def a_cgroup() -> Iterator[Path]:
-    """Make a cgroup that is called as a container's is."""
+def a_cgroup(name: str = f"docker-{OTHER_ID}.scope") -> Iterator[Path]:
+    """Make a cgroup, called as a container's is."""
     for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
-        group = Path(root) / f"docker-{OTHER_ID}.scope"
+        group = Path(root) / name
         if (Path(root) / "cgroup.procs").exists():
             try:
                 group.mkdir()

@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 from farpeek.access.process_ref import NoMemory
 from farpeek.errors import AlreadyTraced, DeadlineExceeded, KernelFailure, TargetStuck, TooBusy
-from farpeek.kernel import gates, uapi
+from farpeek.kernel import gates, status, uapi
 from farpeek.model import PAGE_SIZE, Stage
 
 if TYPE_CHECKING:
@@ -204,11 +204,9 @@ def _sleeps_in_the_call(tid: int) -> bool:
 def tracer(proc: str) -> int:
     """The thread that traces the process at ``proc``; 0 for none, or one that cannot be seen."""
     try:
-        with open(f"{proc}/status", "rb") as file:  # noqa: PTH123 - pathlib is slow
-            fields = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
+        return int(status.field(proc, b"TracerPid") or 0)
     except _NOT_TO_BE_SEEN:
         return 0
-    return int(fields[b"TracerPid"])
 
 
 def is_frozen_while_stopped(proc: str) -> bool:
@@ -245,8 +243,6 @@ def foreign_tracer(proc: str) -> int | None:
 
 def _process_of(tid: int) -> int:
     try:
-        with open(f"/proc/{tid}/status", "rb") as file:  # noqa: PTH123 - pathlib is slow
-            fields = dict(line.split(b":\t", 1) for line in file if b":\t" in line)
+        return int(status.field(f"/proc/{tid}", b"Tgid") or tid)
     except _NOT_TO_BE_SEEN:
         return tid
-    return int(fields[b"Tgid"])

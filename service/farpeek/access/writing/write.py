@@ -11,7 +11,7 @@ from farpeek import regions
 from farpeek.access.listing import view
 from farpeek.access.process_ref import ByPidfd, NoMemory
 from farpeek.access.vector import Vector
-from farpeek.access.verified import resolve_again
+from farpeek.access.verified import refusals, resolve_again
 from farpeek.access.writing import pin
 from farpeek.errors import (
     AlreadyTraced,
@@ -65,6 +65,10 @@ class WriteAccess:
         Raises ProcessGone, AlreadyTraced, ExpectationFailed (nothing is written then),
         AccessDenied, DeadlineExceeded, InvalidRequest, Unsupported, KernelFailure.
         """
+        with refusals(process):
+            return self._write(process, spec, deadline)
+
+    def _write(self, process: Process, spec: WriteSpec, deadline: float) -> WriteResult:
         ref, plan, before = self._prepare(process, spec, deadline)
         failed = self._transfer(ref, plan, spec, deadline) if plan.places else []
         missing = _gaps(spec, plan, failed)
@@ -75,7 +79,8 @@ class WriteAccess:
 
     def rehearse(self, process: Process, spec: WriteSpec, deadline: float) -> Rehearsal:
         """Do all of it but the writing. Raises what ``write`` does."""
-        _, plan, before = self._prepare(process, spec, deadline)
+        with refusals(process):
+            _, plan, before = self._prepare(process, spec, deadline)
         missing = _gaps(spec, plan, [])
         requested = sum(map(len, spec.data))
         return Rehearsal(
