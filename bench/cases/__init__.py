@@ -12,10 +12,12 @@ from bench.cases import (
     in_no_order,
     isolation,
     loop_held,
+    many_targets,
     nowait,
     one_read,
     peers,
     scattered,
+    sparse,
     tick,
 )
 
@@ -28,7 +30,9 @@ CASES: tuple[Case, ...] = (
     one_read.APART,
     scattered.CASE,
     *in_no_order.CASES,
+    many_targets.CASE,
     bulk.CASE,
+    sparse.CASE,
     beside_bulk.CASE,
     loop_held.CASE,
     *peers.CASES,

@@ -128,6 +128,18 @@ class AbsentPages:
             self._unread.sort(key=lambda unread: unread.start)
         return self._unread
 
+    def sort_all(self, places: Sequence[PageRun], pages: Sequence[PageRun]) -> list[Unread]:
+        """Do the same, but whatever nobody has touched is zeros, down to a page.
+
+        ``pages`` is the look that ``places`` come from: what is mapped and has no page is a run
+        there.
+        """
+        self._sort(places)
+        mapped = [page for page in pages if not page.categories]
+        self._unread += self._zeros_in(_runs(self._blank), mapped)
+        self._unread.sort(key=lambda unread: unread.start)
+        return self._unread
+
     def are_zeros(self, places: Sequence[PageRun]) -> bool:
         """Whether all of ``places`` are zeros, as far as can be seen. Raises what `sort` does."""
         self._sort(places)
@@ -303,10 +315,13 @@ class AbsentPages:
         mapped = [page for page in pages if not page.categories]
         for _, start, end, table in regions.parts(runs, tables):
             if table is None:
-                piece = Runs([start], [end - start])
-                for _, first, last, page in regions.parts(piece, mapped):
-                    if page is not None:
-                        yield Unread(first, last, None)
+                yield from self._zeros_in(Runs([start], [end - start]), mapped)
+
+    @staticmethod
+    def _zeros_in(runs: Runs, mapped: Sequence[PageRun]) -> Iterator[Unread]:
+        for _, start, end, page in regions.parts(runs, mapped):
+            if page is not None:
+                yield Unread(start, end, None)
 
     def _leave(self, start: int, end: int, reason: GapReason | None) -> None:
         self._unread.append(Unread(start, end, reason))

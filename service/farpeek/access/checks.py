@@ -74,23 +74,24 @@ class CheckAll:
         pages = self._residency.look(ref.proc, spans)
         if all_present(spans, pages):
             return ()
-        return self._sort(ref, runs, pages)
+        absent = _absent(runs, pages)
+        return self._sorting(ref).sort(absent) if absent else ()
 
     def check_on(self, ref: ProcessRef, start: int, end: int) -> tuple[Sequence[Unread], int]:
-        """Check the beginning of ``start .. end``, and say how far. Raises as `check` does."""
+        """Check the beginning of ``start .. end``, and say how far. Raises as `check` does.
+
+        Here whatever nobody has touched is zeros, and not large stretches alone.
+        """
         first, last = start - start % PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
         pages, reached = self._residency.look_on(ref.proc, first, last)
         reached = min(reached, end)
-        return self._sort(ref, Runs([start], [reached - start]), pages), reached
+        absent = _absent(Runs([start], [reached - start]), pages)
+        return (self._sorting(ref).sort_all(absent, pages) if absent else ()), reached
 
-    def _sort(self, ref: ProcessRef, runs: Runs, pages: Sequence[PageRun]) -> Sequence[Unread]:
-        absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
-        if not absent:
-            return ()
-        sorting = AbsentPages(
+    def _sorting(self, ref: ProcessRef) -> AbsentPages:
+        return AbsentPages(
             ref, self._open_map, self._residency, self._handlers(), most_tables=self._most_tables
         )
-        return sorting.sort(absent)
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``."""
@@ -100,6 +101,10 @@ class CheckAll:
             return False
         sorting = AbsentPages(ref, self._open_map, self._residency, NoHandlers(), most_tables=0)
         return sorting.are_zeros([PageRun(start, end, 0) for start, end in runs.places()])
+
+
+def _absent(runs: Runs, pages: Sequence[PageRun]) -> list[PageRun]:
+    return [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
 
 
 class CheckMap:
