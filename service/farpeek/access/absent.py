@@ -28,6 +28,7 @@ from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import DEV_ZERO, Refusals
 from farpeek.mappings.maps import cut
 from farpeek.mappings.markers import Entry, entries
+from farpeek.mappings.residency import clusters
 from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
@@ -128,15 +129,14 @@ class AbsentPages:
             self._unread.sort(key=lambda unread: unread.start)
         return self._unread
 
-    def sort_all(self, places: Sequence[PageRun], pages: Sequence[PageRun]) -> list[Unread]:
-        """Do the same, but whatever nobody has touched is zeros, down to a page.
-
-        ``pages`` is the look that ``places`` come from: what is mapped and has no page is a run
-        there.
-        """
+    def sort_all(self, places: Sequence[PageRun]) -> list[Unread]:
+        """Do the same, but whatever nobody has touched is zeros, down to a page."""
         self._sort(places)
+        blank = _runs(self._blank)
+        # Looked at again, because to ask about a handler touches a page.
+        pages = self._residency.look(self._proc, clusters(blank))
         mapped = [page for page in pages if not page.categories]
-        self._unread += self._zeros_in(_runs(self._blank), mapped)
+        self._unread += self._zeros_in(blank, mapped)
         self._unread.sort(key=lambda unread: unread.start)
         return self._unread
 

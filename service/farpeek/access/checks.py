@@ -86,7 +86,7 @@ class CheckAll:
         pages, reached = self._residency.look_on(ref.proc, first, last)
         reached = min(reached, end)
         absent = _absent(Runs([start], [reached - start]), pages)
-        return (self._sorting(ref).sort_all(absent, pages) if absent else ()), reached
+        return (self._sorting(ref).sort_all(absent) if absent else ()), reached
 
     def _sorting(self, ref: ProcessRef) -> AbsentPages:
         return AbsentPages(

@@ -99,6 +99,22 @@ def test_what_nobody_has_touched_is_one_piece_whatever_its_size(served: Served, 
 
 
 @pytest.mark.parametrize("mode", ["wait", "nowait"])
+def test_only_the_pages_that_are_there_come_as_bytes_however_close_they_lie(
+    served: Served, mode: str
+) -> None:
+    with registered(served, "untouched", 1) as (process, target):
+        touched = range(0, GIB, TABLE)
+        for offset in touched:
+            assert process.command(f"touch {offset}") == "ok"
+        first = process["sparse"]
+        pieces = pieces_of(post(served, target, (first, first + GIB), mode=mode))
+        written = [piece.address for piece in pieces if any(piece.data)]
+        assert written == [first + offset for offset in touched]
+        # To ask whether a handler has the memory touches a page now and then.
+        assert sum(len(piece.data) for piece in pieces) < (len(touched) + 64) * PAGE
+
+
+@pytest.mark.parametrize("mode", ["wait", "nowait"])
 def test_gaps_are_those_of_a_read(served: Served, tmp_path: Path, mode: str) -> None:
     with registered(served, "pages", tmp_path, 40) as (process, target):
         oracle = Oracle(process, 40)
