@@ -209,12 +209,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> _Asked:
     return asked
 
 
-def _read_in(pid: int, places: Sequence[tuple[int, int]]) -> None:
+def _read_in(pid: int, places: Sequence[tuple[int, int]], patience_s: float = PATIENCE_S) -> None:
     prefetcher = choose(probe()).prefetcher
     assert prefetcher is not None
     pidfd = os.pidfd_open(pid)
     try:
-        prefetcher.read_in(Process(pid, pidfd), bounded(places), time.monotonic() + PATIENCE_S)
+        prefetcher.read_in(Process(pid, pidfd), bounded(places), time.monotonic() + patience_s)
     finally:
         os.close(pidfd)
 
@@ -227,6 +227,12 @@ def test_pages_are_asked_for_once_each_however_they_are_named(
         kinds.target.pid, [(page + 8, page + 16), (page, page + PAGE), (page + 100, page + 200)]
     )
     assert asked.lengths == [PAGE]
+
+
+def test_nothing_is_asked_for_once_the_time_is_over(asked: _Asked, kinds: PageKinds) -> None:
+    page = kinds.page("file_evicted")
+    _read_in(kinds.target.pid, [(page, page + PAGE)], patience_s=-1.0)
+    assert asked.lengths == []
 
 
 def test_one_prefetch_asks_for_no_more_than_its_bound(asked: _Asked) -> None:
