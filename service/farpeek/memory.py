@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from farpeek import regions
 from farpeek.access import WriteAccess, choose
@@ -14,6 +14,7 @@ from farpeek.errors import ShuttingDown, TooLarge, Unsupported
 from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
 from farpeek.model import (
     ListedProcess,
+    MapsSpec,
     Mode,
     NowaitCheck,
     ServiceState,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         Identity,
         Limits,
         MappingView,
+        MapsPage,
         Match,
         Piece,
         Process,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
 
 T = TypeVar("T")
+A = TypeVarTuple("A")
 
 _COPIES_OF_A_WRITE = 3
 """What is written, what was there before, and what is there afterwards."""
@@ -340,23 +343,27 @@ class MemoryService:
         deadline_s = self.limits.deadline_s
         return PieceTransfer(target, ranges, reader, run, account, deadline_s, encode, generation)
 
-    async def maps(
-        self, target_id: str, address: int | None = None, *, residency: bool = False
-    ) -> list[MappingView]:
-        """The mappings of a target, or the one that holds ``address`` (none if it is unmapped).
+    async def maps(self, target_id: str, spec: MapsSpec | None = None) -> MapsPage:
+        """Some mappings of a target from ``spec.start`` on; lease `PAGE_COST` bytes for them.
 
         Raises NoSuchTarget, TargetExited, AccessDenied, Unsupported, and what is Unavailable.
         """
+        return await self._look_at_maps(target_id, self._ways.lister.page, spec or MapsSpec())
+
+    async def mapping_at(
+        self, target_id: str, address: int, spec: MapsSpec | None = None
+    ) -> MappingView | None:
+        """The mapping that holds ``address``, None if it is unmapped. Raises what `maps` does."""
+        at = self._ways.lister.at
+        return await self._look_at_maps(target_id, at, address, spec or MapsSpec())
+
+    async def _look_at_maps(
+        self, target_id: str, look: Callable[[Process, *A, float], T], *arguments: *A
+    ) -> T:
         self._check_open()
         target = self._registry.get_running(target_id)
         deadline = self._deadline()
-        work = partial(
-            self._ways.lister.mappings,
-            target.process,
-            address,
-            residency=residency,
-            deadline=deadline,
-        )
+        work = partial(look, target.process, *arguments, deadline)
         return await self._threads.run(target, Purpose.MAPS, work, deadline)
 
     def _tidy(self) -> None:

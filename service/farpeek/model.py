@@ -403,8 +403,9 @@ class Event:
 class MappingView:
     """One mapping of a target, as proc_pid_maps(5) has it.
 
-    ``resident`` and ``swapped`` count bytes, ``None`` unless asked for; ``build_id`` is that of the
-    ELF file, None where there is none or it may not be looked at.
+    ``resident`` and ``swapped`` count bytes, ``flags`` are the VmFlags of proc_pid_smaps(5); all
+    are ``None`` unless asked for. ``build_id`` is that of the ELF file, None where there is none,
+    or for ``build_id_reason``.
     """
 
     start: int
@@ -415,8 +416,31 @@ class MappingView:
     inode: int
     path: str
     build_id: str | None
+    build_id_reason: str | None
     resident: int | None
     swapped: int | None
+    flags: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapsSpec:
+    """Which mappings to list, and what to tell of them.
+
+    In `nowait` nothing is brought into memory for it; in `wait` build ids are read from the files.
+    """
+
+    start: int = 0  # the first address that is looked at
+    mode: Mode = Mode.NOWAIT
+    residency: bool = False
+    flags: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MapsPage:
+    """Some mappings in order, and the address to go on from; None where there are no more."""
+
+    views: Sequence[MappingView]
+    next: int | None
 
 
 @dataclass(frozen=True, slots=True)

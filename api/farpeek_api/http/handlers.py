@@ -12,7 +12,7 @@ import farpeek
 from farpeek.errors import ShuttingDown
 from farpeek.model import Capability
 from farpeek.reading import reads
-from farpeek_api.http import answers, frames, render, schema
+from farpeek_api.http import answers, frames, maps, render, schema
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.bodies import body_kind
 from farpeek_api.http.frames import FRAME, IOV
@@ -172,11 +172,10 @@ class Handlers:
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
         query = prepare(request, schema.MapsQuery)
-        found = await self._service.maps(
-            request.match_info["id"], query.parsed_address(), residency=query.residency
-        )
-        array = await render.array(found, render.objects(render.mapping))
-        return await answers.send_body(request, b'{"mappings":%b}' % array)
+        target, address = request.match_info["id"], query.parsed_address()
+        if address is not None:
+            return await maps.send_one(self._service, target, address, query.spec())
+        return await maps.send_all(request, self._service, target, query.spec())
 
 
 def _pid(listed: ListedProcess) -> int:

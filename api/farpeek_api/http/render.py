@@ -140,6 +140,7 @@ def written_mapping(found: MappingView) -> dict[str, Any]:
     """Show a mapping that would be written to, and whether others would see it."""
     shown = mapping(found)
     del shown["build_id"]
+    shown.pop("build_id_reason", None)
     return {**shown, "shared": found.perms.endswith("s")}
 
 
@@ -155,6 +156,10 @@ def mapping(found: MappingView) -> dict[str, Any]:
         "path": found.path,
         "build_id": found.build_id,
     }
+    if found.build_id_reason is not None:
+        shown["build_id_reason"] = found.build_id_reason
+    if found.flags is not None:
+        shown["vm_flags"] = found.flags
     if found.resident is not None:
         shown["resident_pages"] = found.resident // PAGE_SIZE
         shown["swapped_pages"] = (found.swapped or 0) // PAGE_SIZE

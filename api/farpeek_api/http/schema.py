@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from farpeek.errors import InvalidRequest, TooLarge
 from farpeek.model import (
     ADDRESS_LIMIT,
+    MapsSpec,
     Match,
     Mode,
     OnGap,
@@ -270,11 +271,24 @@ class MapsQuery(Wire):
     """Parameters of the list of mappings."""
 
     address: Annotated[int | str, _AddressSchema()] | None = None
+    first: Annotated[int | str, _AddressSchema(), Field(alias="from")] = 0
+    mode: Mode = Mode.NOWAIT
     residency: bool = False
+    flags: bool = False
+
+    @model_validator(mode="after")
+    def _check_one(self) -> MapsQuery:
+        if self.address is not None and "first" in self.model_fields_set:
+            raise ValueError("`address` asks for one mapping, `from` for a list: give one of them")
+        return self
 
     def parsed_address(self) -> int | None:
         """The address as a number."""
         return None if self.address is None else _integers([self.address])[0]
+
+    def spec(self) -> MapsSpec:
+        """Cross over to the service's value."""
+        return MapsSpec(_integers([self.first])[0], self.mode, self.residency, self.flags)
 
 
 class MemoryQuery(Wire):

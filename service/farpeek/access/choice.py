@@ -56,7 +56,7 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     return Ways(
         wait=wait,
         nowait=nowait,
-        lister=Lister(residency, nowait, wait),
+        lister=Lister(open_map, residency, nowait, wait),
         prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
         ranges=RangeWays(name, open_map, residency, wait, nowait),
         write=_write(capabilities, open_map, wait) if can_write else None,

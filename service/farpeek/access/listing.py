@@ -4,107 +4,173 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.access.build_ids import BuildIds
-from farpeek.access.process_ref import ByNumber, NoMemory
-from farpeek.access.verified import refusals, verified
+from farpeek.access.process_ref import ByNumber
+from farpeek.access.verified import no_memory, refusals, verified
 from farpeek.errors import DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, names, uapi
 from farpeek.mappings import files, maps
-from farpeek.mappings.residency import NoPagemap
-from farpeek.model import MappingView, Mode, Stage
+from farpeek.mappings.flags import each_vm_flags
+from farpeek.mappings.residency import NoPagemap, all_present
+from farpeek.model import MappingView, MapsPage, Mode, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
     from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.residency import Residency
-    from farpeek.model import Process
+    from farpeek.model import MapsSpec, Process
 
-MOST_MAPPINGS = 1 << 18
-"""Of one target: four times what the kernel allows by default (vm.max_map_count)."""
+T = TypeVar("T")
+
+PAGE_COST: Final = 4 << 20
+"""Bytes that a page of a list may take: its views, and what is written of them."""
+
+_MOST_VIEWS: Final = 1024
+_MOST_NAME_BYTES: Final = 512 << 10
+"""Of one page: a path may have PATH_MAX bytes, and more."""
 
 
 class Lister:
     """Lists mappings; in a thread, for the map is read under a lock that a stuck fault can hold."""
 
-    def __init__(self, residency: Residency | None, nowait: Access | None, wait: Access) -> None:
+    def __init__(
+        self, open_map: OpenMap, residency: Residency | None, nowait: Access | None, wait: Access
+    ) -> None:
+        self._open_map = open_map
         self._residency = residency
-        self._ways = {Mode.NOWAIT: nowait, Mode.WAIT: wait}
+        self._ways = {Mode.NOWAIT: nowait if residency else None, Mode.WAIT: wait}
 
-    def mappings(
-        self, process: Process, address: int | None, *, residency: bool, deadline: float
-    ) -> list[MappingView]:
-        """All mappings, or the one that holds ``address`` (none if it is unmapped).
+    def page(self, process: Process, spec: MapsSpec, deadline: float) -> MapsPage:
+        """Some mappings from ``spec.start`` on: as many as fit into `PAGE_COST`, and the time.
 
-        Raises ProcessGone, AccessDenied, Unsupported (residency cannot be seen), DeadlineExceeded.
+        Raises ProcessGone, AccessDenied, Unsupported (residency cannot be seen), DeadlineExceeded
+        if the time was over before the first one.
         """
-        listing = partial(self._list, address=address, residency=residency, deadline=deadline)
+        return self._verified(process, partial(self._page, spec=spec, deadline=deadline), deadline)
+
+    def at(
+        self, process: Process, address: int, spec: MapsSpec, deadline: float
+    ) -> MappingView | None:
+        """The mapping that holds ``address``; None if it is unmapped. Raises what ``page`` does."""
+        find = partial(self._at, address=address, spec=spec, deadline=deadline)
+        found = self._verified(process, find, deadline)
+        return found[0] if found else None
+
+    def _verified(self, process: Process, look: Callable[[ProcessRef], T], deadline: float) -> T:
         try:
-            return verified(ByNumber(process), listing, deadline)
+            return verified(ByNumber(process), look, deadline)
         except PermissionError:
             with refusals(process):
                 raise gates.find(process.pid) from None
 
-    def _list(
-        self, ref: ProcessRef, address: int | None, *, residency: bool, deadline: float
+    def _at(
+        self, ref: ProcessRef, address: int, spec: MapsSpec, deadline: float
     ) -> list[MappingView]:
+        with no_memory(), self._open_map(ref.proc) as address_map:
+            mapping = address_map.at_or_above(address)
+            if mapping is None or not mapping.start <= address:
+                return []
+            return [next(self._views(ref, iter([mapping]), spec, deadline))]
+
+    def _page(self, ref: ProcessRef, spec: MapsSpec, deadline: float) -> MapsPage:
+        views: list[MappingView] = []
+        left = _MOST_NAME_BYTES
+        # Half of the time, for who has waited to the end gets nothing of it.
+        half = time.monotonic() + (deadline - time.monotonic()) / 2
+        with no_memory(), self._open_map(ref.proc) as address_map:
+            found = maps.walk(address_map, spec.start)
+            try:
+                for each in self._views(ref, found, spec, half):
+                    views.append(each)
+                    left -= len(each.path)
+                    if len(views) == _MOST_VIEWS or left < 0 or time.monotonic() > half:
+                        return MapsPage(views, each.end if next(found, None) else None)
+            except DeadlineExceeded:
+                if not views:
+                    raise
+                return MapsPage(views, views[-1].end)
+        return MapsPage(views, None)
+
+    def _views(
+        self, ref: ProcessRef, found: Iterator[Mapping], spec: MapsSpec, deadline: float
+    ) -> Iterator[MappingView]:
         proc = ref.proc
         build_ids = BuildIds(
-            ref.process, self._ways[Mode.NOWAIT], Mode.NOWAIT, files.MappedFiles(proc)
+            ref,
+            partial(self._are_present, proc),
+            self._ways[spec.mode],
+            spec.mode,
+            files.MappedFiles(proc),
         )
-        views: list[MappingView] = []
-        try:
-            for mapping in _chosen(proc, address):
-                if time.monotonic() > deadline:
-                    raise DeadlineExceeded(
-                        "the time was over before all mappings were listed", Stage.MAPPINGS
-                    )
-                counts = self._counts(proc, mapping) if residency else (None, None)
-                views.append(view(mapping, build_ids.of(mapping, deadline)[0], counts))
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise NoMemory from error
-        return views
+        all_flags = each_vm_flags(proc) if spec.flags else iter(())
+        flags = next(all_flags, None)
+        for mapping in found:
+            while flags is not None and flags[1] <= mapping.start:
+                _check_time(deadline)
+                flags = next(all_flags, None)
+            has_flags = flags is not None and flags[0] <= mapping.start
+            yield view(
+                mapping,
+                build_ids.of(mapping, deadline),
+                self._counts(proc, mapping, deadline) if spec.residency else (None, None),
+                flags[2] if flags is not None and has_flags else () if spec.flags else None,
+            )
 
-    def _counts(self, proc: str, mapping: Mapping) -> tuple[int, int]:
+    def _are_present(self, proc: str, start: int, end: int) -> bool:
+        if self._residency is None:
+            return False
+        try:
+            return all_present([(start, end)], self._residency.look(proc, [(start, end)]))
+        except NoPagemap:
+            return False
+
+    def _counts(self, proc: str, mapping: Mapping, deadline: float) -> tuple[int, int]:
         """Bytes that are resident, and bytes that are swapped out."""
         if self._residency is None:
             raise Unsupported("residency cannot be seen: there is no /proc/PID/pagemap here")
-        if mapping.start >= maps.KERNEL_HALF:
-            return 0, 0
-        try:
-            pages = self._residency.look(proc, [(mapping.start, mapping.end)])
-        except NoPagemap:
-            raise Unsupported(
-                "residency cannot be seen: the target's pagemap belongs to another user; give the "
-                "service CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-            ) from None
-        sizes = [
-            sum(page.end - page.start for page in pages if page.categories & bit)
-            for bit in (uapi.PAGE_IS_PRESENT, uapi.PAGE_IS_SWAPPED)
-        ]
-        return sizes[0], sizes[1]
+        resident = swapped = 0
+        at, end = mapping.start, mapping.end if mapping.start < maps.KERNEL_HALF else 0
+        while at < end:
+            _check_time(deadline)
+            try:
+                pages, at = self._residency.look_on(proc, at, end)
+            except NoPagemap:
+                raise Unsupported(
+                    "residency cannot be seen: the target's pagemap belongs to another user; give "
+                    "the service CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+                ) from None
+            for page in pages:
+                size = page.end - page.start
+                resident += size if page.categories & uapi.PAGE_IS_PRESENT else 0
+                swapped += size if page.categories & uapi.PAGE_IS_SWAPPED else 0
+        return resident, swapped
 
 
-def _chosen(proc: str, address: int | None) -> Iterator[Mapping]:
-    """The mappings in order, or the one at ``address``."""
-    with open(f"{proc}/maps", "rb") as file:  # noqa: PTH123 - pathlib is slow
-        for line in islice(file, MOST_MAPPINGS):
-            mapping = maps.parse_line(line)
-            if address is None or mapping.start <= address < mapping.end:
-                yield mapping
+def _check_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise DeadlineExceeded(
+            "the time was over before the mapping was looked at: ask without `residency` and "
+            "`flags`",
+            Stage.MAPPINGS,
+        )
 
 
 def view(
     mapping: Mapping,
-    build_id: str | None = None,
+    build_id: tuple[str | None, str | None] = (None, None),
     counts: tuple[int, int] | tuple[None, None] = (None, None),
+    flags: Sequence[bytes] | None = None,
 ) -> MappingView:
-    """Show a mapping with what was found out about it; ``counts``: resident and swapped bytes."""
+    """Show a mapping with what was found out about it.
+
+    ``build_id``: it, or why there is none; ``counts``: resident and swapped bytes.
+    """
     return MappingView(
         start=mapping.start,
         end=mapping.end,
@@ -113,7 +179,9 @@ def view(
         device=mapping.device,
         inode=mapping.inode,
         path=names.shown(mapping.path),
-        build_id=build_id,
+        build_id=build_id[0],
+        build_id_reason=build_id[1],
         resident=counts[0],
         swapped=counts[1],
+        flags=None if flags is None else tuple(flag.decode("ascii", "replace") for flag in flags),
     )

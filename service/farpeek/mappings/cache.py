@@ -44,6 +44,11 @@ class CachedFile:
         self.size = status.st_size
         self._block = status.st_blksize  # on hugetlbfs: of a page
 
+    @property
+    def can_be_told(self) -> bool:
+        """Whether `missing` brings nothing in: without mincore(2) a miss starts readahead."""
+        return self._mincore_tells
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from farpeek.kernel import uapi
 from farpeek.mappings.mapping import Mapping
+from farpeek.model import ADDRESS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -49,12 +50,12 @@ class _QueriedMap:
         if address >= KERNEL_HALF:
             # PROCMAP_QUERY does not know [vsyscall]; the maps file lists it. Read once for all such
             # addresses: a request may have 65,536, and a target as many mappings.
-            if self._listed is None:
-                self._listed = _ListedMap(self._proc)
-            return self._listed.at_or_above(address)
+            return self._listing().at_or_above(address)
         found = uapi.procmap_query(self._file, address)
         if found is None:
             return None
+        if found.inode and not found.name:  # it is over PATH_MAX
+            return self._listing().at_or_above(address)
         return Mapping(
             start=found.start,
             end=found.end,
@@ -64,6 +65,11 @@ class _QueriedMap:
             inode=found.inode,
             path=found.name,
         )
+
+    def _listing(self) -> _ListedMap:
+        if self._listed is None:
+            self._listed = _ListedMap(self._proc)
+        return self._listed
 
 
 class _ListedMap:
@@ -81,8 +87,13 @@ class _ListedMap:
             line = self._file.readline()
             if not line:
                 return None
-            self._last = parse_line(line)
+            if _end(line) > address:
+                self._last = parse_line(line)
         return self._last
+
+
+def _end(line: bytes) -> int:
+    return int(line.partition(b" ")[0].partition(b"-")[2], 16)
 
 
 def unescape(path: bytes) -> bytes:
@@ -107,6 +118,20 @@ def parse_line(line: bytes) -> Mapping:
         inode=int(fields[4]),
         path=unescape(fields[5]) if len(fields) > 5 else b"",  # noqa: PLR2004 - anonymous
     )
+
+
+def walk(address_map: AddressMap, start: int) -> Iterator[Mapping]:
+    """All mappings from the one on that holds ``start``, or from the next one above it."""
+    at = start
+    while at < ADDRESS_LIMIT:
+        mapping = address_map.at_or_above(at)
+        if mapping is not None:
+            yield mapping
+            at = mapping.end
+        elif at < KERNEL_HALF:  # PROCMAP_QUERY knows nothing of what is there
+            at = KERNEL_HALF
+        else:
+            return
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.mappings import files, mounts
-from farpeek.model import GapReason, Mode, OnGap, Process, RangeSpec, ReadSpec, Regions
+from farpeek.model import GapReason, MapsSpec, Mode, OnGap, Process, RangeSpec, ReadSpec, Regions
 from support.kinds import FuseServer
 from support.targets import start
 from support.waiting import until
@@ -83,7 +83,7 @@ def _by_bulk(ways: Ways, target: Process, address: int) -> None:
 
 
 def _by_maps(ways: Ways, target: Process, _address: int) -> None:
-    ways.lister.mappings(target, None, residency=False, deadline=_soon())
+    ways.lister.page(target, MapsSpec(), _soon())
 
 
 @needs_root
@@ -161,7 +161,7 @@ async def test_who_has_changed_its_root_is_read_like_anybody_else(
         snapshot, _ = await service.register(child.pid)
         assert snapshot.identity.pointer_size == ctypes.sizeof(ctypes.c_void_p)
         assert snapshot.identity.byte_order == sys.byteorder
-        views = await service.maps(snapshot.id)
+        views = (await service.maps(snapshot.id)).views
         assert {view.build_id for view in views if view.path == snapshot.identity.exe} != {None}
         result = await _read(service, snapshot.id, [address], Mode.NOWAIT)
         assert bytes(result.data) == b"D" * 64
@@ -198,7 +198,7 @@ async def test_a_program_that_runs_from_a_memfd_has_pointers_and_a_build_id(
         until(lambda: "memfd:program" in str(exe.readlink()), "it has executed")
         snapshot, _ = await service.register(child.pid)
         assert snapshot.identity.pointer_size == ctypes.sizeof(ctypes.c_void_p)
-        views = await service.maps(snapshot.id)
+        views = (await service.maps(snapshot.id)).views
         assert {view.build_id for view in views if "memfd:program" in view.path} != {None}
 
 
@@ -228,7 +228,7 @@ async def test_a_read_of_many_files_looks_at_each_mount_table_once_at_most(
     with running(_MAPS_MANY, tmp_path) as child:
         assert said(child) == b"ready\n"
         snapshot, _ = await service.register(child.pid)
-        views = await service.maps(snapshot.id)
+        views = (await service.maps(snapshot.id)).views
         places = [view.start for view in views if view.path.startswith(str(tmp_path))]
         mounts.TABLES.forget()
         monkeypatch.setattr(mounts, "_parse", counted)

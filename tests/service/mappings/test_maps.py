@@ -9,20 +9,24 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.access import choose
+from farpeek.access import choose, listing
 from farpeek.access.probe import probe
-from farpeek.errors import TargetExited
+from farpeek.errors import DeadlineExceeded, TargetExited
+from farpeek.kernel import names, uapi
 from farpeek.mappings import maps
+from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import GapClassifier
-from farpeek.model import GapReason, Process, ReadSpec, Regions
+from farpeek.model import GapReason, MapsSpec, Mode, Process, ReadSpec, Regions
 from support.folders import open_folder
 from support.kinds import FUSE_FILES, PageKinds, page_kinds
 from support.serving import Service
@@ -65,7 +69,7 @@ async def test_the_mappings_are_those_of_proc_line_by_line(
     service: MemoryService, kinds: PageKinds
 ) -> None:
     target_id = (await service.register(kinds.target.pid))[0].id
-    views = await service.maps(target_id)
+    views = (await service.maps(target_id)).views
     assert [_line(view) for view in views] == _as_proc_has_them(kinds.target.pid)
     assert {(view.resident, view.swapped) for view in views} == {(None, None)}
 
@@ -74,12 +78,12 @@ async def test_an_address_picks_the_mapping_that_holds_it_or_none(
     service: MemoryService, kinds: PageKinds
 ) -> None:
     target_id = (await service.register(kinds.target.pid))[0].id
-    every = await service.maps(target_id)
+    every = (await service.maps(target_id)).views
     for view in every:
         for address in (view.start, view.end - 1):
-            assert await service.maps(target_id, address) == [view]
+            assert await service.mapping_at(target_id, address) == view
     for address in (0, kinds.page("hole"), (1 << 64) - 1):
-        assert await service.maps(target_id, address) == []
+        assert await service.mapping_at(target_id, address) is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,8 @@ async def test_pages_are_counted_where_they_are(
         await asyncio.to_thread(kinds.again, kind)
     page = kinds.page(kind)
     target_id = (await service.register(kinds.target.pid))[0].id
-    (view,) = await service.maps(target_id, page, residency=True)
+    view = await service.mapping_at(target_id, page, MapsSpec(residency=True))
+    assert view is not None
     expected = _counted(kinds.target.pid, view)
     assert (view.resident, view.swapped) == expected
     assert view.resident is not None
@@ -129,9 +134,7 @@ def test_build_ids_are_those_that_readelf_tells(tmp_path: Path) -> None:
     with Target("plain", program=program) as target:
         pidfd = os.pidfd_open(target.pid)
         try:
-            views = lister.mappings(
-                Process(target.pid, pidfd), None, residency=False, deadline=time.monotonic() + 20
-            )
+            views = lister.page(Process(target.pid, pidfd), MapsSpec(), time.monotonic() + 20).views
         finally:
             os.close(pidfd)
     ids = {view.build_id for view in views if view.path == str(program)}
@@ -155,7 +158,7 @@ async def test_build_ids_of_every_size_are_told(
     try:
         target_id = (await service.register(child.pid))[0].id
         until(lambda: f"{program}\n" in Path(f"/proc/{child.pid}/maps").read_text(), "it is loaded")
-        views = await service.maps(target_id)
+        views = (await service.maps(target_id)).views
         assert {view.build_id for view in views if view.path == str(program)} == {wanted}
     finally:
         child.kill()
@@ -171,10 +174,11 @@ async def test_a_file_whose_server_hangs_is_never_touched(
     kinds.fuse.hang(number, everything=True)
     kinds.fuse.forget()
     target_id = (await service.register(kinds.target.pid))[0].id
-    for address in (None, kinds.page("fuse_hung_all")):
-        views = await service.maps(target_id, address, residency=True)
-        (found,) = [view for view in views if view.start == kinds.page("fuse_hung_all")]
-        assert found.build_id is None
+    page = kinds.page("fuse_hung_all")
+    views = (await service.maps(target_id, MapsSpec(residency=True))).views
+    views = [*views, await service.mapping_at(target_id, page, MapsSpec(residency=True))]
+    found = [view for view in views if view is not None and view.start == page]
+    assert [(view.build_id, view.build_id_reason) for view in found] == [(None, "not_resident")] * 2
     assert all(kinds.fuse.asked(file) == 0 for file in FUSE_FILES.values())
     kinds.fuse.serve(number)
 
@@ -185,14 +189,17 @@ async def test_the_mappings_of_a_process_whose_first_thread_has_ended_are_all_th
     # A copy, for the checkout itself may be on a filesystem that is not local.
     with Target("threads", program=Path(shutil.copy(build("threads"), tmp_path))) as target:
         target_id = (await service.register(target.pid))[0].id
-        before = {view.path: view.build_id for view in await service.maps(target_id) if view.path}
+        before = {
+            view.path: view.build_id for view in (await service.maps(target_id)).views if view.path
+        }
         target.command("leader-exit")
-        views = await service.maps(target_id)
+        views = (await service.maps(target_id)).views
         after = {view.path: view.build_id for view in views if view.path}
         assert before.items() <= after.items()  # pthread_exit loads a library
-        (marker,) = await service.maps(target_id, target["marker"], residency=True)
+        marker = await service.mapping_at(target_id, target["marker"], MapsSpec(residency=True))
+        assert marker is not None
         assert marker.resident == PAGE
-        assert await service.maps(target_id, 0) == []
+        assert await service.mapping_at(target_id, 0) is None
 
 
 async def test_the_mappings_of_the_dead_are_gone(service: MemoryService) -> None:
@@ -275,3 +282,127 @@ def test_the_mappings_of_another_users_process_are_refused_naming_the_gate(
         assert (answer.status, answer.json["gate"]) == (403, "uid")
         nowait = service.read(target_id, plain["marker"], 8, mode="nowait")
         assert (nowait.status, nowait.json["gate"]) == (403, "uid")
+
+
+def _cached(path: Path) -> list[bool]:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        return [bool(page) for page in uapi.cached_pages(file.fileno(), 0, size)]
+
+
+def _evict(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mincore(2) tells only owners and root")
+async def test_a_list_leaves_evicted_files_as_they_were_unless_it_may_wait(
+    service: MemoryService, tmp_path: Path
+) -> None:
+    file = Path(shutil.copy(build("plain"), tmp_path / "library"))
+    wanted = _build_id_by_readelf(file)
+    _evict(file)
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _MAP_AND_WAIT, file), stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        await child.stdout.readline()
+        if any(_cached(file)):
+            pytest.skip("the page cache keeps this file")
+        target_id = (await service.register(child.pid))[0].id
+        for _ in range(2):
+            views = (await service.maps(target_id, MapsSpec(residency=True))).views
+            (view,) = [view for view in views if view.path == str(file)]
+            assert (view.build_id, view.build_id_reason) == (None, "not_resident")
+            assert view.resident == 0
+            assert not any(_cached(file))
+        views = (await service.maps(target_id, MapsSpec(mode=Mode.WAIT))).views
+        (view,) = [view for view in views if view.path == str(file)]
+        assert (view.build_id, view.build_id_reason) == (wanted, None)
+    finally:
+        child.kill()
+        await child.wait()
+
+
+_MAP_AND_WAIT = """
+import mmap, os, sys, time
+file = os.open(sys.argv[1], os.O_RDONLY)
+area = mmap.mmap(file, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("queried", [True, False])
+def test_a_long_list_comes_in_pages_that_fit_together(
+    monkeypatch: pytest.MonkeyPatch, *, queried: bool
+) -> None:
+    if queried and not probe().procmap_query:
+        pytest.skip("the kernel has no PROCMAP_QUERY")
+    lister = choose(replace(probe(), procmap_query=queried)).lister
+    monkeypatch.setattr(listing, "_MOST_VIEWS", 7)
+    with start("plain") as target:
+        process = Process(target.pid, os.pidfd_open(target.pid))
+        try:
+            pages = [lister.page(process, MapsSpec(flags=True), time.monotonic() + 20)]
+            while (begin := pages[-1].next) is not None:
+                spec = MapsSpec(begin, flags=True)
+                pages.append(lister.page(process, spec, time.monotonic() + 20))
+            views = [view for page in pages for view in page.views]
+            assert [_line(view) for view in views] == _as_proc_has_them(target.pid)
+            assert {len(page.views) for page in pages[:-1]} == {7}
+            for view in views:
+                flags = vm_flags(f"/proc/{target.pid}", view.start)
+                assert view.flags is not None
+                assert {flag.encode() for flag in view.flags} == flags
+            with pytest.raises(DeadlineExceeded):
+                lister.page(process, MapsSpec(residency=True), time.monotonic())
+        finally:
+            os.close(process.pidfd)
+
+
+def test_a_page_ends_with_long_names_and_with_the_time_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lister = choose(probe()).lister
+    monkeypatch.setattr(listing, "_MOST_NAME_BYTES", 0)
+    with start("plain") as target:
+        process = Process(target.pid, os.pidfd_open(target.pid))
+        try:
+            page = lister.page(process, MapsSpec(), time.monotonic() + 20)
+            assert len(page.views) == 1
+            assert page.next == page.views[0].end
+            page = lister.page(process, MapsSpec(), time.monotonic())
+            assert len(page.views) == 1
+        finally:
+            os.close(process.pidfd)
+
+
+NAMES = [
+    b"new\nline",
+    b"back\\012slash",
+    b"data\\2024",
+    b"\\",
+    b"\xff\xfe",
+    b"two  ",
+    b"\x0b\r\xc2\x85",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_shown_as_the_file_is_called(tmp_path: Path, name: bytes) -> None:
+    if name == b"back\\012slash" and not probe().procmap_query:
+        pytest.skip("the maps file does not tell it from a newline")
+    path = os.fsencode(tmp_path) + b"/" + name
+    with open(path, "w+b") as file:  # noqa: PTH123 - a name in bytes
+        file.truncate(PAGE)
+        with mmap.mmap(file.fileno(), PAGE):
+            pidfd = os.pidfd_open(os.getpid())
+            try:
+                lister = choose(probe()).lister
+                page = lister.page(Process(os.getpid(), pidfd), MapsSpec(), time.monotonic() + 20)
+            finally:
+                os.close(pidfd)
+    assert names.shown(path) in {view.path for view in page.views}

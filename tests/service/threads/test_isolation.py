@@ -14,7 +14,7 @@ import pytest
 
 from farpeek.errors import TargetExited, TooBusy, Unavailable
 from farpeek.memory import MemoryService
-from farpeek.model import GapReason, Limits, Mode, ReadSpec, Regions
+from farpeek.model import GapReason, Limits, MapsSpec, Mode, ReadSpec, Regions
 from support.asking import ask, close
 from support.kinds import FUSE_FILES, page_kinds
 from support.pattern import pattern
@@ -106,7 +106,8 @@ async def test_a_target_whose_wait_slots_all_hang_still_serves_nowait_and_maps(
         result = await ask(service, target_id, spec, 5)
         assert bytes(result.data[:8]) == pattern(target["before"], 8)
         assert [gap.reason for gap in result.gaps] == [GapReason.NOT_RESIDENT]
-        (mapping,) = await service.maps(target_id, target["missing"], residency=True)
+        mapping = await service.mapping_at(target_id, target["missing"], MapsSpec(residency=True))
+        assert mapping is not None
         assert mapping.start <= target["missing"] < mapping.end
     assert [(each.target, each.mode) for each in service.state().stuck] == [(target_id, Mode.WAIT)]
 

@@ -33,6 +33,6 @@ async def test_a_single_thread_serves_all_in_turn(monkeypatch: pytest.MonkeyPatc
                 with service.lease(spec) as lease:
                     assert (await service.read(snapshot.id, spec, lease)).complete
                 assert await service.processes(Match(comm="plain"))
-                assert await service.maps(snapshot.id)
+                assert (await service.maps(snapshot.id)).views
     finally:
         await asyncio.wait_for(service.close(5), 10)
