@@ -357,6 +357,10 @@ class MemoryService:
         at = self._ways.lister.at
         return await self._look_at_maps(target_id, at, address, spec or MapsSpec())
 
+    async def auxv(self, target_id: str) -> dict[str, int]:
+        """The auxiliary vector of a target's program. Raises what `maps` does."""
+        return await self._look_at_maps(target_id, self._ways.lister.auxv)
+
     async def _look_at_maps(
         self, target_id: str, look: Callable[[Process, *A, float], T], *arguments: *A
     ) -> T:

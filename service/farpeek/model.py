@@ -280,7 +280,8 @@ class Identity:
     ``start_ticks`` is field 22 of proc_pid_stat(5); ``ns_pids`` is ``NSpid`` of proc_pid_status(5),
     from the service's pid namespace inwards; ``uid`` and ``gid`` are the effective ones, which
     the kernel's access checks look at first. Names are shown as ``kernel.names`` has it;
-    ``exe_deleted``: the file ``exe`` has that name no more.
+    ``exe_deleted``: the file ``exe`` has that name no more. ``process_state`` is as it was then:
+    running, sleeping, disk_sleep, stopped, traced, zombie, frozen.
     """
 
     pid: int
@@ -290,12 +291,15 @@ class Identity:
     comm: str
     exe: str | None
     exe_deleted: bool
+    ppid: int
+    process_state: str
     uid: int
     gid: int
     cgroup: str | None
     container: str | None
     pointer_size: int | None
     byte_order: Literal["little", "big"] | None
+    cmdline: tuple[str, ...] | None = None  # of a target, once it was asked for
 
 
 @dataclass(frozen=True, slots=True)

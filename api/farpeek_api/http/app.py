@@ -67,6 +67,7 @@ def routes(endpoints: Endpoints) -> list[web.RouteDef]:
         web.get("/v1/targets/{id}", handlers.target),
         web.delete("/v1/targets/{id}", endpoints.registering.release),
         web.get("/v1/targets/{id}/maps", handlers.maps),
+        web.get("/v1/targets/{id}/auxv", handlers.auxv),
         web.post("/v1/targets/{id}/writev", endpoints.writes.writev),
         web.get("/v1/targets/{id}/memory", endpoints.bulk.get, allow_head=False),
         web.head("/v1/targets/{id}/memory", endpoints.bulk.head),

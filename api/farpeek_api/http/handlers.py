@@ -169,6 +169,12 @@ class Handlers:
         schema.check_columns(body, self._service.limits.max_regions)
         return schema.ReadRequest.model_validate_json(body)
 
+    async def auxv(self, request: web.Request) -> web.StreamResponse:
+        """Show the auxiliary vector of the target's program."""
+        prepare(request, schema.NoQuery)
+        found = await self._service.auxv(request.match_info["id"])
+        return answers.send_object({"auxv": {name: hex(value) for name, value in found.items()}})
+
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
         query = prepare(request, schema.MapsQuery)

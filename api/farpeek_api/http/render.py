@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
-from farpeek.model import PAGE_SIZE, GapReason
+from farpeek.model import PAGE_SIZE, GapReason, TargetState
 from farpeek_api.http.turns import turn
 
 if TYPE_CHECKING:
@@ -75,11 +75,18 @@ def _exit(status: ExitStatus) -> dict[str, Any]:
     return {"code": status.code, "signal": status.signal, "core_dumped": status.core_dumped}
 
 
+_STATES: Final = {TargetState.EXITED: "zombie", TargetState.REAPED: None}
+"""What a process is that has exited, whatever it was when it was looked at."""
+
+
 def target(snapshot: TargetSnapshot, client: str) -> dict[str, Any]:
     """Show a target to a client, with the labels that it has given it."""
     return {
         "id": snapshot.id,
         **_identity(snapshot.identity),
+        "ppid": snapshot.identity.ppid,
+        "cmdline": snapshot.identity.cmdline,
+        "process_state": _STATES.get(snapshot.state, snapshot.identity.process_state),
         "pointer_size": snapshot.identity.pointer_size,
         "byte_order": snapshot.identity.byte_order,
         "generation": snapshot.generation,

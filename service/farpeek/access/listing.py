@@ -11,7 +11,7 @@ from farpeek.access.process_ref import ByNumber
 from farpeek.access.verified import no_memory, refusals, verified
 from farpeek.errors import DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, names, uapi
-from farpeek.mappings import files, maps
+from farpeek.mappings import auxv, files, maps
 from farpeek.mappings.flags import each_vm_flags
 from farpeek.mappings.residency import NoPagemap, all_present
 from farpeek.model import MappingView, MapsPage, Mode, Stage
@@ -61,6 +61,10 @@ class Lister:
         find = partial(self._at, address=address, spec=spec, deadline=deadline)
         found = self._verified(process, find, deadline)
         return found[0] if found else None
+
+    def auxv(self, process: Process, deadline: float) -> dict[str, int]:
+        """The auxiliary vector by names; empty in the middle of an execve. Raises as ``page``."""
+        return self._verified(process, lambda ref: auxv.named(auxv.read(ref.proc)[1]), deadline)
 
     def _verified(self, process: Process, look: Callable[[ProcessRef], T], deadline: float) -> T:
         try:

@@ -19,6 +19,37 @@ _BETWEEN_LOOKS_S: Final = 0.001
 _AT_NULL: Final = 0
 AT_RANDOM: Final = 25
 _AT_PAGESZ: Final = 6
+_NAMES: Final = {  # include/uapi/linux/auxvec.h
+    1: "AT_IGNORE",
+    2: "AT_EXECFD",
+    3: "AT_PHDR",
+    4: "AT_PHENT",
+    5: "AT_PHNUM",
+    6: "AT_PAGESZ",
+    7: "AT_BASE",
+    8: "AT_FLAGS",
+    9: "AT_ENTRY",
+    10: "AT_NOTELF",
+    11: "AT_UID",
+    12: "AT_EUID",
+    13: "AT_GID",
+    14: "AT_EGID",
+    15: "AT_PLATFORM",
+    16: "AT_HWCAP",
+    17: "AT_CLKTCK",
+    23: "AT_SECURE",
+    24: "AT_BASE_PLATFORM",
+    25: "AT_RANDOM",
+    26: "AT_HWCAP2",
+    27: "AT_RSEQ_FEATURE_SIZE",
+    28: "AT_RSEQ_ALIGN",
+    29: "AT_HWCAP3",
+    30: "AT_HWCAP4",
+    31: "AT_EXECFN",
+    32: "AT_SYSINFO",
+    33: "AT_SYSINFO_EHDR",
+    51: "AT_MINSIGSTKSZ",
+}
 _WORDS: Final = ((8, "Q"), (4, "I"))
 
 
@@ -29,6 +60,11 @@ def read(proc: str) -> tuple[int | None, dict[int, int]]:
     execve(2).
     """
     return parse(_content(proc))
+
+
+def named(vector: dict[int, int]) -> dict[str, int]:
+    """The same by the names of getauxval(3); AT_ and the number for those that are not known."""
+    return {_NAMES.get(kind, f"AT_{kind}"): value for kind, value in vector.items()}
 
 
 def await_pointer_size(proc: str) -> int | None:

@@ -10,12 +10,14 @@ import asyncio
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from farpeek.errors import DeadlineExceeded, TooBusy
-from farpeek.targets import processes
+from farpeek.errors import DeadlineExceeded, FarpeekError, TooBusy
+from farpeek.targets import cmdlines, processes
 from farpeek.targets.programs import Programs
+from farpeek.threads.threads import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +69,12 @@ class Lookups:
         with suppress(TooBusy, DeadlineExceeded):
             work = partial(_refresh, target.process, target.programs)
             await self._threads.proc.run(work, deadline, target.let_go)
+        # In a thread of the target's own, for this one can hang.
+        with suppress(FarpeekError):
+            read = partial(cmdlines.read, target.process)
+            cmdline = await self._threads.run(target, Purpose.MAPS, read, deadline)
+            program = target.programs.current
+            program.identity = replace(program.identity, cmdline=cmdline)
 
     async def look_for_programs(self, targets: Sequence[Target]) -> None:
         """Find out which of ``targets`` execute another program by now."""

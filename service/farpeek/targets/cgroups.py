@@ -24,6 +24,8 @@ _WHOLE_ID: Final = re.compile(
 _LXC: Final = re.compile(rb"lxc\.payload\.(.+)")  # from LXC 4.0 on
 _LXC_FOLDERS: Final = (b"lxc", b"lxc.payload")
 _NSPAWN: Final = re.compile(rb"systemd-nspawn@(.+)\.service|machine-(?!qemu\\x2d)(.+)\.scope")
+_UNIFIED: Final = (b"/sys/fs/cgroup", b"/sys/fs/cgroup/unified")
+_FREEZER: Final = b"/sys/fs/cgroup/freezer"
 _UNIT_ESCAPE: Final = re.compile(rb"\\x([0-9a-f]{2})")  # systemd.unit(5)
 
 
@@ -47,6 +49,33 @@ def container(path: bytes) -> str | None:
     parts = path.split(b"/")
     found = (_of(parts, number) for number in range(len(parts) - 1, -1, -1))
     return next((names.shown(each) for each in found if each), None)
+
+
+def is_frozen(content: bytes) -> bool:
+    """Whether the group, or one above it, is frozen; False where that cannot be seen."""
+    for line in content.split(b"\n"):
+        number, _, rest = line.partition(b":")
+        controllers, _, path = rest.partition(b":")
+        if b"/.." in path:  # outside of the service's cgroup namespace
+            continue
+        if number == b"0":
+            files = [root + path + b"/cgroup.events" for root in _UNIFIED]
+            wanted = b"frozen 1"
+        elif b"freezer" in controllers.split(b","):
+            files, wanted = [_FREEZER + path + b"/freezer.state"], b"FROZEN"
+        else:
+            continue
+        if any(wanted in _content(file).split(b"\n") for file in files):
+            return True
+    return False
+
+
+def _content(file: bytes) -> bytes:
+    try:
+        with open(file, "rb") as opened:  # noqa: PTH123 - a name in bytes
+            return opened.read(4096)
+    except OSError:
+        return b""
 
 
 def _of(parts: Sequence[bytes], number: int) -> bytes | None:

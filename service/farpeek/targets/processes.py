@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ENDED = "ZX"  # states of a thread
+_STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "disk_sleep",
+    "T": "stopped",
+    "t": "traced",
+    "Z": "zombie",
+    "X": "zombie",
+}  # proc_pid_stat(5)
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MOST_STATUS_BYTES = 1 << 16
 
@@ -40,6 +49,7 @@ class _Stat:
 
     comm: str
     state: str
+    parent: int
     flags: int
     threads: int
     start_ticks: int
@@ -110,7 +120,10 @@ def hold(pid: int) -> tuple[Process, Identity]:
     except BaseException:
         os.close(pidfd)
         raise
-    return Process(pid, pidfd), replace(identity, pointer_size=size, byte_order=order)
+    state = _state(identity)
+    return Process(pid, pidfd), replace(
+        identity, pointer_size=size, byte_order=order, process_state=state
+    )
 
 
 def refresh(process: Process, known: Identity) -> Identity:
@@ -122,7 +135,31 @@ def refresh(process: Process, known: Identity) -> Identity:
         return known
     # No two looks at two clocks agree to the millisecond: the time first told stays.
     began = known.start_time
-    return replace(identity, start_time=began, pointer_size=size, byte_order=order)
+    return replace(
+        identity,
+        start_time=began,
+        pointer_size=size,
+        byte_order=order,
+        process_state=_state(identity),
+        cmdline=known.cmdline,
+    )
+
+
+def _state(identity: Identity) -> str:
+    """The state as it is, for a target: a list of thousands does without these looks.
+
+    A frozen process sleeps, and only its cgroup tells why. A first thread that has ended is no end
+    of the process: a live one tells.
+    """
+    state, pid = identity.process_state, identity.pid
+    if state == "zombie":
+        first = _stat(pid)
+        stat = _stat_of(_alive(pid, first)) if first else None
+        state = state if stat is None else _STATES.get(stat.state, "sleeping")
+    may_be_frozen = state in ("sleeping", "disk_sleep", "stopped")
+    if may_be_frozen and cgroups.is_frozen(_read(f"/proc/{pid}/cgroup")):
+        return "frozen"
+    return state
 
 
 def places(proc: str) -> tuple[int, int] | None:
@@ -204,7 +241,11 @@ def _is_a_thread(pid: int) -> InvalidRequest:
 
 
 def _stat(pid: int) -> _Stat | None:
-    line = _read(f"/proc/{pid}/stat")
+    return _stat_of(f"/proc/{pid}")
+
+
+def _stat_of(proc: str) -> _Stat | None:
+    line = _read(f"{proc}/stat")
     if not line:
         return None
     head, _, tail = line.rpartition(b")")  # a comm may hold parentheses and spaces itself
@@ -212,6 +253,7 @@ def _stat(pid: int) -> _Stat | None:
     return _Stat(
         comm=names.shown(head.partition(b"(")[2]),
         state=fields[0].decode(),
+        parent=int(fields[1]),
         flags=int(fields[6]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
@@ -240,6 +282,8 @@ def _identify(pid: int, stat: _Stat) -> Identity | None:
         comm=stat.comm,
         exe=exe,
         exe_deleted=deleted,
+        ppid=stat.parent,
+        process_state=_STATES.get(stat.state, "sleeping"),
         uid=int(fields[b"Uid"].split()[1]),
         gid=int(fields[b"Gid"].split()[1]),
         cgroup=cgroup,

@@ -18,6 +18,7 @@ import errno
 import os
 import struct
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.errors import TargetChanged
@@ -126,7 +127,7 @@ def open_program(process: Process, known: Identity, number: int) -> Program | No
         program = _open_program(process, known, number)
         if program is None or has_exited(process.pidfd):
             return None
-        program.identity = processes.refresh(process, known)
+        program.identity = processes.refresh(process, replace(known, cmdline=None))
         if program.runs():
             return program
         if uapi.probe_memory(program.thread) == -errno.ESRCH:

@@ -59,6 +59,7 @@ def test_a_target_has_the_members_of_the_contract(served: Served) -> None:
             "cgroup",
             "container",
         ),
+        *("ppid", "cmdline", "process_state"),
         *(
             "pointer_size",
             "byte_order",

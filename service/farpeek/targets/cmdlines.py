@@ -1,0 +1,39 @@
+"""The arguments of a process, proc_pid_cmdline(5), which are in its memory.
+
+Reading them takes its mmap lock, and hangs behind a stuck page fault: only in a thread of the
+target's own, with a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from farpeek.kernel import names
+from farpeek.kernel.pidfd import has_exited
+
+if TYPE_CHECKING:
+    from farpeek.model import Process
+
+MOST_BYTES: Final = 4096
+"""Of all arguments: the kernel lets a program have megabytes, and there may be 16,384 targets."""
+
+
+def read(process: Process) -> tuple[str, ...] | None:
+    """The arguments, cut behind `MOST_BYTES`; None if they may not be seen, or it has exited."""
+    try:
+        descriptor = os.open(f"/proc/{process.pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = os.read(descriptor, MOST_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    if has_exited(process.pidfd):  # else they may be somebody else's
+        return None
+    return split(content)
+
+
+def split(content: bytes) -> tuple[str, ...]:
+    """Split what the kernel gives: each argument ends with a NUL, the last one may be cut."""
+    return tuple(map(names.shown, content.removesuffix(b"\0").split(b"\0"))) if content else ()
