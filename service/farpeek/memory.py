@@ -190,7 +190,7 @@ class MemoryService:
         A context manager: leave it when the answer is out. ``client`` is whoever asks, of whom none
         gets more than half. Raises InvalidRequest, TooLarge, TooBusy.
         """
-        return self.lease_bytes(self._cost(spec), client)
+        return self.lease_bytes(self.cost(spec), client)
 
     def lease_bytes(self, size: int, client: str = "") -> Lease:
         """Do the same for what was checked before; TooBusy if the bytes are not there."""
@@ -202,9 +202,10 @@ class MemoryService:
         self._registry.get_running(target_id)
         if spec.mode is Mode.NOWAIT:
             self._nowait_access()
-        return self._cost(spec)
+        return self.cost(spec)
 
-    def _cost(self, spec: ReadSpec) -> int:
+    def cost(self, spec: ReadSpec) -> int:
+        """Answer what `lease_bytes` is to take for a read. Raises InvalidRequest, TooLarge."""
         size = reads.size(spec, self.limits) * (2 if spec.stable else 1)  # two readings at a time
         return reads.cost(size, len(spec.regions.addresses))
 
@@ -250,7 +251,7 @@ class MemoryService:
             deadline,
             on_done,
             lease.let_go,
-            light=reads.is_light(lease.size),
+            light=reads.is_light(spec),
         )
 
     def lease_write(self, spec: WriteSpec, client: str = "") -> Lease:

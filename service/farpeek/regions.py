@@ -85,16 +85,35 @@ def check(regions: Regions, column: str = "lengths") -> int:
         )
     if not regions.addresses:
         raise InvalidRequest("name at least one region", ("addresses",))
+    if len(regions.addresses) == 1:
+        return _check_one(regions.addresses[0], regions.lengths[0], column)
     try:
         starts, lengths = columns.column(regions.addresses), columns.column(regions.lengths)
     except OverflowError:
-        raise InvalidRequest(
-            "addresses and lengths are integers from 0 to 2^64-1", ("addresses",)
-        ) from None
+        raise _no_address() from None
     plainly_within = columns.are_below_2_to_56(starts) and columns.are_below_2_to_56(lengths)
     if not plainly_within and max(starts) + max(lengths) > ADDRESS_LIMIT:
         _check_each_end(regions, column)
     return columns.total(lengths)
+
+
+def _check_one(address: int, length: int, column: str) -> int:
+    """Do the same for one region, the most frequent case."""
+    if not (0 <= address < ADDRESS_LIMIT and 0 <= length < ADDRESS_LIMIT):
+        raise _no_address()
+    if address + length > ADDRESS_LIMIT:
+        raise _over_the_end(0, column)
+    return length
+
+
+def _no_address() -> InvalidRequest:
+    return InvalidRequest("addresses and lengths are integers from 0 to 2^64-1", ("addresses",))
+
+
+def _over_the_end(number: int, column: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"region {number} reaches over the end of the address space (2^64)", (column, number)
+    )
 
 
 def check_write(spec: WriteSpec) -> int:
@@ -150,10 +169,7 @@ def _check_each_end(regions: Regions, column: str) -> None:
     """Find the region that reaches over the end of the address space; there may be none."""
     for number, end in enumerate(map(add, regions.addresses, regions.lengths)):
         if end > ADDRESS_LIMIT:
-            raise InvalidRequest(
-                f"region {number} reaches over the end of the address space (2^64)",
-                (column, number),
-            )
+            raise _over_the_end(number, column)
 
 
 def in_order(regions: Regions) -> Runs:

@@ -20,7 +20,7 @@ from farpeek_api.serving.connection import client_of
 from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from aiohttp import web
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from farpeek.threads.tasks import Task
     from farpeek_api.http.bodies import Bodies
 
-_BEGUN_AT_ONCE: Final = 64
-"""Reads, before others get their turn of the loop: half a millisecond."""
+_BEGUN_AT_ONCE: Final = 128
+"""Reads, before others get their turn of the loop: a millisecond."""
+
+_NOT_BEGUN: Final = Exception("of a read that is about to be begun")
 
 
 class ManyReads:
@@ -77,32 +79,42 @@ class _Reads:
         self._wanted = wanted
         self._client = client
         self._tasks: dict[int, Task[ReadResult]] = {}  # those under way
-        self._leases: list[Lease] = []
+        self._lease: Lease | None = None  # of them all
         self._all_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._began = time.perf_counter_ns()
         self.targets = [each.target for each in wanted.reads]
-        self.results: list[ReadResult | Exception] = [_NotBegun()] * len(wanted.reads)
+        self.results: list[ReadResult | Exception] = [_NOT_BEGUN] * len(wanted.reads)
         self.elapsed_us = [0] * len(wanted.reads)
 
     async def run(self) -> None:
-        """Do them all. Raises TooLarge if they ask for more than one answer may carry."""
+        """Do them all. Raises TooBusy, and TooLarge if one answer may not carry as much."""
         specs = [self._wanted.spec_of(each.regions()) for each in self._wanted.reads]
         asked = sum(sum(spec.regions.lengths) for spec in specs)
         most = self._service.limits.max_request_bytes
         if asked > most:
             raise TooLarge(f"{asked} bytes; one answer may carry {most} (--max-request-bytes)")
+        self._lease = self._service.lease_bytes(self._cost(specs), self._client)
         for number, spec in enumerate(specs):
-            self._begin(number, spec)
+            if self.results[number] is _NOT_BEGUN:
+                self._begin(number, spec, self._lease)
             if number % _BEGUN_AT_ONCE == _BEGUN_AT_ONCE - 1:
                 await asyncio.sleep(0)
         if self._tasks:
             await self._all_done
 
-    def _begin(self, number: int, spec: ReadSpec) -> None:
+    def _cost(self, specs: Sequence[ReadSpec]) -> int:
+        """Add up what they may cost; what makes no sense costs nothing, and that is its result."""
+        total = 0
+        for number, spec in enumerate(specs):
+            try:
+                total += self._service.cost(spec)
+            except FarpeekError as error:
+                self.results[number] = error
+        return total
+
+    def _begin(self, number: int, spec: ReadSpec, lease: Lease) -> None:
         target = self.targets[number]
         try:
-            lease = self._service.lease(spec, self._client)
-            self._leases.append(lease)
             self._tasks[number] = self._service.begin_read(
                 target, spec, lease, self._wanted.timeout_s, partial(self._done, number)
             )
@@ -123,8 +135,8 @@ class _Reads:
         """Wait for none of them any more, and give back what is held."""
         for task in list(self._tasks.values()):
             task.owner.forget(task)
-        for lease in self._leases:
-            lease.let_go()
+        if self._lease is not None:
+            self._lease.let_go()
         self.results.clear()
 
     def problem(self, number: int, error: Exception) -> bytes:
@@ -132,10 +144,6 @@ class _Reads:
         if not problems.is_known(error):
             log.error("a read failed", exc_info=error)
         return b'{"problem":%b}' % problems.document(error, self.targets[number], self._client)
-
-
-class _NotBegun(Exception):
-    """Of a read that is about to be begun."""
 
 
 async def _texts(reads: _Reads) -> AsyncIterator[tuple[bytes, bytes, ReadResult | None]]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek import columns, regions
 from farpeek.access.pieces import PieceReader
-from farpeek.access.sparse import PageTablesGrew, Watched, may_grow, must_grow
+from farpeek.access.sparse import MOST_AT_ONCE, PageTablesGrew, Watched, may_grow, must_grow
 from farpeek.access.stable import stable
-from farpeek.access.vector import read_all
+from farpeek.access.vector import read_all, read_whole
 from farpeek.access.verified import denial, no_memory, refusals, verified
 from farpeek.mappings import hugepages
 from farpeek.mappings.residency import NoPagemap
@@ -86,6 +86,10 @@ class Reader:
                 raise denial(process) from None
 
     def _attempt(self, ref: ProcessRef, spec: ReadSpec, deadline: float) -> ReadResult:
+        if self.checker is None and len(spec.regions.addresses) == 1 and not hugepages.are_kept():
+            whole = self._whole(ref, spec.regions.addresses[0], spec.regions.lengths[0])
+            if whole is not None:
+                return whole
         runs = regions.in_order(spec.regions)
         if self._sparing is None or not (may_grow(runs) or hugepages.are_kept()):
             return self._read(ref, runs, spec, deadline, self.checker)
@@ -93,6 +97,19 @@ class Reader:
             with suppress(PageTablesGrew):
                 return self._read(Watched(ref), runs, spec, deadline, self.checker)
         return self._read(ref, runs, spec, deadline, self._sparing)
+
+    def _whole(self, ref: ProcessRef, address: int, length: int) -> ReadResult | None:
+        """Read one region by one call: the most frequent read, in half the time.
+
+        None where that does not give all of it, for whatever reason.
+        """
+        if length > MOST_AT_ONCE:
+            return None
+        began_ns = time.monotonic_ns()
+        content = read_whole(ref, address, length)
+        if content is None:
+            return None
+        return ReadResult(content, length, length, (), self.backend, began_ns=began_ns)
 
     def _read(
         self,

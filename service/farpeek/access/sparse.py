@@ -25,6 +25,9 @@ TABLE_SPAN: Final = PAGE_SIZE * (PAGE_SIZE // 8)
 MOST_TABLES: Final = 16
 """Page tables that one read may make: 64 KiB, where pages have 4 KiB."""
 
+MOST_AT_ONCE: Final = MOST_TABLES * TABLE_SPAN
+"""Bytes of one region that cannot make more."""
+
 _FEW: Final = 8
 """Regions that never make many, unless they are large."""
 
@@ -38,16 +41,15 @@ class PageTablesGrew(Exception):
 
 def may_grow(runs: Runs) -> bool:
     """Whether reading ``runs`` could make more than `MOST_TABLES` page tables."""
-    starts, most_span = runs.starts, MOST_TABLES * TABLE_SPAN
-    if len(starts) <= _FEW:
-        return sum(runs.lengths) > most_span
+    if len(runs.starts) <= _FEW:
+        return sum(runs.lengths) > MOST_AT_ONCE
     lengths = columns.column(runs.lengths)
-    return columns.spread(columns.column(starts)) + columns.largest(lengths) > most_span
+    return columns.spread(columns.column(runs.starts)) + columns.largest(lengths) > MOST_AT_ONCE
 
 
 def must_grow(runs: Runs) -> bool:
     """Whether ``runs`` are so long that reading them makes more, if nobody has touched them."""
-    return columns.total(columns.column(runs.lengths)) > MOST_TABLES * TABLE_SPAN
+    return columns.total(columns.column(runs.lengths)) > MOST_AT_ONCE
 
 
 class Watched:

@@ -19,7 +19,7 @@ GAP_COST: Final = 480
 """Bytes that a gap may take, measured by the growth of a service that answers with 65,536."""
 
 _LIGHT: Final = 64 << 10
-"""Bytes, which take some microseconds."""
+"""What a read may cost that takes some microseconds."""
 
 
 def size(spec: ReadSpec, limits: Limits) -> int:
@@ -43,9 +43,10 @@ def cost(size: int, regions: int) -> int:
     return size + GAP_COST * (regions + size // (2 * PAGE_SIZE))
 
 
-def is_light(size: int) -> bool:
-    """Whether several reads of that many bytes can be done one behind the other, unnoticed."""
-    return size <= _LIGHT
+def is_light(spec: ReadSpec) -> bool:
+    """Whether several such reads can be done one behind the other, unnoticed."""
+    lengths = spec.regions.lengths
+    return len(lengths) <= _LIGHT // GAP_COST and cost(sum(lengths), len(lengths)) <= _LIGHT
 
 
 def read(
