@@ -23,6 +23,7 @@ from farpeek_api.serving.connection import connection_factory
 from farpeek_api.serving.connections import Connections
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listeners import UnixAddress
+from farpeek_api.serving.metrics import Requests
 from farpeek_api.serving.server import GC_THRESHOLD
 
 _DEADLINE_S = 10.0
@@ -63,7 +64,8 @@ async def _listen(path: Path, *, bare: bool) -> object:
         return site
     server = runner.server
     assert server is not None  # noqa: S101 - setup() has made it
-    app.install(server, Authenticator([UnixAddress(path)], [], None), Lifecycle(), 1 << 20)
+    authenticator = Authenticator([UnixAddress(path)], [], None)
+    app.install(server, authenticator, Lifecycle(), Requests([app.DONE]), 1 << 20)
     connections = Connections(4096, trusted_uids())
     connect = connection_factory(server, connections, _DEADLINE_S)
     return await asyncio.get_running_loop().create_unix_server(connect, path)

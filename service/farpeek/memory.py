@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 from farpeek import regions
 from farpeek.access import WriteAccess, choose
 from farpeek.access.probe import probe
+from farpeek.counts import Counts
 from farpeek.errors import ShuttingDown, TooLarge, Unsupported
 from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
 from farpeek.model import (
@@ -97,6 +98,7 @@ class MemoryService:
             limits.deadline_s,
         )
         self._budget = Budget(limits.max_inflight_bytes)
+        self.counts = Counts()
         self._trimmer = Trimmer(loop, self._budget)
         self._stopping = False
         self._closed = False
@@ -247,7 +249,9 @@ class MemoryService:
         return self._threads.begin(
             target,
             READING[spec.mode],
-            partial(reads.read, access, target.process, target.programs, spec, deadline),
+            partial(
+                reads.read, access, target.process, target.programs, spec, deadline, self.counts
+            ),
             deadline,
             on_done,
             lease.let_go,
@@ -318,7 +322,7 @@ class MemoryService:
             raise Unsupported(self.capabilities["nowait"].detail)
         run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
         account = Account(self._budget, client)
-        return Transfer(target, spec, reader, run, account, self.limits.deadline_s)
+        return Transfer(target, spec, reader, run, account, self.limits.deadline_s, self.counts)
 
     def pieces(
         self,
@@ -342,7 +346,9 @@ class MemoryService:
         run = partial(self._threads.run_chunk, target, TRANSFER[mode])
         account = Account(self._budget, client)
         deadline_s = self.limits.deadline_s
-        return PieceTransfer(target, ranges, reader, run, account, deadline_s, encode, generation)
+        return PieceTransfer(
+            target, ranges, reader, run, account, deadline_s, encode, self.counts, generation
+        )
 
     async def maps(self, target_id: str, spec: MapsSpec | None = None) -> MapsPage:
         """Some mappings of a target from ``spec.start`` on; lease `PAGE_COST` bytes for them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from farpeek.errors import ShuttingDown
 from farpeek.threads.tracebacks import empty_frames
 from farpeek_api.gate.head import check_head
 from farpeek_api.http import problems
+from farpeek_api.serving import request_ids
 from farpeek_api.serving.connection import Connection, log_failure
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from farpeek_api.gate.auth import Authenticator
     from farpeek_api.http.bulk import Bulk
+    from farpeek_api.http.exposition import Exposition
     from farpeek_api.http.handlers import Handlers
     from farpeek_api.http.many import ManyReads
     from farpeek_api.http.pieces import Pieces
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from farpeek_api.http.sse import EventStreams
     from farpeek_api.http.writes import Writes
     from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.serving.metrics import Requests
     from farpeek_api.stream.stream import Streams
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -35,6 +39,11 @@ OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
 LIVE_PATH: Final = "/livez"
 
+DONE: Final = "done"
+GONE: Final = "client-gone"
+"""How a request ended that no problem was the answer to; besides the names of problems."""
+
+_ENDLESS: Final = frozenset({"GET /v1/events", "GET /v1/stream"})
 _TARGET = re.compile(r"/v1/targets/([^/]+)")
 
 
@@ -50,6 +59,7 @@ class Endpoints:
     events: EventStreams
     writes: Writes
     streams: Streams
+    exposition: Exposition
 
 
 def routes(endpoints: Endpoints) -> list[web.RouteDef]:
@@ -60,6 +70,7 @@ def routes(endpoints: Endpoints) -> list[web.RouteDef]:
         web.post("/v1/readv", endpoints.many.readv),
         web.get("/livez", handlers.livez),
         web.get("/readyz", handlers.readyz),
+        web.get("/metrics", endpoints.exposition.metrics),
         web.get("/v1/info", handlers.info),
         web.get("/v1/processes", handlers.processes),
         web.get("/v1/targets", endpoints.registering.targets),
@@ -88,25 +99,37 @@ class Gate:
         inner: Handler,
         authenticator: Authenticator,
         lifecycle: Lifecycle,
+        counts: Requests,
         largest_body: int,
     ) -> None:
         self._inner = inner
+        self._counts = counts
         self._authenticator = authenticator
         self._lifecycle = lifecycle
         self._largest_body = largest_body
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; whatever is raised becomes a problem."""
+        began = time.perf_counter()
+        outcome = GONE
+        request_ids.take(request.headers.get(request_ids.HEADER))
         self._lifecycle.enter()
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
         except ConnectionError as error:
             empty_frames(error)  # one of aiohttp's has a future that holds it
             raise  # there is nobody left to tell
         except Exception as error:  # noqa: BLE001 - the last net: nothing may go without an answer
+            outcome = problems.slug(error)
             return self._explain(request, error)
+        else:
+            outcome = DONE
+            return response
         finally:
             self._lifecycle.leave()
+            route = _route_of(request)
+            seconds = None if route in _ENDLESS else time.perf_counter() - began
+            self._counts.count(route, outcome, seconds)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         check_head(request, self._largest_body)
@@ -132,6 +155,29 @@ class Gate:
         return response
 
 
+def _route_of(request: web.BaseRequest) -> str:
+    """Name the route that was found for a request, as it stands in `routes`."""
+    found: web.UrlMappingMatchInfo | None = getattr(request, "_match_info", None)
+    resource = None if found is None else found.route.resource
+    return "none" if resource is None else f"{request.method} {resource.canonical}"
+
+
+async def _name_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's id into the answer's head; a signal of aiohttp's."""
+    del request
+    request_id = request_ids.CURRENT.get()
+    if request_id is not None:
+        response.headers[request_ids.HEADER] = request_id
+
+
+def application(endpoints: Endpoints) -> web.Application:
+    """Make what answers the routes."""
+    made = web.Application()
+    made.add_routes(routes(endpoints))
+    made.on_response_prepare.append(_name_answer)
+    return made
+
+
 def _connection(request: web.BaseRequest) -> Connection:
     connection = request.protocol
     assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
@@ -139,7 +185,13 @@ def _connection(request: web.BaseRequest) -> Connection:
 
 
 def install(
-    server: web.Server, authenticator: Authenticator, lifecycle: Lifecycle, largest_body: int
+    server: web.Server,
+    authenticator: Authenticator,
+    lifecycle: Lifecycle,
+    counts: Requests,
+    largest_body: int,
 ) -> None:
     """Put the gate around what ``server`` does with each request."""
-    server.request_handler = Gate(server.request_handler, authenticator, lifecycle, largest_body)
+    server.request_handler = Gate(
+        server.request_handler, authenticator, lifecycle, counts, largest_body
+    )

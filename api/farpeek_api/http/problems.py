@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from farpeek import errors
 from farpeek_api.http import answers, refusals, render, schema
+from farpeek_api.serving import request_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -140,8 +141,22 @@ def message(error: Exception) -> bytes:
 
 def slug(error: Exception) -> str:
     """Give the name of the problem alone."""
+    if isinstance(error, web.HTTPException):
+        return _BY_STATUS[error.status][0].slug if error.status in _BY_STATUS else INTERNAL.slug
+    if isinstance(error, ValidationError):
+        return (MALFORMED if _is_no_json(error) else INVALID).slug
     row = row_of(error)
     return INTERNAL.slug if row is None else row.slug
+
+
+def slugs() -> frozenset[str]:
+    """Give all of them."""
+    by_status = (row for row, _ in _BY_STATUS.values())
+    return frozenset(row.slug for row in (*TABLE.values(), *by_status, INTERNAL))
+
+
+def _is_no_json(error: ValidationError) -> bool:
+    return error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
 
 
 def is_known(error: Exception) -> bool:
@@ -159,9 +174,11 @@ def _render(
         "detail": detail,
         **members,
     }
-    return web.Response(
-        status=row.status, body=to_json(body), headers={**_HEADERS, **(headers or {})}
-    )
+    shown = {**_HEADERS, **(headers or {})}
+    request_id = request_ids.CURRENT.get()
+    if request_id is not None:
+        body["request_id"] = shown[request_ids.HEADER] = request_id
+    return web.Response(status=row.status, body=to_json(body), headers=shown)
 
 
 def _members(error: Exception, target: str | None, client: str) -> dict[str, Any]:
@@ -233,7 +250,7 @@ def _framework_answer(error: web.HTTPException) -> web.Response:
 
 def _validation_answer(error: ValidationError) -> web.Response:
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
+    if _is_no_json(error):
         return _render(MALFORMED, found[0]["msg"], {})
     causes = list(_causes((each["loc"], each["type"], each["msg"]) for each in found))
     first = causes[0]

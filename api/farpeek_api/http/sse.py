@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from farpeek.model import Event
     from farpeek.targets.events import EventRing
     from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.serving.metrics import Metrics
 
 MOST_TEXTS: Final = 1024
 """Events of which the text is kept, so that it is made once and not for each client."""
@@ -36,8 +37,9 @@ _HEADERS: Final = {
 class EventStreams:
     """Hands events on to any number of clients, each at its own place in the ring."""
 
-    def __init__(self, events: EventRing, lifecycle: Lifecycle) -> None:
+    def __init__(self, events: EventRing, lifecycle: Lifecycle, metrics: Metrics) -> None:
         self._events = events
+        self._metrics = metrics
         self._lifecycle = lifecycle
         # Of events, by their numbers, and by the client where it has a claim on the target.
         self._texts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
@@ -86,6 +88,7 @@ class EventStreams:
         lost, events = self._events.after(number)
         text = b""
         if lost:
+            self._metrics.lost_events += 1
             follows = events[0].number if events else self._events.newest + 1
             text = _lost(number, follows)
             number = follows - 1

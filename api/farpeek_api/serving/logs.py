@@ -16,6 +16,8 @@ from typing import Final, Literal, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from farpeek_api.serving import request_ids
+
 log = logging.getLogger("farpeek.api")
 """Of this package. What goes in must be safe for anybody to read."""
 
@@ -32,6 +34,12 @@ class TextFormatter(logging.Formatter):
         """Give the time as RFC 3339."""
         return _time(record)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Give the line, with the request that it is about."""
+        line = super().formatMessage(record)
+        request_id = request_ids.CURRENT.get()
+        return line if request_id is None else f"{line} [{request_id}]"
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``exception``."""
@@ -44,6 +52,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        request_id = request_ids.CURRENT.get()
+        if request_id is not None:
+            line["request_id"] = request_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)

@@ -19,9 +19,10 @@ from aiohttp import web
 from farpeek.memory import MemoryService
 from farpeek_api.gate.auth import Authenticator, trusted_uids
 from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
-from farpeek_api.http import app
+from farpeek_api.http import app, problems
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.bulk import Bulk
+from farpeek_api.http.exposition import Exposition
 from farpeek_api.http.handlers import Handlers
 from farpeek_api.http.many import ManyReads
 from farpeek_api.http.pieces import Pieces
@@ -42,6 +43,7 @@ from farpeek_api.serving.listeners import (
 )
 from farpeek_api.serving.logs import log
 from farpeek_api.serving.memory_limit import cgroup_limit
+from farpeek_api.serving.metrics import Metrics
 from farpeek_api.serving.notify import notify
 from farpeek_api.stream.stream import Streams
 
@@ -214,19 +216,19 @@ class Server:
         self._connections = Connections(most, trusted_uids())
         urls = list(dict.fromkeys(map(str, listeners)))
         bodies = Bodies(service, settings)
+        self._metrics = Metrics(service, {app.DONE, app.GONE, *problems.slugs()})
         endpoints = app.Endpoints(
             handlers=Handlers(service, bodies, self._lifecycle, settings, urls, self._connections),
             registering=RegisteringRoutes(service, bodies),
             bulk=Bulk(service),
             pieces=Pieces(service, bodies),
             many=ManyReads(service, bodies),
-            events=EventStreams(service.events, self._lifecycle),
+            events=EventStreams(service.events, self._lifecycle, self._metrics),
             writes=Writes(service, bodies, authenticator, settings),
             streams=Streams(service, self._lifecycle, settings),
+            exposition=Exposition(self._metrics),
         )
-        application = web.Application()
-        application.add_routes(app.routes(endpoints))
-        self._runner = web.AppRunner(application, shutdown_timeout=_ANSWERING_S / 2)
+        self._runner = web.AppRunner(app.application(endpoints), shutdown_timeout=_ANSWERING_S / 2)
         self._servers: list[asyncio.AbstractServer] = []
 
     async def start(self) -> None:
@@ -234,7 +236,10 @@ class Server:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
-        app.install(server, self._authenticator, self._lifecycle, self._largest_body)
+        app.install(
+            server, self._authenticator, self._lifecycle, self._metrics.requests, self._largest_body
+        )
+        self._metrics.start()
         connect = connection_factory(server, self._connections, self._deadline_s)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
@@ -262,6 +267,7 @@ class Server:
         end = loop.time() + GRACE_S - 2 * _ANSWERING_S
         self.stop_listening()
         self._lifecycle.begin_shutdown()
+        self._metrics.stop()
         self._service.begin_shutdown()
         await self._lifecycle.wait_idle(end - loop.time())
         threads_are_gone = await self._service.close(max(0.0, end - loop.time()))

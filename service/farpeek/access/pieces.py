@@ -66,7 +66,7 @@ class PieceReader:
         self._refer = refer
         self._lookers = lookers
         self._classifier = classifier
-        self._mode = mode
+        self.mode = mode
 
     def read(self, process: Process, start: int, end: int, most: int, deadline: float) -> Batch:
         """Read on in ``start .. end``: at most ``most`` bytes, and gaps and zeros of any length.
@@ -78,7 +78,7 @@ class PieceReader:
                 self._attempt, looker=looker, start=start, end=end, most=most, deadline=deadline
             )
             with suppress(NoPagemap, PermissionError):
-                return verified(self._refer(process), attempt, deadline, self._mode)
+                return verified(self._refer(process), attempt, deadline, self.mode)
         with refusals(process):
             raise denial(process)
 
@@ -109,7 +109,7 @@ class PieceReader:
         return self._read(ref, apart, start, min(reached, start + most), most, deadline)
 
     def _apart(self, unread: Sequence[Unread]) -> Sequence[Unread]:
-        if self._mode is Mode.NOWAIT:
+        if self.mode is Mode.NOWAIT:
             return unread
         return [each for each in unread if each.reason is not GapReason.NOT_RESIDENT]
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from farpeek.access.ranges import RangeReader
+    from farpeek.counts import Counts
     from farpeek.model import Gap, RangeSpec
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
@@ -71,7 +72,7 @@ class _Chunk:
 class Transfer:
     """One range of one target; a context manager that gives back whatever it holds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a transfer is made of this much
         self,
         target: Target,
         spec: RangeSpec,
@@ -79,6 +80,7 @@ class Transfer:
         run: Run,
         account: Account,
         deadline_s: float,
+        counts: Counts,
     ) -> None:
         self._target = target
         self._spec = spec
@@ -88,6 +90,7 @@ class Transfer:
         self._run = run
         self._account = account
         self._deadline_s = deadline_s
+        self._counts = counts
         self._chunk_size = max(1, min(CHUNK, account.most // 2))
         self._spare = max(0, min(account.most // SPARE, account.most - 2 * self._chunk_size))
         self._reached = spec.start
@@ -160,6 +163,7 @@ class Transfer:
         if not chunk.data:
             return await self.next()  # the gap is at its very beginning
         self._reached += len(chunk.data)
+        self._counts.add_read(self._spec.mode, len(chunk.data))
         if self._gap is None and self._reached < self._end:
             self._ahead = asyncio.create_task(self._read(self._reached))
         return chunk.data

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from farpeek.access.pieces import Batch, PieceReader
+    from farpeek.counts import Counts
     from farpeek.reading.bulk import Run
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
@@ -65,6 +66,7 @@ class PieceTransfer:
         account: Account,
         deadline_s: float,
         encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
+        counts: Counts,
         generation: int | None = None,
     ) -> None:
         """``encode`` turns pieces into what goes out, in the thread that has read them.
@@ -79,6 +81,7 @@ class PieceTransfer:
         self._account = account
         self._deadline_s = deadline_s
         self._encode = encode
+        self._counts = counts
         self._most = max(1, min(CHUNK, account.most // 2))
         self._spare = max(0, min(account.most // SPARE, account.most - 2 * self._most))
         self._number = 0  # of the range that is read
@@ -168,6 +171,8 @@ class PieceTransfer:
         read = partial(self._reader.read, self._target.process, start, end, self._most, deadline)
         batch: Batch
         batch, generation = self._target.programs.within_one(read, self.generation)
+        size = sum(piece.length for piece in batch.pieces if piece.data is not None)
+        self._counts.add_read(self._reader.mode, size)
         return self._encode(batch.pieces), batch.reached, generation
 
 

@@ -12,6 +12,7 @@ from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
     from farpeek.access import Access
+    from farpeek.counts import Counts
     from farpeek.model import Limits, Process, ReadResult, ReadSpec
     from farpeek.targets.programs import Programs
 
@@ -50,7 +51,12 @@ def is_light(spec: ReadSpec) -> bool:
 
 
 def read(
-    access: Access, process: Process, programs: Programs, spec: ReadSpec, deadline: float
+    access: Access,
+    process: Process,
+    programs: Programs,
+    spec: ReadSpec,
+    deadline: float,
+    counts: Counts,
 ) -> ReadResult:
     """In a thread: read what is all of one program; see ``Access.read``.
 
@@ -59,4 +65,5 @@ def read(
     act = partial(access.read, process, spec, deadline)
     result, generation = programs.within_one(act, spec.generation)
     result.generation = generation
+    counts.add_read(spec.mode, result.read, result.gaps)
     return result

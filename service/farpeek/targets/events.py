@@ -11,11 +11,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from farpeek.model import Event
+from farpeek.model import Event, EventKind
 from farpeek.targets import claims
 
 if TYPE_CHECKING:
-    from farpeek.model import EventKind, TargetSnapshot
+    from farpeek.model import TargetSnapshot
 
 RING_SIZE = 32_768
 """Twice the most targets that are held: all of them may exit, and be reaped, at once."""
@@ -36,10 +36,12 @@ class EventRing:
         # From the time in microseconds on, so that numbers rise across restarts too.
         self.newest = time.time_ns() // 1000
         self._waiting: list[asyncio.Future[None]] = []
+        self.exits = 0  # that were told of
 
     def add(self, kind: EventKind, target: TargetSnapshot, client: str | None = None) -> None:
         """Append an event, and wake all who wait for one; ``client`` is whom alone it concerns."""
         self.newest += 1
+        self.exits += kind is EventKind.EXITED
         self._ring.append(Event(self.newest, kind, time.time(), target, client))
         self._of_labels += _label_bytes(target)
         while len(self._ring) > self._size or self._of_labels > self._most_of_labels:

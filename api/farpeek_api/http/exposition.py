@@ -1,0 +1,28 @@
+"""GET /metrics: what the service counts of itself, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from farpeek_api.http import answers, schema
+
+if TYPE_CHECKING:
+    from farpeek_api.serving.metrics import Metrics
+
+
+class Exposition:
+    """Shows the numbers of a service."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """Answer in Prometheus's text format, or as OpenMetrics where that is asked for."""
+        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        body = encode(self._metrics.registry)
+        headers = {**answers.COMMON_HEADERS, "Content-Type": kind}
+        return web.Response(body=body, headers=headers)
