@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gdb systemd-analyze test-kernel test-container kind-table privilege-table lock check serve
+.PHONY: demo test gdb systemd-analyze promtool test-kernel test-container kind-table privilege-table lock check serve
 .PHONY: bench bench-peers mutants clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
 
-test: $(VENV)/.dev gdb systemd-analyze  ## everything: style, types, all tests; in containers, and under a kernel with the flags
+test: $(VENV)/.dev gdb systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
 	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
@@ -27,6 +27,13 @@ gdb:  ## a debugger, for the tests of targets that have one
 
 systemd-analyze:  ## what checks the units
 	@$(call installed,systemd-analyze,systemd,the units will not be checked)
+
+# Out of the package alone: to install that would start a server.
+promtool:  ## what checks the alerts
+	@command -v promtool >/dev/null || [ -x build/promtool ] || { command -v apt-get >/dev/null && mkdir -p build/deb && \
+	  cd build/deb && apt-get update -q && apt-get download -q prometheus && dpkg -x prometheus_*.deb . && \
+	  mv usr/bin/promtool ../promtool && cd .. && rm -r deb; } || \
+	  echo "promtool is not there, and cannot be had here: the alerts will not be checked"
 
 test-kernel: $(VENV)/.dev  ## tests of the service under the kernel that FARPEEK_TEST_KERNEL names
 	cd tests && ../$(BIN)/python -m support.build
@@ -46,7 +53,7 @@ kind-table: $(VENV)/.dev  ## measures the table of docs/nowait.md, here and unde
 	tests/kernel/run env PYTHONPATH=tests $(BIN)/python -m support.kind_table measure >build/there
 	cd tests && ../$(BIN)/python -m support.kind_table write ../build/here ../build/there
 
-check: $(VENV)/.dev gdb systemd-analyze  ## the quick part of it
+check: $(VENV)/.dev gdb systemd-analyze promtool  ## the quick part of it
 	.ci/check -m "not slow"
 
 # uv writes the hashes of all platforms; pip has nothing for that.
