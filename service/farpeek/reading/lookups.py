@@ -64,20 +64,25 @@ class Lookups:
 
     async def refresh(self, target: Target) -> None:
         """Find out who ``target`` is now; what is known stays where that cannot be done soon."""
-        deadline = time.monotonic() + min(_FRESH_S, self._longest_s)
+        deadline = self._soon()
+        await self.look_inside(target, deadline)
         target.hold()
         with suppress(TooBusy, DeadlineExceeded):
             work = partial(_refresh, target.process, target.programs)
             await self._threads.proc.run(work, deadline, target.let_go)
-        # In a thread of the target's own, for this one can hang.
+
+    async def look_inside(self, target: Target, deadline: float | None = None) -> None:
+        """Find out what of ``target`` its memory tells: which program it executes, with what.
+
+        What is known stays where that cannot be done soon.
+        """
+        deadline = deadline or self._soon()
         with suppress(FarpeekError):
-            read = partial(cmdlines.read, target.process)
-            cmdline = await self._threads.run(target, Purpose.MAPS, read, deadline)
-            program = target.programs.current
-            program.identity = replace(program.identity, cmdline=cmdline)
+            work = partial(_look_inside, target.process, target.programs)
+            await self._threads.run(target, Purpose.MAPS, work, deadline)
 
     async def look_for_programs(self, targets: Sequence[Target]) -> None:
-        """Find out which of ``targets`` execute another program by now."""
+        """Find out which of ``targets`` execute another program by now; they are told of later."""
         deadline = time.monotonic() + self._longest_s
         for target in targets:
             target.hold()
@@ -86,12 +91,25 @@ class Lookups:
             for target in targets:
                 target.let_go()
 
-        def look() -> None:
-            for target in targets:
-                target.programs.look()
+        def look() -> list[Target]:
+            return [each for each in targets if not each.programs.current.seems_to_run()]
 
+        changed: list[Target] = []
         with suppress(TooBusy, DeadlineExceeded):
-            await self._threads.proc.run(look, deadline, let_go)
+            changed = await self._threads.proc.run(look, deadline, let_go)
+        for target in targets:
+            program = target.programs.current
+            if target in changed or not (program.identity.cmdline or program.was_asked):
+                program.was_asked = True
+                self._begin_to_look_inside(target)
+
+    def _begin_to_look_inside(self, target: Target) -> None:
+        work = partial(_look_inside, target.process, target.programs)
+        with suppress(FarpeekError):
+            self._threads.begin(target, Purpose.MAPS, work, self._soon(), _ignore, _nothing)
+
+    def _soon(self) -> float:
+        return time.monotonic() + min(_FRESH_S, self._longest_s)
 
     async def look(self, act: Callable[[float], T]) -> T:
         """Do ``act`` in a thread of those for lists; it is given the deadline."""
@@ -135,17 +153,24 @@ class Lookups:
 
 def _hold(pid: int) -> tuple[Process, Programs]:
     process, identity = processes.hold(pid)
-    try:
-        return process, Programs(process, identity)
-    except BaseException:
-        os.close(process.pidfd)
-        raise
+    return process, Programs(process, identity)
 
 
 def _refresh(process: Process, programs: Programs) -> None:
-    programs.look()
     program = programs.current
     program.identity = processes.refresh(process, program.identity)
+
+
+def _look_inside(process: Process, programs: Programs) -> None:
+    """Only in a thread of the target's own, because this takes the lock of its memory."""
+    programs.look()
+    cmdline, _ = programs.within_one(partial(cmdlines.read, process), None)
+    program = programs.current
+    program.identity = replace(program.identity, cmdline=cmdline)
+
+
+def _ignore(_value: None, _error: BaseException | None) -> None:
+    """For work that nobody waits for."""
 
 
 def _nothing() -> None:

@@ -22,15 +22,14 @@ from farpeek.kernel.pidfd import has_exited
 from farpeek.model import ListedProcess, PidNamespace
 from farpeek.targets import callers, processes
 from farpeek.targets.claims import Claims
-from farpeek.targets.target import pid_in, target_id
+from farpeek.targets.target import pid_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from farpeek.model import Caller, Identity, Match, Process, TargetSnapshot
+    from farpeek.model import Caller, Identity, Match, TargetSnapshot
     from farpeek.reading.lookups import Lookups
     from farpeek.reading.program_watch import ProgramWatch
-    from farpeek.targets.programs import Programs
     from farpeek.targets.registry import Claiming, Registry
     from farpeek.targets.target import Target
 
@@ -62,7 +61,7 @@ class Registering:
         Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number, this process),
         TargetExited (a zombie).
         """
-        return self._told(*self._add(await self._hold(pid), _claim(client, labels)))
+        return self._told(*await self._add(await self._hold(pid), _claim(client, labels)))
 
     async def by_number(
         self,
@@ -130,9 +129,9 @@ class Registering:
         held = await self._hold(caller.pid)
         # It lives, so the number was its own when the other pidfd was opened.
         if has_exited(pidfd):
-            os.close(held[0].pidfd)
+            held.close()
             raise NoSuchProcess("the process that connected has ended")
-        return self._told(*self._add(held, _claim(client, labels)))
+        return self._told(*await self._add(held, _claim(client, labels)))
 
     async def by_id(
         self, wanted: str, labels: Labels | None, client: str
@@ -149,11 +148,10 @@ class Registering:
             held = await self._hold(pid)
         except (NoSuchProcess, InvalidRequest) as error:
             raise ProcessGone(wanted) from error
-        process, programs = held
-        if target_id(process, programs.current.identity) != wanted:
-            os.close(process.pidfd)
+        if held.id != wanted:
+            held.close()
             raise ProcessGone(wanted)
-        return self._told(*self._add(held, _claim(client, labels)))
+        return self._told(*await self._add(held, _claim(client, labels)))
 
     async def by_match(
         self, match: Match, labels: Labels | None, client: str
@@ -215,15 +213,16 @@ class Registering:
             claim(known.claims)
             return known, False
         held = await self._hold(found.pid)
-        identity = held[1].current.identity
+        identity = held.identity
         # Between the finding and the holding the number may have gone to another process.
         same = identity.start_ticks == found.start_ticks and identity.ns_pids == found.ns_pids
         if not same or (match is not None and not processes.fits(identity, match)):
-            os.close(held[0].pidfd)
+            held.close()
             raise NoSuchProcess("the process that fitted ended while it was being registered")
-        return self._add(held, claim)
+        return await self._add(held, claim)
 
-    async def _hold(self, pid: int) -> tuple[Process, Programs]:
+    async def _hold(self, pid: int) -> Target:
+        """Give a candidate, whoever it is; the caller adds it, or closes it."""
         if pid == os.getpid():
             # Its memory has what other clients send and read, tokens included.
             raise InvalidRequest(
@@ -231,14 +230,19 @@ class Registering:
                 "look into this one",
                 ("pid",),
             )
-        return await self._lookups.hold(pid)
+        return self._registry.candidate(*await self._lookups.hold(pid))
 
     async def _fitting(self, match: Match) -> list[Identity]:
         found = await self._lookups.find(match)
         return [identity for identity in found if identity.pid != os.getpid()]
 
-    def _add(self, held: tuple[Process, Programs], claim: Claiming) -> tuple[Target, bool]:
-        added = self._registry.add(*held, claim)
+    async def _add(self, candidate: Target, claim: Claiming) -> tuple[Target, bool]:
+        try:
+            await self._lookups.look_inside(candidate)
+        except BaseException:
+            candidate.close()
+            raise
+        added = self._registry.add(candidate, claim)
         self._watch.begin()
         return added
 

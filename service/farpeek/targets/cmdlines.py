@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek.kernel import names
 from farpeek.kernel.pidfd import has_exited
+from farpeek.targets import processes
 
 if TYPE_CHECKING:
     from farpeek.model import Process
@@ -22,7 +23,8 @@ MOST_BYTES: Final = 4096
 def read(process: Process) -> tuple[str, ...] | None:
     """The arguments, cut behind `MOST_BYTES`; None if they may not be seen, or it has exited."""
     try:
-        descriptor = os.open(f"/proc/{process.pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+        proc = processes.live_folder(process.pid)
+        descriptor = os.open(f"{proc}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
         try:
             content = os.read(descriptor, MOST_BYTES)
         finally:

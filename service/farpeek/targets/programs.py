@@ -10,6 +10,9 @@ that who does not wait for pages does not wait for this one. Alone it would not 
 
 Where the page is not there, the places of code and stack are compared, which differ with each
 execve where addresses are random (proc_pid_stat(5), startcode and startstack).
+
+All but `Program.seems_to_run` takes the lock of the memory, and hangs with whoever holds that: only
+in a thread of the target's own, with a deadline.
 """
 
 from __future__ import annotations
@@ -44,13 +47,23 @@ _PRESENT: Final = 1 << 63
 class Program:
     """One program, with a number of its own; closes its descriptor when nobody has it any more."""
 
-    __slots__ = ("_mark", "_places", "_proc", "_random", "identity", "is_known", "number")
+    __slots__ = (
+        "_mark",
+        "_places",
+        "_proc",
+        "_random",
+        "identity",
+        "is_known",
+        "number",
+        "was_asked",
+    )
 
     def __init__(self, number: int, identity: Identity, proc: str, mark: int | None) -> None:
         """``mark`` is the descriptor, None where the kernel refuses it; ``proc`` its folder."""
         self.number = number
         self.identity = identity
         self.is_known = mark is not None
+        self.was_asked = False  # for its arguments
         self._mark = mark
         self._proc = proc
         self._random: tuple[int, bytes] | None = None
@@ -75,6 +88,27 @@ class Program:
             return found == random[1]
         return self._is_elsewhere_the_same(random)
 
+    def seems_to_run(self) -> bool:
+        """The same without waiting for anybody; True too where the next program is alike in places.
+
+        That is where addresses are not random, and somebody keeps the old memory in use.
+        """
+        if self._mark is None:
+            return True
+        try:
+            # Half an entry is refused behind the look at whether the memory is in use still, and
+            # before its lock is taken (pagemap_read in fs/proc/task_mmu.c).
+            os.pread(self._mark, _ENTRY.size // 2, 0)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return False
+        else:
+            return False
+        try:
+            return self._is_where_it_was(processes.live_folder(self.identity.pid))
+        except OSError:
+            return False
+
     def _is_elsewhere_the_same(self, random: tuple[int, bytes] | None) -> bool:
         """Look by another thread, for this one has ended; or at what is no memory."""
         try:
@@ -86,6 +120,10 @@ class Program:
             if found is not None:
                 return found == random[1]
         return self._is_where_it_was(proc)
+
+    def note_places(self) -> None:
+        """Remember where it is, before it is found to run."""
+        self._places = processes.places(self._proc)
 
     def without_mark(self) -> Program:
         """Give the same one for a process that has exited, and can execute no other."""
@@ -128,6 +166,7 @@ def open_program(process: Process, known: Identity, number: int) -> Program | No
         if program is None or has_exited(process.pidfd):
             return None
         program.identity = processes.refresh(process, replace(known, cmdline=None))
+        program.note_places()
         if program.runs():
             return program
         if uapi.probe_memory(program.thread) == -errno.ESRCH:
@@ -151,12 +190,27 @@ class Programs:
     """The programs of one process, one after the other. Threads and the loop may use it at once."""
 
     def __init__(self, process: Process, identity: Identity) -> None:
-        """In a thread: ``identity`` is what is known of the process."""
+        """``identity`` is what is known of the process; its program is not before a look."""
         self._process = process
         self._lock = threading.Lock()
-        self.current = open_program(process, identity, 1) or Program(
-            1, identity, f"/proc/{process.pid}", None
-        )
+        self._has_begun = self._has_ended = False
+        self.current = Program(1, identity, f"/proc/{process.pid}", None)
+
+    def _begin(self) -> None:
+        """In a thread: know the first one; at once, or when it can be looked at again."""
+        if self._has_begun:
+            return
+        with self._lock:
+            if not self._has_begun:
+                first = self.current
+                self._change(open_program(self._process, first.identity, 1) or first)
+                self._has_begun = True
+
+    def _change(self, program: Program) -> None:
+        """`end` takes no lock, and may come in between."""
+        self.current = program
+        if self._has_ended:
+            self.current = program.without_mark()
 
     @property
     def generation(self) -> int | None:
@@ -182,7 +236,7 @@ class Programs:
             new = open_program(self._process, program.identity, program.number + 1)
             if new is None:  # it is about to exit, and has executed nothing else
                 return True
-            self.current = new
+            self._change(new)
             return False
 
     def within_one(self, act: Callable[[], T], wanted: int | None) -> tuple[T, int | None]:
@@ -190,6 +244,7 @@ class Programs:
 
         Raises TargetChanged if that is not the one that is ``wanted``, and what ``act`` does.
         """
+        self._begin()
         while True:
             program = self.current
             if wanted is not None:
@@ -206,9 +261,10 @@ class Programs:
 
     def look(self) -> None:
         """In a thread: find out whether the process executes another program by now."""
+        self._begin()
         self.is_still(self.current)
 
     def end(self) -> None:
-        """The process has exited."""
-        with self._lock:
-            self.current = self.current.without_mark()
+        """The process has exited. Waits for no thread, which may hang with the lock."""
+        self._has_ended = True
+        self.current = self.current.without_mark()

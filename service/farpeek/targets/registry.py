@@ -105,15 +105,18 @@ class Registry:
         target = self.running(identity)
         return None if target is None else target.id
 
-    def add(self, process: Process, programs: Programs, claim: Claiming) -> tuple[Target, bool]:
-        """Hold ``process``; False if it was held already. Takes the pidfd over in any case.
+    def candidate(self, process: Process, programs: Programs) -> Target:
+        """A target that is not held yet, and owns the pidfd: `add` it, or close it."""
+        claims = Claims(self._label_bytes)
+        return Target(target_id(process, programs.current.identity), process, programs, claims)
+
+    def add(self, target: Target, claim: Claiming) -> tuple[Target, bool]:
+        """Hold a candidate; False if its process was held already, by the target of the answer.
 
         ``claim`` is called with its claims, to add one. Raises TargetExited for a zombie, TooBusy
-        if there is no room, and what ``claim`` does.
+        if there is no room, and what ``claim`` does; the candidate is closed then.
         """
-        identity = programs.current.identity
-        claims = Claims(self._label_bytes)
-        target = Target(target_id(process, identity), process, programs, claims)
+        process, identity = target.process, target.identity
         try:
             known = self._targets.get(target.id)
             if pidfd.has_exited(process.pidfd):
@@ -122,16 +125,20 @@ class Registry:
             if known is not None:
                 claim(known.claims)
                 program = known.programs.current
-                program.identity = replace(identity, start_time=program.identity.start_time)
+                cmdline = identity.cmdline or program.identity.cmdline
+                began = program.identity.start_time
+                program.identity = replace(identity, start_time=began, cmdline=cmdline)
                 target.close()
                 return known, False
             self._make_room()
-            claim(claims)
+            claim(target.claims)
         except BaseException:
             target.close()
             raise
         target.number = next(self._numbers)
         self._targets[target.id] = self._running[process.pid] = target
+        target.is_held = True
+        target.generation = target.programs.generation
         for follower in self.followers:
             follower.held(target)
         self.events.add(EventKind.REGISTERED, target.snapshot())

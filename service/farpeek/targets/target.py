@@ -66,7 +66,7 @@ class Target:
         self.exited_at: float | None = None
         self.exit_seen_at = 0.0  # the same by time.monotonic
         self.exit: ExitStatus | None = None
-        self.is_held = True  # until it was let go of, or is listed no more
+        self.is_held = False  # listed, and not let go of
         self.transfers = 0  # long reads under way
         self._holds = 0
         self._released = False
@@ -105,9 +105,9 @@ class Target:
         self._close_if_unused()
 
     def note_exec(self) -> bool:
-        """Look which program it executes; True if that is another one than was told last."""
+        """Look which program it executes; True if that is another one than was known last."""
         told, self.generation = self.generation, self.programs.generation
-        return self.generation != told
+        return told is not None and self.generation != told
 
     def note_exit(self) -> bool:
         """Look at the pidfd; True if that moved the target from running to exited."""

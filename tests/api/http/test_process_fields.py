@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +14,14 @@ from hypothesis import strategies as st
 
 from farpeek.kernel import names
 from farpeek.targets import cgroups, cmdlines
-from support.in_process import in_process
-from support.targets import start, state_of
+from support.kinds import FuseServer
+from support.targets import Target, start, state_of
 from support.waiting import until
+from support.wire import Events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.wire import Served
 
 
@@ -113,22 +115,97 @@ def test_arguments_are_bounded(served: Served) -> None:
             process.kill()
 
 
-async def test_arguments_that_cannot_be_read_hold_up_nobody(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
+@pytest.fixture
+def locked(folder: Path) -> Iterator[tuple[FuseServer, Target]]:
+    """A process that can lock its address space until a server answers, and that server."""
+    mountpoint = folder / "fuse"
+    mountpoint.mkdir()
+    with (
+        FuseServer(mountpoint) as server,
+        start("locked", server.target.pid, mountpoint / "file0") as target,
+    ):
+        server.hang(0)
+        try:
+            yield server, target
+        finally:
+            server.serve(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_process_with_a_locked_address_space_is_a_target_and_holds_up_nobody(
+    served: Served, locked: tuple[FuseServer, Target]
 ) -> None:
-    """The kernel's lock is a lock of the test's here: one that hangs cannot be had at will."""
-    lock = threading.Event()
+    server, target = locked
+    assert target.command("lock") == "ok"
+    for status in (201, 200, 200, 200, 200, 200):  # more often than it has threads to hang
+        reply = served.request("POST", "/v1/targets", {"pid": target.pid})
+        assert (reply.status, reply.json["cmdline"], reply.json["generation"]) == (
+            status,
+            None,
+            None,
+        )
+    path = f"/v1/targets/{reply.json['id']}"
+    assert served.request("GET", path).json["cmdline"] is None
+    assert _listed(served, reply.json["id"])["cmdline"] is None
+    stuck = served.request("GET", "/v1/info").json["stuck"]
+    assert [each["mode"] for each in stuck if each["target"] == reply.json["id"]] == ["maps"]
+    with start("plain", "--marker", "7") as other:
+        assert _registered(served, other.pid)["cmdline"][1:] == ["--marker", "7"]
+    server.serve(0)
+    until(lambda: served.request("GET", path).json["cmdline"] is not None, "they can be read")
+    assert served.request("GET", path).json["generation"] == 1
+    served.request("DELETE", path)
 
-    def hang(_process: object) -> None:
-        lock.wait()
 
-    with start("plain") as one, start("plain") as other:
-        async with in_process(folder) as (_, service):
-            hung, _ = await service.register(one.pid)
-            fine, _ = await service.register(other.pid)
-            with monkeypatch.context() as patched:
-                patched.setattr(cmdlines, "read", hang)
-                for _ in range(8):
-                    assert (await service.target(hung.id)).identity.cmdline is None
-            assert (await service.target(fine.id)).identity.cmdline
-            lock.set()
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_locked_address_space_hides_no_other_process_that_executes_a_program(
+    served: Served, locked: tuple[FuseServer, Target], tmp_path: Path
+) -> None:
+    _, target = locked
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nread line\nexec sleep 1000\n")
+    script.chmod(0o755)
+    path = f"/v1/targets/{served.register(target.pid)}"
+    assert target.command("lock") == "ok"
+    with subprocess.Popen([script], stdin=subprocess.PIPE) as process:
+        try:
+            target_id = _registered(served, process.pid)["id"]
+            with Events(served.path, f"?target={target_id}") as events:
+                assert process.stdin is not None
+                process.stdin.write(b"\n")
+                process.stdin.close()
+                assert events.next()[1] == "exec"
+            until(
+                lambda: _listed(served, target_id)["cmdline"] == ["sleep", "1000"],
+                "its arguments are known too",
+            )
+        finally:
+            process.kill()
+    served.request("DELETE", path)
+
+
+def test_arguments_are_told_from_the_registration_on(served: Served) -> None:
+    events = Events(served.path)
+    with events, start("plain", "--marker", "7") as target:
+        shown = [_registered(served, target.pid)]
+        shown.append(events.next()[2]["target"])
+        shown.append(_listed(served, shown[0]["id"]))
+        shown.append(_registered(served, target.pid))
+        shown.append(_registered(served, {"id": shown[0]["id"]}))
+        match = {"comm": "plain", "uid": os.geteuid()}
+        every = served.request("POST", "/v1/targets", {"match": match, "all": True}).json
+        shown += [each for each in every["targets"] if each["pid"] == target.pid]
+        assert [each["cmdline"][1:] for each in shown] == [["--marker", "7"]] * 6
+
+
+def _registered(served: Served, whom: int | dict[str, str]) -> dict[str, Any]:
+    body = {"pid": whom} if isinstance(whom, int) else whom
+    shown: dict[str, Any] = served.request("POST", "/v1/targets", body).json
+    return shown
+
+
+def _listed(served: Served, target_id: str) -> dict[str, Any]:
+    every = served.request("GET", "/v1/targets").json["targets"]
+    (shown,) = [each for each in every if each["id"] == target_id]
+    found: dict[str, Any] = shown
+    return found
