@@ -7,7 +7,10 @@ from dataclasses import replace
 import pytest
 
 from farpeek.access import choose
+from farpeek.access.checks import CheckAll, CheckRemote
 from farpeek.access.probe import probe
+from farpeek.access.reader import Reader
+from farpeek.model import NowaitCheck
 
 FOUND = probe()
 
@@ -35,3 +38,16 @@ def test_without_page_tables_there_is_no_nowait_and_no_prefetch() -> None:
     ways = choose(blind)
     assert (ways.nowait, ways.prefetcher, ways.write_nowait) == (None, None, None)
     assert ways.write is not None
+
+
+@pytest.mark.parametrize(
+    ("check", "looks"),
+    [(NowaitCheck.NEVER, None), (NowaitCheck.AUTO, CheckRemote), (NowaitCheck.ALWAYS, CheckAll)],
+)
+def test_with_the_flag_residency_is_looked_at_as_far_as_is_set(
+    check: NowaitCheck, looks: type | None
+) -> None:
+    flagged = replace(FOUND, flag_nowait=True, pagemap=True)
+    reader = choose(flagged, check).nowait
+    assert isinstance(reader, Reader)
+    assert type(reader.checker) is (type(None) if looks is None else looks)

@@ -156,3 +156,18 @@ async def test_who_waits_for_its_own_answers_holds_up_nobody() -> None:
     mine.let_go()
     (await greedy).let_go()
     assert budget.used == 0
+
+
+async def test_small_requests_get_half_of_what_is_kept_beyond_their_clients_half() -> None:
+    budget = Budget(16 << 20)
+    half, beyond = 8 << 20, (16 << 20) // 16 // 2
+    leases = [budget.lease(half, client="one")]
+    with pytest.raises(TooBusy):
+        budget.lease(SMALL + 1, client="one")
+    leases += [budget.lease(SMALL, client="one") for _ in range(beyond // SMALL)]
+    with pytest.raises(TooBusy):
+        budget.lease(1, client="one")
+    leases.append(budget.lease(1, client="another"))
+    for lease in leases:
+        lease.let_go()
+    assert budget.used == 0
