@@ -12,14 +12,12 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.errors import RangeUnreadable
-from farpeek.model import Mode, Process, RangeSpec, ReadSpec, Regions
+from farpeek.model import Gap, Mode, Process, RangeSpec, ReadSpec, Regions
 from support.targets import Target, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from farpeek.model import Gap
 
 MIB = 1 << 20
 FILL = 0xAB
@@ -52,6 +50,22 @@ def by_range(
         return b"", []
 
 
+def by_pieces(
+    process: Process, start_at: int, size: int, mode: Mode
+) -> tuple[bytes | bytearray, list[Gap]]:
+    reader = WAYS.ranges.pieces(mode)
+    assert reader is not None
+    data, at, gaps = bytearray(), start_at, []
+    while at < start_at + size:
+        batch = reader.read(process, at, start_at + size, MIB, time.monotonic() + 20)
+        at = batch.reached
+        for piece in batch.pieces:
+            data += bytes(piece.length) if piece.data is None else piece.data
+            if piece.reason is not None:
+                gaps.append(Gap(0, 0, piece.address, piece.length, piece.reason))
+    return data, gaps
+
+
 @contextmanager
 def moving(kind: str, pages: int, folder: Path) -> Iterator[tuple[Target, Process]]:
     with start("moving", kind, pages, folder / "file") as target:
@@ -69,7 +83,7 @@ def _never_were(data: bytes | bytearray, gaps: list[Gap]) -> int:
 
 
 @pytest.mark.parametrize("rounds", [100, pytest.param(3000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("route", [by_readv, by_range])
+@pytest.mark.parametrize("route", [by_readv, by_range, by_pieces])
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(("kind", "pages"), KINDS)
 def test_pages_that_are_moved_without_a_pause_are_read_as_they_were_or_not_at_all(
@@ -82,7 +96,7 @@ def test_pages_that_are_moved_without_a_pause_are_read_as_they_were_or_not_at_al
 ) -> None:
     if mode is Mode.NOWAIT and WAYS.nowait is None:
         pytest.skip("no nowait here")
-    if not FOUND.pagemap_scan and route is by_range:
+    if not FOUND.pagemap_scan and route is not by_readv:
         pytest.skip("without PAGEMAP_SCAN zeros of long ranges may be wrong (docs/nowait.md)")
     read = wrong = 0
     with moving(kind, pages, tmp_path) as (target, process):

@@ -33,6 +33,21 @@ class Plan:
     holes: list[Hole] = field(default_factory=list[Hole])
     mappings: list[Mapping] = field(default_factory=list["Mapping"])
 
+    def leave_out(self, unread: list[Hole]) -> None:
+        """Leave out what could not be read before: nobody could say what was overwritten there.
+
+        Memory that can be written and never read is written all the same.
+        """
+        closed = [
+            Hole(mapping.start, mapping.end, GapReason.NO_ACCESS)
+            for mapping in self.mappings
+            if not mapping.readable
+        ]
+        lost = _clip(regions.without(self.places, closed), unread)
+        if lost:
+            self.places = regions.without(self.places, lost)
+            self.holes = sorted([*self.holes, *lost], key=lambda hole: hole.start)
+
 
 class Planner(Protocol):
     """Makes plans for one mode."""

@@ -109,6 +109,7 @@ class WriteAccess:
         before = self._reader.read(process, ReadSpec(spec.regions, spec.mode), deadline)
         if spec.expect is not None:
             _compare(spec, spec.expect, before)
+        plan.leave_out(_places(before.gaps))
         return ref, plan, before
 
     def _plan(self, process: Process, spec: WriteSpec, deadline: float) -> tuple[ProcessRef, Plan]:
