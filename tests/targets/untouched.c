@@ -3,7 +3,8 @@
  * untouched GIB. Prints `sparse` (GIB of private memory, at a page table's beginning), `zeros` (64
  * pages of /dev/zero, mapped privately), and where there are huge pages to be had without reserving
  * them `huge` (private), `huge_shared` and `huge_file` (a memfd), two each, and `huge_size`.
- * Command: touch OFFSET writes a byte of `sparse`.
+ * Commands: touch OFFSET writes a byte of `sparse`; read STEP [SIZE] reads one at each STEP bytes
+ * of it, or of its first SIZE.
  */
 #include "target.h"
 
@@ -45,6 +46,15 @@ int main(int argc, char **argv) {
     ready();
     for (;;) {
         const char *line = next_command(), *offset = argument(line, "touch");
+        const char *steps = argument(line, "read");
+        if (steps != NULL) {
+            char *behind;
+            size_t step = strtoull(steps, &behind, 10), upto = strtoull(behind, NULL, 10);
+            for (size_t at = 0; at < (upto ? upto : size); at += step)
+                (void)*(volatile uint8_t *)(sparse + at);
+            answer("ok");
+            continue;
+        }
         CHECK(offset != NULL);
         sparse[strtoull(offset, NULL, 10)] = 0xab;
         answer("ok");

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import DEV_ZERO, Refusals
 from farpeek.mappings.maps import cut
 from farpeek.mappings.markers import Entry, entries
-from farpeek.mappings.residency import clusters
+from farpeek.mappings.residency import TooFragmented, look_at
 from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
 _MOST_KNOWN = 1024  # mappings; those of one piece of a long read are a quarter of that at most
+
+_MOST_RUNS = 1 << 15  # of pages, that are held of one look
+_FEW_RUNS = 64  # of a page table, which has 512 pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class AbsentPages:
         self._sort(places)
         blank = _runs(self._blank)
         # Looked at again, because to ask about a handler touches a page.
-        pages = self._residency.look(self._proc, clusters(blank))
+        _, pages = look_at(self._residency, self._proc, blank)
         mapped = [page for page in pages if not page.categories]
         self._unread += self._zeros_in(blank, mapped)
         self._unread.sort(key=lambda unread: unread.start)
@@ -308,12 +312,23 @@ class AbsentPages:
 
         Where there are some, reading makes no more of them, and shows what is there at that moment.
         """
-        runs = _runs(self._blank)
-        pages = self._residency.look(self._proc, _aligned(self._blank))
+        try:
+            pages = self._residency.look(self._proc, _aligned(self._blank), _MOST_RUNS)
+        except TooFragmented:
+            for places in _by_table(self._blank):
+                with suppress(TooFragmented):  # so there is a table
+                    pages = self._residency.look(self._proc, _aligned(places), _FEW_RUNS)
+                    yield from self._zeros_without_tables(places, pages)
+        else:
+            yield from self._zeros_without_tables(self._blank, pages)
+
+    def _zeros_without_tables(
+        self, places: Sequence[tuple[int, int]], pages: Sequence[PageRun]
+    ) -> Iterator[Unread]:
         taken = [_aligned([(page.start, page.end)])[0] for page in pages if page.categories]
         tables = list(_ranges(regions.union(_runs(taken))))
         mapped = [page for page in pages if not page.categories]
-        for _, start, end, table in regions.parts(runs, tables):
+        for _, start, end, table in regions.parts(_runs(places), tables):
             if table is None:
                 yield from self._zeros_in(Runs([start], [end - start]), mapped)
 
@@ -346,6 +361,23 @@ def _aligned(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             spans.append((start, end))
     return spans
+
+
+def _by_table(places: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Cut ``places`` (sorted) where a page table ends; those of one table at a time."""
+    part: list[tuple[int, int]] = []
+    for place_start, end in places:
+        start = place_start
+        while start < end:
+            table = start // TABLE_SPAN
+            if part and table != part[0][0] // TABLE_SPAN:
+                yield part
+                part = []
+            upto = min(end, (table + 1) * TABLE_SPAN)
+            part.append((start, upto))
+            start = upto
+    if part:
+        yield part
 
 
 def _tables(places: Sequence[tuple[int, int]]) -> int:

@@ -15,7 +15,7 @@ from farpeek.access.absent import AbsentPages, FaultHandlers, NoHandlers, Unread
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
-from farpeek.mappings.residency import NoPagemap, all_present, clusters, split
+from farpeek.mappings.residency import NoPagemap, all_present, look_at, split
 from farpeek.model import PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
@@ -70,8 +70,7 @@ class CheckAll:
 
     def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
         """See ``Checker.check``."""
-        spans = clusters(runs)
-        pages = self._residency.look(ref.proc, spans)
+        spans, pages = look_at(self._residency, ref.proc, runs)
         if all_present(spans, pages):
             return ()
         absent = _absent(runs, pages)
@@ -95,7 +94,7 @@ class CheckAll:
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``."""
-        pages = self._residency.look(ref.proc, clusters(runs))
+        _, pages = look_at(self._residency, ref.proc, runs)
         found = [page for *_, page in regions.parts(runs, pages)]
         if any(page is None or page.categories for page in found):
             return False
@@ -162,7 +161,7 @@ class CheckRemote:
         pages: list[PageRun] = []
         if self._residency is not None:
             with suppress(NoPagemap):  # what cannot be seen is not touched
-                pages = self._residency.look(ref.proc, clusters(runs))
+                _, pages = look_at(self._residency, ref.proc, runs)
         return [
             Unread(page.start, page.end, GapReason.NOT_RESIDENT)
             for page in split(runs, pages)

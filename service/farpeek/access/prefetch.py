@@ -10,7 +10,7 @@ from farpeek.access.process_ref import ByNumber
 from farpeek.kernel import uapi
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
-from farpeek.mappings.residency import NoPagemap, clusters, split
+from farpeek.mappings.residency import NoPagemap, look_at, split
 from farpeek.model import PAGE_SIZE, OnGap, Process, ReadSpec, Regions
 from farpeek.regions import Runs
 
@@ -82,7 +82,7 @@ class Prefetcher:
         """The pages in ``places`` that are swapped out; no others may be waited for."""
         runs = Runs([start for start, _ in places], [e - s for s, e in places])
         try:
-            pages = self._residency.look(ByNumber(process).proc, clusters(runs))
+            _, pages = look_at(self._residency, ByNumber(process).proc, runs)
         except (NoPagemap, OSError):
             return []
         return [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek.kernel import status, uapi
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRun
-from farpeek.mappings.residency import NoPagemap
+from farpeek.mappings.residency import NoPagemap, refuse_many_pages
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ class NodeResidency:
 
     technique = "move_pages"
 
-    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+    def look(
+        self, proc: str, spans: Sequence[tuple[int, int]], most: int | None = None
+    ) -> list[PageRun]:
         """See ``Residency.look``."""
+        refuse_many_pages(spans, most)
         may_be_swapped = _swapped(proc)
         pid = int(proc.rsplit("/", maxsplit=1)[-1])
         found = [
@@ -88,12 +91,14 @@ class ResidencyOr:
         self._otherwise = otherwise
         self.technique = f"{first.technique}, else {otherwise.technique}"
 
-    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+    def look(
+        self, proc: str, spans: Sequence[tuple[int, int]], most: int | None = None
+    ) -> list[PageRun]:
         """See ``Residency.look``."""
         try:
-            return self._first.look(proc, spans)
+            return self._first.look(proc, spans, most)
         except NoPagemap:
-            return self._otherwise.look(proc, spans)
+            return self._otherwise.look(proc, spans, most)
 
     def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
         """See ``Residency.look_on``."""

@@ -31,10 +31,17 @@ _PROTECTED_BIT = 57  # by userfaultfd; Documentation/admin-guide/mm/pagemap.rst
 _ENTRY_GAP = 128 << 10
 """Of entries that are read one by one: 32 of them cost less than another call."""
 _MOST_ENTRIES = 1 << 15  # of one pread: 256 KiB
+_MOST_AT_ONCE = 1 << 15
+"""Runs of pages that are held for a look at spans that are wider than what is wanted."""
+_ENTRIES_A_RUN = 8  # that may be read for one
 
 
 class NoPagemap(Exception):
     """The pagemap of this process may not be opened with the service's privileges."""
+
+
+class TooFragmented(Exception):
+    """There is more in the spans than was to be held: look at less. Not for outside."""
 
 
 class Residency(Protocol):
@@ -42,12 +49,14 @@ class Residency(Protocol):
 
     technique: str
 
-    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+    def look(
+        self, proc: str, spans: Sequence[tuple[int, int]], most: int | None = None
+    ) -> list[PageRun]:
         """Pages within ``spans`` that are present, swapped, guards, or none (0), in order.
 
         What is in no run is not mapped, where that can be seen at the same moment. ``spans`` are
         disjoint, in order, and begin and end with pages. Raises NoPagemap; OSError once the process
-        is gone.
+        is gone; TooFragmented where these are over some ``most`` runs.
         """
         ...
 
@@ -68,12 +77,18 @@ class ScanResidency:
         """``sees_guards``: the kernel knows PAGE_IS_GUARD (6.15); before it guards look swapped."""
         self._wanted = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | (PAGE_IS_GUARD if sees_guards else 0)
 
-    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+    def look(
+        self, proc: str, spans: Sequence[tuple[int, int]], most: int | None = None
+    ) -> list[PageRun]:
         """See ``Residency.look``."""
         found: list[PageRun] = []
+        at_once = _MOST_RUNS if most is None else min(_MOST_RUNS, most + 1)
         with _Pagemap(proc) as pagemap:
             for start, end in spans:
-                found += self._scan(pagemap, start, min(end, _KERNEL_HALF))
+                for runs in self._scan(pagemap, start, min(end, _KERNEL_HALF), at_once):
+                    found += runs
+                    if most is not None and len(found) > most:
+                        raise TooFragmented
         return found
 
     def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
@@ -92,25 +107,27 @@ class ScanResidency:
                     upto = start + (upto - start) // PAGE_SIZE // 2 * PAGE_SIZE
         return [], end
 
-    def _scan(self, pagemap: int, start: int, end: int) -> Iterator[PageRun]:
+    def _scan(self, pagemap: int, start: int, end: int, at_once: int) -> Iterator[list[PageRun]]:
         at = start
         while at < end:
             try:
-                most = min(_MOST_RUNS, (end - at) // PAGE_SIZE)
+                most = min(at_once, (end - at) // PAGE_SIZE)
                 runs, at = uapi.pagemap_scan(pagemap, at, end, 0, self._wanted, most)
             except OSError as error:
                 if error.errno != errno.EFAULT:
                     raise
                 # It reaches over the end of the user's addresses, wherever that is here.
-                yield from self._scan_below_the_end(pagemap, at, end)
+                yield from self._scan_below_the_end(pagemap, at, end, at_once)
                 return
-            yield from runs
+            yield runs
 
-    def _scan_below_the_end(self, pagemap: int, start: int, end: int) -> Iterator[PageRun]:
+    def _scan_below_the_end(
+        self, pagemap: int, start: int, end: int, at_once: int
+    ) -> Iterator[list[PageRun]]:
         if end - start > PAGE_SIZE:
             middle = start + (end - start) // PAGE_SIZE // 2 * PAGE_SIZE
-            yield from self._scan(pagemap, start, middle)
-            yield from self._scan(pagemap, middle, end)
+            yield from self._scan(pagemap, start, middle, at_once)
+            yield from self._scan(pagemap, middle, end, at_once)
 
 
 class PagemapResidency:
@@ -118,8 +135,11 @@ class PagemapResidency:
 
     technique = "pagemap"
 
-    def look(self, proc: str, spans: Sequence[tuple[int, int]]) -> list[PageRun]:
+    def look(
+        self, proc: str, spans: Sequence[tuple[int, int]], most: int | None = None
+    ) -> list[PageRun]:
         """See ``Residency.look``."""
+        refuse_many_pages(spans, most)
         found: list[PageRun] = []
         with _Pagemap(proc) as pagemap:
             for start, end in spans:
@@ -183,6 +203,29 @@ def _protected(pagemap: int, start: int, end: int) -> Iterator[int]:
     for number, entry in enumerate(entries):
         if entry >> _PROTECTED_BIT & 1:
             yield start + number * PAGE_SIZE
+
+
+def refuse_many_pages(spans: Sequence[tuple[int, int]], most: int | None) -> None:
+    """Raise TooFragmented where there are too many pages to go through them one by one."""
+    pages = sum(end - start for start, end in spans) // PAGE_SIZE
+    if most is not None and pages > _ENTRIES_A_RUN * most:
+        raise TooFragmented
+
+
+def look_at(
+    residency: Residency, proc: str, runs: Runs
+) -> tuple[Sequence[tuple[int, int]], list[PageRun]]:
+    """Look at the pages of ``runs`` (sorted), and maybe of what lies between; spans, pages in them.
+
+    Raises as ``Residency.look`` does. What is held is bounded: an address space of which every
+    other page is there has half a million runs in each 4 GiB.
+    """
+    spans = clusters(runs)
+    try:
+        return spans, residency.look(proc, spans, _MOST_AT_ONCE)
+    except TooFragmented:
+        spans = clusters(runs, PAGE_SIZE)
+        return spans, residency.look(proc, spans)
 
 
 def clusters(runs: Runs, gap: int = _CLUSTER_GAP) -> list[tuple[int, int]]:

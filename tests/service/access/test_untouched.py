@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,3 +156,34 @@ def test_huge_pages_that_are_there_are_read(pool: Path, tmp_path: Path) -> None:
         finally:
             os.close(pidfd)
             running.kill()
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_every_other_page_of_a_large_heap_costs_no_memory_to_look_around_in(mode: Mode) -> None:
+    """Of 2 GiB, that is a quarter of a million runs of pages, and two regions in each table."""
+    access = {Mode.WAIT: WAYS.wait, Mode.NOWAIT: WAYS.nowait}[mode]
+    assert access is not None
+    with untouched(2) as (target, process):
+        assert target.command("read 8192") == "ok"
+        offsets = [at + part for at in range(0, 1 << 31, TABLE_SPAN) for part in (0, PAGE)]
+        assert target.command(f"touch {offsets[-2]}") == "ok"
+        regions = Regions([target["sparse"] + at for at in offsets], [1] * len(offsets))
+        tracemalloc.start()
+        try:
+            result = access.read(process, ReadSpec(regions, mode), time.monotonic() + 60)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert result.complete
+        assert bytes(result.data) == bytes(len(offsets) - 2) + b"\xab\0"
+        assert most < 32 << 20
+
+
+def test_untouched_tables_beside_a_fragmented_heap_stay_as_they_are() -> None:
+    with untouched(4) as (target, process):
+        assert target.command("read 8192 1073741824") == "ok"  # of the first GiB
+        before = page_table_size(f"/proc/{process.pid}")
+        addresses = [target["sparse"] + at + PAGE for at in range(0, 4 << 30, TABLE_SPAN)]
+        data = read(process, addresses, 8, Mode.NOWAIT)
+        assert data == bytes(8 * len(addresses))
+        assert page_table_size(f"/proc/{process.pid}") - before <= 2 * MOST_TABLES * PAGE

@@ -13,7 +13,7 @@ from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
-from farpeek.mappings.residency import NoPagemap, clusters, split, write_protected
+from farpeek.mappings.residency import NoPagemap, look_at, split, write_protected
 from farpeek.model import GapReason
 from farpeek.regions import Hole, Runs
 
@@ -121,7 +121,7 @@ class PlanByPages:
         on_disk = _places_on_disk(ref.proc, plan)
         places = regions.without(plan.places, on_disk)
         runs = Runs([start for start, _ in places], [end - start for start, end in places])
-        pages = self._residency.look(ref.proc, clusters(runs))
+        _, pages = look_at(self._residency, ref.proc, runs)
         absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
         missing = self._missing(ref, absent) if absent else []
         protected = [
