@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from farpeek.access import Access
+    from farpeek.access.listing import Course
     from farpeek.access.probe import Capabilities
     from farpeek.model import (
         Identity,
@@ -350,12 +351,16 @@ class MemoryService:
             target, ranges, reader, run, account, deadline_s, encode, self.counts, generation
         )
 
-    async def maps(self, target_id: str, spec: MapsSpec | None = None) -> MapsPage:
+    async def maps(
+        self, target_id: str, spec: MapsSpec | None = None, course: Course | None = None
+    ) -> MapsPage:
         """Some mappings of a target from ``spec.start`` on; lease `PAGE_COST` bytes for them.
 
-        Raises NoSuchTarget, TargetExited, AccessDenied, Unsupported, and what is Unavailable.
+        ``course``: the same for the pages of one list, which is quicker. Raises NoSuchTarget,
+        TargetExited, AccessDenied, Unsupported, and what is Unavailable.
         """
-        return await self._look_at_maps(target_id, self._ways.lister.page, spec or MapsSpec())
+        page = partial(self._ways.lister.page, course=course)
+        return await self._look_at_maps(target_id, page, spec or MapsSpec())
 
     async def mapping_at(
         self, target_id: str, address: int, spec: MapsSpec | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from farpeek.access.listing import PAGE_COST
+from farpeek.access.listing import PAGE_COST, Course
 from farpeek.errors import FarpeekError
 from farpeek.model import MapsPage, MapsSpec
 from farpeek_api.http import answers, render
@@ -42,7 +42,8 @@ async def send_all(
     on is told why.
     """
     with service.lease_bytes(PAGE_COST, client_of(request)):
-        page = await service.maps(target, spec)
+        course = Course()
+        page = await service.maps(target, spec, course)
         if (page.next is None and len(page.views) <= render.AT_ONCE) or request.method == "HEAD":
             return web.Response(
                 body=_HEAD + _write(page.views) + b"]" + _end(page.next), headers=JSON_HEADERS
@@ -62,7 +63,7 @@ async def send_all(
             if page.next is None or not left or time.monotonic() > give_up:
                 break
             try:
-                page = await service.maps(target, replace(spec, start=page.next))
+                page = await service.maps(target, replace(spec, start=page.next), course)
             except FarpeekError:
                 break
         await response.write(b"]" + _end(page.next))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.access.build_ids import BuildIds
@@ -11,7 +15,8 @@ from farpeek.access.process_ref import ByNumber
 from farpeek.access.verified import no_memory, refusals, verified
 from farpeek.errors import DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, names, uapi
-from farpeek.mappings import auxv, files, maps
+from farpeek.mappings import auxv, maps
+from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.flags import each_vm_flags
 from farpeek.mappings.residency import NoPagemap, all_present
 from farpeek.model import MappingView, MapsPage, Mode, Stage
@@ -35,6 +40,67 @@ _MOST_VIEWS: Final = 1024
 _MOST_NAME_BYTES: Final = 512 << 10
 """Of one page: a path may have PATH_MAX bytes, and more."""
 
+_PROGRAMS: Final = 4
+"""That a process may execute while a page of its list is made."""
+
+
+class _Files:
+    """Files of /proc that tell of mappings, read as far as they have come."""
+
+    def __init__(
+        self,
+        proc: str,
+        mappings: Iterator[Mapping],
+        flags: Iterator[tuple[int, int, Sequence[bytes]]],
+    ) -> None:
+        """``flags``: start, end and VmFlags of mappings, from whatever one on that is before."""
+        self.mappings = mappings
+        self._flags = flags
+        self._last: tuple[int, int, Sequence[bytes]] | None = (0, 0, ())
+        self._witness = os.open(f"{proc}/maps", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self._witness)
+
+    def are_true(self) -> bool:
+        """Whether their memory is in use still: execve(2) ends them, and some is read ahead."""
+        return bool(os.pread(self._witness, 1, 0))
+
+    def flags_of(self, mapping: Mapping, deadline: float) -> Sequence[bytes]:
+        """The VmFlags of the mapping that was given last; none if there are none any more."""
+        while self._last is not None and self._last[1] <= mapping.start:
+            _check_time(deadline)
+            self._last = next(self._flags, None)
+        return self._last[2] if self._last is not None and self._last[0] <= mapping.start else ()
+
+
+class Course:
+    """How far a list has come: its next page goes on in the files that are open.
+
+    smaps and maps are read from their beginning. The files close with the last one who has this:
+    that may be a thread which hangs.
+    """
+
+    def __init__(self) -> None:
+        self._place: tuple[str, int] | None = None
+        self._files: _Files | None = None
+
+    def take(self, proc: str, start: int) -> _Files | None:
+        """The files, if they are those of ``proc`` and have come to ``start``; once."""
+        files, self._files = self._files, None
+        goes_on = files is not None and self._place == (proc, start) and files.are_true()
+        return files if goes_on else None
+
+    def leave(self, proc: str, start: int, files: _Files) -> int | None:
+        """Keep the files at ``start``; answers that, or None if there are no more mappings."""
+        behind = next(files.mappings, None)
+        if behind is None:
+            return None
+        files.mappings = chain([behind], files.mappings)
+        self._place, self._files = (proc, start), files
+        return start
+
 
 class Lister:
     """Lists mappings; in a thread, for the map is read under a lock that a stuck fault can hold."""
@@ -46,13 +112,17 @@ class Lister:
         self._residency = residency
         self._ways = {Mode.NOWAIT: nowait if residency else None, Mode.WAIT: wait}
 
-    def page(self, process: Process, spec: MapsSpec, deadline: float) -> MapsPage:
+    def page(
+        self, process: Process, spec: MapsSpec, deadline: float, course: Course | None = None
+    ) -> MapsPage:
         """Some mappings from ``spec.start`` on: as many as fit into `PAGE_COST`, and the time.
 
-        Raises ProcessGone, AccessDenied, Unsupported (residency cannot be seen), DeadlineExceeded
-        if the time was over before the first one.
+        ``course`` is the same for all pages of one list. Raises ProcessGone, AccessDenied,
+        Unsupported (residency cannot be seen), DeadlineExceeded if the time was over before the
+        first one.
         """
-        return self._verified(process, partial(self._page, spec=spec, deadline=deadline), deadline)
+        page = partial(self._page, spec=spec, course=course or Course(), deadline=deadline)
+        return self._verified(process, page, deadline)
 
     def at(
         self, process: Process, address: int, spec: MapsSpec, deadline: float
@@ -80,29 +150,47 @@ class Lister:
             mapping = address_map.at_or_above(address)
             if mapping is None or not mapping.start <= address:
                 return []
-            return [next(self._views(ref, iter([mapping]), spec, deadline))]
+            flags = each_vm_flags(ref.proc) if spec.flags else iter(())
+            return [
+                next(self._views(ref, _Files(ref.proc, iter([mapping]), flags), spec, deadline))
+            ]
 
-    def _page(self, ref: ProcessRef, spec: MapsSpec, deadline: float) -> MapsPage:
+    def _page(self, ref: ProcessRef, spec: MapsSpec, course: Course, deadline: float) -> MapsPage:
         views: list[MappingView] = []
         left = _MOST_NAME_BYTES
         # Half of the time, for who has waited to the end gets nothing of it.
         half = time.monotonic() + (deadline - time.monotonic()) / 2
-        with no_memory(), self._open_map(ref.proc) as address_map:
-            found = maps.walk(address_map, spec.start)
-            try:
-                for each in self._views(ref, found, spec, half):
-                    views.append(each)
-                    left -= len(each.path)
-                    if len(views) == _MOST_VIEWS or left < 0 or time.monotonic() > half:
-                        return MapsPage(views, each.end if next(found, None) else None)
-            except DeadlineExceeded:
-                if not views:
-                    raise
-                return MapsPage(views, views[-1].end)
-        return MapsPage(views, None)
+        start = spec.start
+        with no_memory():
+            files = course.take(ref.proc, start)
+            for _ in range(_PROGRAMS):
+                files = files or self._open(ref.proc, replace(spec, start=start))
+                try:
+                    for each in self._views(ref, files, spec, half):
+                        views.append(each)
+                        start = each.end
+                        left -= len(each.path)
+                        if len(views) == _MOST_VIEWS or left < 0 or time.monotonic() > half:
+                            return MapsPage(views, course.leave(ref.proc, start, files))
+                except DeadlineExceeded:
+                    if not views:
+                        raise
+                    return MapsPage(views, start)
+                if files.are_true():
+                    return MapsPage(views, None)
+                files = None
+        return MapsPage(views, start)
+
+    def _open(self, proc: str, spec: MapsSpec) -> _Files:
+        flags = each_vm_flags(proc) if spec.flags else iter(())
+        return _Files(proc, self._mappings(proc, spec.start), flags)
+
+    def _mappings(self, proc: str, start: int) -> Iterator[Mapping]:
+        with self._open_map(proc) as address_map:
+            yield from maps.walk(address_map, start)
 
     def _views(
-        self, ref: ProcessRef, found: Iterator[Mapping], spec: MapsSpec, deadline: float
+        self, ref: ProcessRef, files: _Files, spec: MapsSpec, deadline: float
     ) -> Iterator[MappingView]:
         proc = ref.proc
         build_ids = BuildIds(
@@ -110,20 +198,14 @@ class Lister:
             partial(self._are_present, proc),
             self._ways[spec.mode],
             spec.mode,
-            files.MappedFiles(proc),
+            MappedFiles(proc),
         )
-        all_flags = each_vm_flags(proc) if spec.flags else iter(())
-        flags = next(all_flags, None)
-        for mapping in found:
-            while flags is not None and flags[1] <= mapping.start:
-                _check_time(deadline)
-                flags = next(all_flags, None)
-            has_flags = flags is not None and flags[0] <= mapping.start
+        for mapping in files.mappings:
             yield view(
                 mapping,
                 build_ids.of(mapping, deadline),
                 self._counts(proc, mapping, deadline) if spec.residency else (None, None),
-                flags[2] if flags is not None and has_flags else () if spec.flags else None,
+                files.flags_of(mapping, deadline) if spec.flags else None,
             )
 
     def _are_present(self, proc: str, start: int, end: int) -> bool:

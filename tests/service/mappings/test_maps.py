@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -30,14 +30,16 @@ from farpeek.model import GapReason, MapsSpec, Mode, Process, ReadSpec, Regions
 from support.folders import open_folder
 from support.kinds import FUSE_FILES, PageKinds, page_kinds
 from support.serving import Service
-from support.targets import Target, build, start
+from support.targets import Target, build, start, state_of
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from farpeek.memory import MemoryService
     from farpeek.model import MappingView
+
+T = TypeVar("T")
 
 PAGE = 4096
 
@@ -361,6 +363,90 @@ def test_a_long_list_comes_in_pages_that_fit_together(
                 lister.page(process, MapsSpec(residency=True), time.monotonic())
         finally:
             os.close(process.pidfd)
+
+
+@pytest.mark.parametrize("queried", [True, False])
+def test_a_list_goes_on_in_the_files_that_are_open(
+    monkeypatch: pytest.MonkeyPatch, *, queried: bool
+) -> None:
+    if queried and not probe().procmap_query:
+        pytest.skip("the kernel has no PROCMAP_QUERY")
+    opened: list[str] = []
+
+    def counted(act: Callable[[str], T]) -> Callable[[str], T]:
+        def open_it(proc: str) -> T:
+            opened.append(act.__name__)
+            return act(proc)
+
+        return open_it
+
+    monkeypatch.setattr(listing, "_MOST_VIEWS", 3)
+    monkeypatch.setattr(listing, "each_vm_flags", counted(listing.each_vm_flags))
+    monkeypatch.setattr(maps, "queried_map", counted(maps.queried_map))
+    monkeypatch.setattr(maps, "listed_map", counted(maps.listed_map))
+    lister = choose(replace(probe(), procmap_query=queried)).lister
+    with start("plain") as target:
+        process = Process(target.pid, os.pidfd_open(target.pid))
+        try:
+            course, spec = listing.Course(), MapsSpec(flags=True)
+            pages = [lister.page(process, spec, time.monotonic() + 20, course)]
+            while (begin := pages[-1].next) is not None:
+                spec = MapsSpec(begin, flags=True)
+                pages.append(lister.page(process, spec, time.monotonic() + 20, course))
+            views = [view for page in pages for view in page.views]
+            assert [_line(view) for view in views] == _as_proc_has_them(target.pid)
+            for view in views:
+                flags = vm_flags(f"/proc/{target.pid}", view.start)
+                assert view.flags is not None
+                assert {flag.encode() for flag in view.flags} == flags
+            assert len(pages) > 3
+            assert sorted(opened) == ["each_vm_flags", "queried_map" if queried else "listed_map"]
+            # Another place than where it is begins anew.
+            page = lister.page(process, MapsSpec(flags=True), time.monotonic() + 20, course)
+            assert page == pages[0]
+        finally:
+            os.close(process.pidfd)
+
+
+@pytest.mark.parametrize("queried", [True, False])
+def test_a_list_goes_on_in_the_program_that_is_executed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, queried: bool
+) -> None:
+    if queried and not probe().procmap_query:
+        pytest.skip("the kernel has no PROCMAP_QUERY")
+    monkeypatch.setattr(listing, "_MOST_VIEWS", 3)
+    lister = choose(replace(probe(), procmap_query=queried)).lister
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nread line\nexec sleep 1000\n")
+    script.chmod(0o755)
+    with subprocess.Popen([script], stdin=subprocess.PIPE) as child:
+        process = Process(child.pid, os.pidfd_open(child.pid))
+        try:
+            until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "script\n", "it runs")
+            until(lambda: state_of(child.pid) == "S", "it waits")
+            course, spec = listing.Course(), MapsSpec(flags=True)
+            pages = [lister.page(process, spec, time.monotonic() + 20, course)]
+            assert child.stdin is not None
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n", "it is another")
+            until(lambda: state_of(child.pid) == "S", "it sleeps")
+            while (begin := pages[-1].next) is not None:
+                spec = MapsSpec(begin, flags=True)
+                pages.append(lister.page(process, spec, time.monotonic() + 20, course))
+            seen = [view for page in pages[1:] for view in page.views]
+            begin = pages[0].next or 0
+            assert [_line(view) for view in seen] == [
+                line for line in _as_proc_has_them(child.pid) if _end(line) > begin
+            ]
+            assert all(view.flags for view in seen if view.path != "[vsyscall]")
+        finally:
+            child.kill()
+            os.close(process.pidfd)
+
+
+def _end(line: str) -> int:
+    return int(line.partition(" ")[0].partition("-")[2], 16)
 
 
 def test_a_page_ends_with_long_names_and_with_the_time_too(
