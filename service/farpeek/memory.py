@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from farpeek import regions
 from farpeek.access import WriteAccess, choose
+from farpeek.access.listing import Course
 from farpeek.access.probe import probe
 from farpeek.counts import Counts
 from farpeek.errors import ShuttingDown, TooLarge, Unsupported
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from farpeek.access import Access
-    from farpeek.access.listing import Course
     from farpeek.access.probe import Capabilities
     from farpeek.model import (
         Identity,
@@ -359,8 +359,8 @@ class MemoryService:
         ``course``: the same for the pages of one list, which is quicker. Raises NoSuchTarget,
         TargetExited, AccessDenied, Unsupported, and what is Unavailable.
         """
-        page = partial(self._ways.lister.page, course=course)
-        return await self._look_at_maps(target_id, page, spec or MapsSpec())
+        page = self._ways.lister.page
+        return await self._look_at_maps(target_id, page, spec or MapsSpec(), course or Course())
 
     async def mapping_at(
         self, target_id: str, address: int, spec: MapsSpec | None = None

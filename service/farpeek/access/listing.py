@@ -112,16 +112,14 @@ class Lister:
         self._residency = residency
         self._ways = {Mode.NOWAIT: nowait if residency else None, Mode.WAIT: wait}
 
-    def page(
-        self, process: Process, spec: MapsSpec, deadline: float, course: Course | None = None
-    ) -> MapsPage:
+    def page(self, process: Process, spec: MapsSpec, course: Course, deadline: float) -> MapsPage:
         """Some mappings from ``spec.start`` on: as many as fit into `PAGE_COST`, and the time.
 
         ``course`` is the same for all pages of one list. Raises ProcessGone, AccessDenied,
         Unsupported (residency cannot be seen), DeadlineExceeded if the time was over before the
         first one.
         """
-        page = partial(self._page, spec=spec, course=course or Course(), deadline=deadline)
+        page = partial(self._page, spec=spec, course=course, deadline=deadline)
         return self._verified(process, page, deadline)
 
     def at(

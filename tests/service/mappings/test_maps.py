@@ -136,7 +136,9 @@ def test_build_ids_are_those_that_readelf_tells(tmp_path: Path) -> None:
     with Target("plain", program=program) as target:
         pidfd = os.pidfd_open(target.pid)
         try:
-            views = lister.page(Process(target.pid, pidfd), MapsSpec(), time.monotonic() + 20).views
+            views = lister.page(
+                Process(target.pid, pidfd), MapsSpec(), listing.Course(), time.monotonic() + 20
+            ).views
         finally:
             os.close(pidfd)
     ids = {view.build_id for view in views if view.path == str(program)}
@@ -348,10 +350,12 @@ def test_a_long_list_comes_in_pages_that_fit_together(
     with start("plain") as target:
         process = Process(target.pid, os.pidfd_open(target.pid))
         try:
-            pages = [lister.page(process, MapsSpec(flags=True), time.monotonic() + 20)]
+            pages = [
+                lister.page(process, MapsSpec(flags=True), listing.Course(), time.monotonic() + 20)
+            ]
             while (begin := pages[-1].next) is not None:
                 spec = MapsSpec(begin, flags=True)
-                pages.append(lister.page(process, spec, time.monotonic() + 20))
+                pages.append(lister.page(process, spec, listing.Course(), time.monotonic() + 20))
             views = [view for page in pages for view in page.views]
             assert [_line(view) for view in views] == _as_proc_has_them(target.pid)
             assert {len(page.views) for page in pages[:-1]} == {7}
@@ -360,7 +364,7 @@ def test_a_long_list_comes_in_pages_that_fit_together(
                 assert view.flags is not None
                 assert {flag.encode() for flag in view.flags} == flags
             with pytest.raises(DeadlineExceeded):
-                lister.page(process, MapsSpec(residency=True), time.monotonic())
+                lister.page(process, MapsSpec(residency=True), listing.Course(), time.monotonic())
         finally:
             os.close(process.pidfd)
 
@@ -389,10 +393,10 @@ def test_a_list_goes_on_in_the_files_that_are_open(
         process = Process(target.pid, os.pidfd_open(target.pid))
         try:
             course, spec = listing.Course(), MapsSpec(flags=True)
-            pages = [lister.page(process, spec, time.monotonic() + 20, course)]
+            pages = [lister.page(process, spec, course, time.monotonic() + 20)]
             while (begin := pages[-1].next) is not None:
                 spec = MapsSpec(begin, flags=True)
-                pages.append(lister.page(process, spec, time.monotonic() + 20, course))
+                pages.append(lister.page(process, spec, course, time.monotonic() + 20))
             views = [view for page in pages for view in page.views]
             assert [_line(view) for view in views] == _as_proc_has_them(target.pid)
             for view in views:
@@ -402,7 +406,7 @@ def test_a_list_goes_on_in_the_files_that_are_open(
             assert len(pages) > 3
             assert sorted(opened) == ["each_vm_flags", "queried_map" if queried else "listed_map"]
             # Another place than where it is begins anew.
-            page = lister.page(process, MapsSpec(flags=True), time.monotonic() + 20, course)
+            page = lister.page(process, MapsSpec(flags=True), course, time.monotonic() + 20)
             assert page == pages[0]
         finally:
             os.close(process.pidfd)
@@ -425,7 +429,7 @@ def test_a_list_goes_on_in_the_program_that_is_executed_meanwhile(
             until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "script\n", "it runs")
             until(lambda: state_of(child.pid) == "S", "it waits")
             course, spec = listing.Course(), MapsSpec(flags=True)
-            pages = [lister.page(process, spec, time.monotonic() + 20, course)]
+            pages = [lister.page(process, spec, course, time.monotonic() + 20)]
             assert child.stdin is not None
             child.stdin.write(b"\n")
             child.stdin.flush()
@@ -433,7 +437,7 @@ def test_a_list_goes_on_in_the_program_that_is_executed_meanwhile(
             until(lambda: state_of(child.pid) == "S", "it sleeps")
             while (begin := pages[-1].next) is not None:
                 spec = MapsSpec(begin, flags=True)
-                pages.append(lister.page(process, spec, time.monotonic() + 20, course))
+                pages.append(lister.page(process, spec, course, time.monotonic() + 20))
             seen = [view for page in pages[1:] for view in page.views]
             begin = pages[0].next or 0
             assert [_line(view) for view in seen] == [
@@ -457,10 +461,10 @@ def test_a_page_ends_with_long_names_and_with_the_time_too(
     with start("plain") as target:
         process = Process(target.pid, os.pidfd_open(target.pid))
         try:
-            page = lister.page(process, MapsSpec(), time.monotonic() + 20)
+            page = lister.page(process, MapsSpec(), listing.Course(), time.monotonic() + 20)
             assert len(page.views) == 1
             assert page.next == page.views[0].end
-            page = lister.page(process, MapsSpec(), time.monotonic())
+            page = lister.page(process, MapsSpec(), listing.Course(), time.monotonic())
             assert len(page.views) == 1
         finally:
             os.close(process.pidfd)
@@ -488,7 +492,9 @@ def test_a_path_is_shown_as_the_file_is_called(tmp_path: Path, name: bytes) -> N
             pidfd = os.pidfd_open(os.getpid())
             try:
                 lister = choose(probe()).lister
-                page = lister.page(Process(os.getpid(), pidfd), MapsSpec(), time.monotonic() + 20)
+                page = lister.page(
+                    Process(os.getpid(), pidfd), MapsSpec(), listing.Course(), time.monotonic() + 20
+                )
             finally:
                 os.close(pidfd)
     assert names.shown(path) in {view.path for view in page.views}
