@@ -5,6 +5,7 @@
     ├── RangeUnreadable      a range ends, or cannot begin, where a byte cannot be read
     ├── TooLarge             it asks for more than one request may carry
     ├── NoSuchTarget         no target has that id
+    ├── NoSuchMatch          the client has no standing match of that id
     ├── NoSuchProcess        no process has that number, or fits that match
     ├── AmbiguousMatch       several processes fit the match
     ├── AmbiguousNumber      it means one process to the caller, and another one here
@@ -77,6 +78,16 @@ class NoSuchTarget(FarpeekError):
         super().__init__(
             detail
             or f"there is no target {target_id!r}; it may have been released, or exited long ago"
+        )
+
+
+class NoSuchMatch(FarpeekError):
+    """The client has no standing match of that id."""
+
+    def __init__(self, match_id: str) -> None:
+        super().__init__(
+            f"you have no standing match {match_id!r}: it was deleted, or was another client's, or "
+            "is from before the service's start"
         )
 
 

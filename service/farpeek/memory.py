@@ -29,6 +29,7 @@ from farpeek.reading.pieces import PieceTransfer
 from farpeek.reading.prefetches import Prefetches
 from farpeek.reading.program_watch import ProgramWatch
 from farpeek.reading.registering import Registering
+from farpeek.reading.standing import StandingMatches
 from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
 from farpeek.threads.tasks import settle
@@ -91,6 +92,9 @@ class MemoryService:
         self._lookups = Lookups(self._threads, self.limits)
         self._program_watch = ProgramWatch(loop, self._registry, self._lookups)
         self._registering = Registering(self._registry, self._lookups, self._program_watch)
+        self._matches = StandingMatches(
+            self._registry, self._lookups, self._registering, limits.deadline_s
+        )
         self._prefetches = Prefetches(
             loop,
             self._threads,
@@ -148,6 +152,12 @@ class MemoryService:
     def targets(self, state: TargetState | None = None) -> list[TargetSnapshot]:
         """All targets, or those in one state."""
         return [target.snapshot() for target in self._registry if state in (None, target.state)]
+
+    @property
+    def matches(self) -> StandingMatches:
+        """The standing matches; ShuttingDown if that is over."""
+        self._check_open()
+        return self._matches
 
     def numbered_targets(
         self, first: int = 0, state: TargetState | None = None
@@ -405,6 +415,7 @@ class MemoryService:
             self._tidying.cancel()
             TABLES.forget()
             self._threads.close()
+            self._matches.close()
             self._registry.close()
             self._prefetches.close()
             self._lookups.close()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from farpeek_api.http.exposition import Exposition
     from farpeek_api.http.handlers import Handlers
     from farpeek_api.http.many import ManyReads
+    from farpeek_api.http.matches import MatchRoutes
     from farpeek_api.http.pieces import Pieces
     from farpeek_api.http.registering import RegisteringRoutes
     from farpeek_api.http.sse import EventStreams
@@ -53,6 +54,7 @@ class Endpoints:
 
     handlers: Handlers
     registering: RegisteringRoutes
+    matches: MatchRoutes
     bulk: Bulk
     pieces: Pieces
     many: ManyReads
@@ -75,6 +77,10 @@ def routes(endpoints: Endpoints) -> list[web.RouteDef]:
         web.get("/v1/processes", handlers.processes),
         web.get("/v1/targets", endpoints.registering.targets),
         web.post("/v1/targets", endpoints.registering.register),
+        web.get("/v1/matches", endpoints.matches.list),
+        web.post("/v1/matches", endpoints.matches.create),
+        web.get("/v1/matches/{id}", endpoints.matches.get),
+        web.delete("/v1/matches/{id}", endpoints.matches.delete),
         web.get("/v1/targets/{id}", handlers.target),
         web.delete("/v1/targets/{id}", endpoints.registering.release),
         web.get("/v1/targets/{id}/maps", handlers.maps),

@@ -45,6 +45,7 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.RangeUnreadable: Row(416, "range-unreadable", "The range cannot be read"),
     errors.TooLarge: Row(413, "too-large", "The request is too large"),
     errors.NoSuchTarget: Row(404, "no-such-target", "There is no such target"),
+    errors.NoSuchMatch: Row(404, "no-such-match", "There is no such standing match"),
     errors.NoSuchProcess: Row(404, "no-such-process", "There is no such process"),
     errors.AmbiguousMatch: Row(409, "ambiguous", "Several processes fit"),
     errors.TargetExited: Row(410, "target-exited", "The target has exited"),

@@ -10,6 +10,9 @@ from farpeek.model import PidNamespace, TargetState  # noqa: TC001 - pydantic lo
 from farpeek.targets import claims
 from farpeek_api.http.schema import From, MatchRequest, TargetId, Wire
 
+HIGHEST_LIMIT: Final = 16_384
+"""Targets of one standing match; more than the service holds by default there cannot be."""
+
 _MOST_OF_LABELS: Final = 4096
 """Bytes of all names and texts of a target: there may be thousands of targets."""
 
@@ -56,6 +59,18 @@ def check_match(match: MatchRequest | None) -> None:
     """Refuse one that says nothing."""
     if match == MatchRequest():
         raise ValueError("`match` is empty: name at least one of comm, exe, uid, cgroup, ...")
+
+
+class StandingRequest(Labelled):
+    """Body of a standing match."""
+
+    match: MatchRequest
+    limit: Annotated[int, Field(ge=1, le=HIGHEST_LIMIT)] = 1000
+
+    @model_validator(mode="after")
+    def _check_match(self) -> Self:
+        check_match(self.match)
+        return self
 
 
 class ReleaseQuery(Wire):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         StuckThreads,
         TargetSnapshot,
     )
+    from farpeek.targets.matches import StandingMatch
 
 T = TypeVar("T")
 
@@ -101,7 +103,23 @@ def target(snapshot: TargetSnapshot, client: str) -> dict[str, Any]:
 
 def event(happened: Event, client: str) -> dict[str, Any]:
     """Show what an event's ``data`` holds for a client."""
-    return {"at": time(happened.at), "target": target(happened.target, client)}
+    match = happened.target.claim_of(client).match
+    held_by = {} if match is None else {"match": match}
+    return {"at": time(happened.at), "target": target(happened.target, client), **held_by}
+
+
+def standing_match(match: StandingMatch) -> dict[str, Any]:
+    """Show a standing match."""
+    wanted = asdict(match.match)
+    return {
+        "id": match.id,
+        "match": {name: value for name, value in wanted.items() if value is not None},
+        "labels": dict(match.labels),
+        "limit": match.limit,
+        "created_at": time(match.created_at),
+        "held": len(match.running),
+        "refused": len(match.refused),
+    }
 
 
 def gap(missing: Gap) -> dict[str, Any]:

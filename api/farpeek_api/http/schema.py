@@ -369,6 +369,7 @@ _HINTS: Final = {
     "pid": "a process's number is an integer from 1 to 2147483647",
     "pid_namespace": "`caller` or `service`: in whose pid namespace `pid` counts",
     "ns_pid": "a process's number in its own pid namespace is an integer from 1 to 2147483647",
+    "limit": "the most targets of a standing match: an integer from 1 to 16384",
     "label": "write one as KEY=VALUE",
     "timeout_s": "write seconds, like 2.0",
     "labels": "up to 32 names of at most 63 characters, with texts of at most 256",

@@ -1,8 +1,11 @@
-"""Bounds that are no settings, in one place: those of the stream."""
+"""Bounds that are no settings: those of the stream, and as `/v1/info` calls all of them."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from farpeek.reading import standing
+from farpeek.targets import claims
 
 MOST_UNDER_WAY: Final = 64
 """Reads of one client that are begun and not answered; then its messages are not read."""
@@ -24,5 +27,9 @@ SHOWN: Final = {
     "subscription_ticks_per_s": MOST_TICKS_PER_S,
     "subscription_regions": MOST_REGIONS,
     "subscription_hz": HIGHEST_HZ,
+    "client_matches": standing.MOST_OF_A_CLIENT,
+    "matches": standing.MOST,
+    "target_clients": claims.MOST_CLIENTS,
+    "label_bytes": claims.MOST_OF_LABELS,
 }
 """As `/v1/info` calls them."""

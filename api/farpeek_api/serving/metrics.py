@@ -88,7 +88,7 @@ class Requests:
             self.durations[route].observe(seconds)
 
 
-class Streams:
+class StreamCounts:
     """What streams count; they add to it."""
 
     __slots__ = ("dropped", "subscriptions", "ticks")
@@ -108,7 +108,7 @@ class Metrics(Collector):
         self.requests = Requests(outcomes)
         self._lag = Histogram()
         self._timer: asyncio.TimerHandle | None = None
-        self.streams = Streams()
+        self.streams = StreamCounts()
         self.lost_events = 0
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)

@@ -25,6 +25,7 @@ from farpeek_api.http.bulk import Bulk
 from farpeek_api.http.exposition import Exposition
 from farpeek_api.http.handlers import Handlers
 from farpeek_api.http.many import ManyReads
+from farpeek_api.http.matches import MatchRoutes
 from farpeek_api.http.pieces import Pieces
 from farpeek_api.http.registering import RegisteringRoutes
 from farpeek_api.http.sse import EventStreams
@@ -220,12 +221,13 @@ class Server:
         endpoints = app.Endpoints(
             handlers=Handlers(service, bodies, self._lifecycle, settings, urls, self._connections),
             registering=RegisteringRoutes(service, bodies),
+            matches=MatchRoutes(service, bodies),
             bulk=Bulk(service),
             pieces=Pieces(service, bodies),
             many=ManyReads(service, bodies),
             events=EventStreams(service.events, self._lifecycle, self._metrics),
             writes=Writes(service, bodies, authenticator, settings),
-            streams=Streams(service, self._lifecycle, settings),
+            streams=Streams(service, self._lifecycle, settings, self._metrics.streams),
             exposition=Exposition(self._metrics),
         )
         self._runner = web.AppRunner(app.application(endpoints), shutdown_timeout=_ANSWERING_S / 2)

@@ -31,7 +31,8 @@ class StreamRead(ReadRequest):
 class Sampling(Columns):
     """What is read again and again, and how often."""
 
-    target: TargetId
+    target: TargetId | None = None
+    match: TargetId | None = None  # all targets of a standing match
     mode: Mode = Mode.WAIT
     hz: Annotated[float, Field(gt=0, le=HIGHEST_HZ, allow_inf_nan=False)]
     changed_only: bool = False
@@ -41,6 +42,10 @@ class Sampling(Columns):
     @model_validator(mode="after")
     def _check_prefetch(self) -> Self:
         schema.check_prefetch(self.mode, prefetch=self.prefetch)
+        if (self.target is None) == (self.match is None):
+            raise ValueError("give either `target` or `match`, and not both")
+        if self.match is not None and self.generation is not None:
+            raise ValueError("`generation` is that of one target: leave it out with `match`")
         return self
 
     def spec(self) -> ReadSpec:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farpeek.errors import FarpeekError, TooBusy, is_out_of_files
 from farpeek.model import EventKind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from farpeek.model import ReadResult, ReadSpec
     from farpeek.threads.budget import Lease
     from farpeek.threads.tasks import Task
+    from farpeek_api.serving.metrics import StreamCounts
     from farpeek_api.stream.frame_writer import FrameWriter
     from farpeek_api.stream.messages import Subscribe
 
@@ -45,8 +46,11 @@ _ENDS: Final = {EventKind.EXITED: "target-exited", EventKind.RELEASED: "no-such-
 class Sampler:
     """All subscriptions of all clients, and their limits. Lives on the event loop."""
 
-    def __init__(self, service: MemoryService) -> None:
+    def __init__(self, service: MemoryService, counted: StreamCounts) -> None:
+        """``counted`` is what the service tells of all ticks."""
         self.service = service
+        self.counted = counted
+        counted.subscriptions = lambda: self._count
         self._by_target: dict[str, dict[Subscription, None]] = {}
         self._beats: dict[float, list[_Beat]] = {}
         self._count = 0
@@ -54,20 +58,21 @@ class Sampler:
         self._regions = 0
         self._following: asyncio.Task[None] | None = None
 
-    def subscribe(self, wanted: Subscribe, writer: FrameWriter, ended: Ended) -> Subscription:
-        """Begin to sample; frames go to ``writer``.
+    def subscribe(
+        self, wanted: Subscribe, target: str, spec: ReadSpec, writer: FrameWriter, ended: Ended
+    ) -> Subscription:
+        """Begin to sample a target; frames go to ``writer``.
 
         ``ended`` is called with number and reason when it ends by itself, or by ``end``. Raises
         NoSuchTarget, TargetExited, Unsupported, InvalidRequest, TooLarge, TooBusy, ShuttingDown.
         """
         sampling = wanted.subscribe
-        spec = sampling.spec()
-        size = self.service.check(sampling.target, spec)
+        size = self.service.check(target, spec)
         regions = len(spec.regions.addresses)
-        self._admit(sampling.hz, regions)
-        subscription = Subscription(self, wanted, spec, size, writer, ended)
-        subscription.release = self.service.subscribe(sampling.target)
-        self._by_target.setdefault(sampling.target, {})[subscription] = None
+        self.check_room(1, sampling.hz, regions)
+        subscription = Subscription(self, wanted, _Sampled(target, spec, size), writer, ended)
+        subscription.release = self.service.subscribe(target)
+        self._by_target.setdefault(target, {})[subscription] = None
         self._count += 1
         self._ticks_per_s += sampling.hz
         self._regions += regions
@@ -97,15 +102,19 @@ class Sampler:
             self._following.cancel()
             self._following = None
 
-    def _admit(self, hz: float, regions: int) -> None:
-        if self._count >= MOST_SUBSCRIPTIONS:
-            raise TooBusy(f"there are {MOST_SUBSCRIPTIONS} subscriptions already: end some")
-        if self._ticks_per_s + hz > MOST_TICKS_PER_S:
+    def check_room(self, targets: int, hz: float, regions: int) -> None:
+        """Raise TooBusy unless so many targets can be sampled besides what is."""
+        if self._count + targets > MOST_SUBSCRIPTIONS:
+            raise TooBusy(
+                f"{MOST_SUBSCRIPTIONS} subscriptions may be there, each target of a standing match "
+                f"counted, and {self._count} are there already: end some"
+            )
+        if self._ticks_per_s + targets * hz > MOST_TICKS_PER_S:
             raise TooBusy(
                 f"all subscriptions together may tick {MOST_TICKS_PER_S} times a second, and do so "
                 f"{self._ticks_per_s:g} times already: take a lower `hz`, or end some"
             )
-        if self._regions + regions > MOST_REGIONS:
+        if self._regions + targets * regions > MOST_REGIONS:
             raise TooBusy(
                 f"all subscriptions together may have {MOST_REGIONS} regions, and have "
                 f"{self._regions} already: end some"
@@ -206,6 +215,14 @@ class _Beat:
             self._set_timer()
 
 
+class _Sampled(NamedTuple):
+    """What is read, and what `MemoryService.lease_bytes` takes for it."""
+
+    target: str
+    spec: ReadSpec
+    size: int
+
+
 class Subscription:
     """One read, done again and again; never more than one at a time."""
 
@@ -213,21 +230,18 @@ class Subscription:
         self,
         sampler: Sampler,
         wanted: Subscribe,
-        spec: ReadSpec,
-        size: int,
+        sampled: _Sampled,
         writer: FrameWriter,
         ended: Ended,
     ) -> None:
         self._sampler = sampler
         self._service = sampler.service
-        self.target = wanted.subscribe.target
+        self.target, self.spec, self._size = sampled
         self.hz = wanted.subscribe.hz
-        self.spec = spec
         self.release: Callable[[], None] = _nothing
         self.beat: _Beat | None = None
         self._number = wanted.id
         self._changed_only = wanted.subscribe.changed_only
-        self._size = size
         self._writer = writer
         self._on_end = ended
         self._over = False
@@ -267,12 +281,15 @@ class Subscription:
         if self._ticks:
             self._ticks += missed
             self._dropped.service += missed
+            self._sampler.counted.dropped += missed
         self._ticks += 1
         if self._lease is not None:
             self._dropped.target += 1
+            self._sampler.counted.dropped += 1
             return
         if not self._writer.is_open:
             self._dropped.client += 1
+            self._sampler.counted.dropped += 1
             return
         self._scheduled = scheduled
         self._tick = self._ticks
@@ -283,6 +300,7 @@ class Subscription:
             self._reading = self._service.begin_read(
                 self.target, self.spec, self._lease, None, self._on_done
             )
+            self._sampler.counted.ticks += 1
         except FarpeekError as error:
             self._fail(error)
 
@@ -308,6 +326,7 @@ class Subscription:
         """Send a frame, if there is something to tell and the client takes it."""
         if not self._writer.is_open:
             self._dropped.client += 1
+            self._sampler.counted.dropped += 1
             self._drop()
             return
         if self._changed_only and not self._is_new(result, gaps):
@@ -337,6 +356,7 @@ class Subscription:
         """A busy service drops a tick; all else that goes wrong is the end."""
         if isinstance(error, TooBusy) or (error is not None and is_out_of_files(error)):
             self._dropped.service += 1
+            self._sampler.counted.dropped += 1
             self._drop()
             return
         self._let_go()

@@ -23,6 +23,7 @@ from farpeek_api.serving.limits import MOST_OF_A_CLIENT, MOST_UNDER_WAY
 from farpeek_api.serving.logs import log
 from farpeek_api.stream import messages
 from farpeek_api.stream.frame_writer import BUFFERED, FrameWriter
+from farpeek_api.stream.match_sampling import MatchSubscription
 from farpeek_api.stream.message_timer import MessageTimer
 from farpeek_api.stream.sampling import Sampler
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from farpeek.threads.budget import Lease
     from farpeek.threads.tasks import Task
     from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.serving.metrics import StreamCounts
     from farpeek_api.serving.settings import Settings
     from farpeek_api.stream.sampling import Subscription
 
@@ -58,10 +60,16 @@ _NEVER: Final = 1 << 62  # bytes after which aiohttp would wait by itself; the w
 class Streams:
     """Serves any number of clients; they share the sampler, and its limits."""
 
-    def __init__(self, service: MemoryService, lifecycle: Lifecycle, settings: Settings) -> None:
+    def __init__(
+        self,
+        service: MemoryService,
+        lifecycle: Lifecycle,
+        settings: Settings,
+        counted: StreamCounts,
+    ) -> None:
         self._service = service
         self._lifecycle = lifecycle
-        self._sampler = Sampler(service)
+        self._sampler = Sampler(service, counted)
         self._deadline_s = settings.deadline
         self._largest_message = settings.max_body_bytes
 
@@ -144,7 +152,7 @@ class Stream:
         self._writer = FrameWriter(ws, connection, self._look_for_room)
         self._under_way: dict[int, _Read] = {}
         self._bytes = 0  # that they ask for
-        self._subscriptions: dict[int, Subscription] = {}
+        self._subscriptions: dict[int, Subscription | MatchSubscription] = {}
         self._rendering: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         self._room: asyncio.Future[None] | None = None  # waited for while it is held back
@@ -308,11 +316,20 @@ class Stream:
         self._check_id(wanted.id)
         if len(self._subscriptions) >= MOST_OF_A_CLIENT:
             raise TooBusy(f"a client may have {MOST_OF_A_CLIENT} subscriptions: end some")
-        subscription = self._sampler.subscribe(wanted, self._writer, self._ended)
-        self._subscriptions[wanted.id] = subscription
+        self._subscriptions[wanted.id] = self._begin(wanted)
         hz = wanted.subscribe.hz
         shown = int(hz) if hz.is_integer() else hz
         self._send({"id": wanted.id, "subscribed": True, "hz": shown})
+
+    def _begin(self, wanted: messages.Subscribe) -> Subscription | MatchSubscription:
+        sampling = wanted.subscribe
+        spec = sampling.spec()
+        if sampling.match is not None:
+            return MatchSubscription(
+                self._sampler, wanted, sampling.match, spec, self._writer, self._ended
+            )
+        assert sampling.target is not None  # noqa: S101 - the model has checked it
+        return self._sampler.subscribe(wanted, sampling.target, spec, self._writer, self._ended)
 
     def _unsubscribe(self, wanted: messages.Unsubscribe) -> None:
         subscription = self._subscriptions.get(wanted.unsubscribe)

@@ -17,6 +17,8 @@ from farpeek.errors import (
     TargetExited,
     TooLarge,
     Unsupported,
+    is_out_of_files,
+    out_of_files,
 )
 from farpeek.kernel.pidfd import has_exited
 from farpeek.model import ListedProcess, PidNamespace
@@ -184,25 +186,31 @@ class Registering:
             )
         held = await self.all_found(found, match, _claim(client, labels))
         return [
-            (identity.pid, each if isinstance(each, Exception) else each.snapshot())
+            (identity.pid, each if isinstance(each, Exception) else each[0].snapshot())
             for identity, each in zip(found, held, strict=True)
         ]
 
     async def all_found(
         self, found: Sequence[Identity], match: Match, claim: Claiming
-    ) -> list[Target | Exception]:
-        """Hold processes that were found to fit; for each the target, or what is wrong."""
-        held: list[Target | Exception] = []
+    ) -> list[tuple[Target, bool] | Exception]:
+        """Hold processes that were found to fit; for each what `found` answers, or raises."""
+        held: list[tuple[Target, bool] | Exception] = []
         for first in range(0, len(found), _TOGETHER):
             some = found[first : first + _TOGETHER]
             held += await asyncio.gather(*(self._one_of(each, match, claim) for each in some))
         return held
 
-    async def _one_of(self, found: Identity, match: Match, claim: Claiming) -> Target | Exception:
+    async def _one_of(
+        self, found: Identity, match: Match, claim: Claiming
+    ) -> tuple[Target, bool] | Exception:
         try:
-            return (await self.found(found, match, claim))[0]
+            return await self.found(found, match, claim)
         except FarpeekError as error:
             return error
+        except OSError as error:
+            if not is_out_of_files(error):
+                raise
+            return out_of_files()
 
     async def found(
         self, found: Identity, match: Match | None, claim: Claiming

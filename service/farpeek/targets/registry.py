@@ -56,7 +56,7 @@ class Registry:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._forgetting: asyncio.TimerHandle | None = None
         self._watch = ExitWatch(loop, self.look_at)
-        self._label_bytes = LabelBytes()
+        self.label_bytes = LabelBytes()
         self.followers: list[Follower] = []
         self.events = EventRing()
 
@@ -107,7 +107,7 @@ class Registry:
 
     def candidate(self, process: Process, programs: Programs) -> Target:
         """A target that is not held yet, and owns the pidfd: `add` it, or close it."""
-        claims = Claims(self._label_bytes)
+        claims = Claims(self.label_bytes)
         return Target(target_id(process, programs.current.identity), process, programs, claims)
 
     def add(self, target: Target, claim: Claiming) -> tuple[Target, bool]:

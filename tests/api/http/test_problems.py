@@ -61,6 +61,7 @@ EXAMPLES: list[Exception] = [
     errors.RangeUnreadable(Gap(0, 0, 0x1000, 16, GapReason.NOT_RESIDENT)),
     errors.TooLarge("no"),
     errors.NoSuchTarget("1-2"),
+    errors.NoSuchMatch("no"),
     errors.NoSuchProcess("no"),
     errors.AmbiguousMatch([ListedProcess(IDENTITY, "4242-8812345")]),
     errors.AmbiguousNumber(17, ListedProcess(IDENTITY, None), None),

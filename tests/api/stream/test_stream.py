@@ -183,7 +183,7 @@ def sampling(**members: object) -> bytes:
         (sampling(), (1, "no-such-target", None)),
         (sampling(lengths=8388609, addresses=[1]), (1, "no-such-target", None)),
         (b'{"id": 1, "subscribe": 7}', (1, "invalid", "subscribe")),
-        (b'{"id": 1, "subscribe": {}, "target": "x"}', (1, "invalid", "subscribe.target")),
+        (b'{"id": 1, "subscribe": {}, "target": "x"}', (1, "invalid", "subscribe.hz")),
         (b'{"unsubscribe": 9}', (9, "invalid", "unsubscribe")),
         (b'{"unsubscribe": "9"}', (None, "invalid", "unsubscribe")),
         (b'{"unsubscribe": 9, "id": 3}', (3, "invalid", "id")),

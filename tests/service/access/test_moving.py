@@ -82,7 +82,7 @@ def _never_were(data: bytes | bytearray, gaps: list[Gap]) -> int:
     return wrong - sum(gap.length for gap in gaps)
 
 
-@pytest.mark.parametrize("rounds", [100, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("route", [by_readv, by_range, by_pieces])
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(("kind", "pages"), KINDS)
