@@ -409,7 +409,8 @@ class MappingView:
 
     ``resident`` and ``swapped`` count bytes, ``flags`` are the VmFlags of proc_pid_smaps(5); all
     are ``None`` unless asked for. ``build_id`` is that of the ELF file, None where there is none,
-    or for ``build_id_reason``.
+    or for ``build_id_reason``. ``deleted``: the file is called ``path`` no more, but for the
+    " (deleted)" at its end; None where that cannot be told.
     """
 
     start: int
@@ -419,6 +420,7 @@ class MappingView:
     device: tuple[int, int]
     inode: int
     path: str
+    deleted: bool | None
     build_id: str | None
     build_id_reason: str | None
     resident: int | None

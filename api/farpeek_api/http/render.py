@@ -164,8 +164,8 @@ def difference(found: Difference) -> dict[str, Any]:
 def written_mapping(found: MappingView) -> dict[str, Any]:
     """Show a mapping that would be written to, and whether others would see it."""
     shown = mapping(found)
-    del shown["build_id"]
-    shown.pop("build_id_reason", None)
+    for name in ("build_id", "build_id_reason", "deleted"):  # not looked at for it
+        shown.pop(name, None)
     return {**shown, "shared": found.perms.endswith("s")}
 
 
@@ -181,6 +181,8 @@ def mapping(found: MappingView) -> dict[str, Any]:
         "path": found.path,
         "build_id": found.build_id,
     }
+    if found.path.endswith(" (deleted)"):
+        shown["deleted"] = found.deleted
     if found.build_id_reason is not None:
         shown["build_id_reason"] = found.build_id_reason
     if found.flags is not None:

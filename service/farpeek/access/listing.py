@@ -190,17 +190,18 @@ class Lister:
     def _views(
         self, ref: ProcessRef, files: _Files, spec: MapsSpec, deadline: float
     ) -> Iterator[MappingView]:
-        proc = ref.proc
+        proc, behind = ref.proc, MappedFiles(ref.proc)
         build_ids = BuildIds(
             ref,
             partial(self._are_present, proc),
             self._ways[spec.mode],
             spec.mode,
-            MappedFiles(proc),
+            behind,
         )
         for mapping in files.mappings:
             yield view(
                 mapping,
+                behind.is_deleted(mapping),
                 build_ids.of(mapping, deadline),
                 self._counts(proc, mapping, deadline) if spec.residency else (None, None),
                 files.flags_of(mapping, deadline) if spec.flags else None,
@@ -247,13 +248,15 @@ def _check_time(deadline: float) -> None:
 
 def view(
     mapping: Mapping,
+    deleted: bool | None = None,  # noqa: FBT001 - one of several things that were found out
     build_id: tuple[str | None, str | None] = (None, None),
     counts: tuple[int, int] | tuple[None, None] = (None, None),
     flags: Sequence[bytes] | None = None,
 ) -> MappingView:
     """Show a mapping with what was found out about it.
 
-    ``build_id``: it, or why there is none; ``counts``: resident and swapped bytes.
+    ``deleted``: its file's name is gone; ``build_id``: it, or why there is none; ``counts``:
+    resident and swapped bytes.
     """
     return MappingView(
         start=mapping.start,
@@ -263,6 +266,7 @@ def view(
         device=mapping.device,
         inode=mapping.inode,
         path=names.shown(mapping.path),
+        deleted=deleted,
         build_id=build_id[0],
         build_id_reason=build_id[1],
         resident=counts[0],

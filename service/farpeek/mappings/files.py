@@ -12,6 +12,7 @@ if it is local it is opened through the descriptor, never by a name again.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from farpeek.kernel.uapi import FileStatus
     from farpeek.mappings.mapping import Mapping
 
+DELETED: Final = b" (deleted)"
+_NO_SUCH_NAME: Final = (errno.EAGAIN, errno.ENOENT, errno.ENOTDIR)
+"""EAGAIN: it is not cached, as that of a file which is mapped is, if that has it still."""
 _ATTEMPTS: Final = 3
 """To find mount tables that are true still when the file was looked at."""
 
@@ -61,6 +65,29 @@ class MappedFiles:
                 return None
             return _reopen(found[0])
 
+    def is_deleted(self, mapping: Mapping) -> bool | None:
+        """Whether the file of ``mapping`` has lost its name; None where that cannot be told.
+
+        Behind such a name the kernel writes `DELETED`, and a file can be called so itself.
+        """
+        if not mapping.path.endswith(DELETED):
+            return False
+        with self._found(mapping) as found:
+            if found is None:
+                return None
+            try:
+                named = self._open_cached(mapping)
+            except OSError as error:
+                refuse_if_out_of_files(error)
+                return True if error.errno in _NO_SUCH_NAME else None
+            if named is None:
+                return None
+            try:
+                other = uapi.status_without_asking(named)
+            finally:
+                os.close(named)
+            return (other.device, other.inode) != (found[1].device, found[1].inode)
+
     @contextmanager
     def _found(self, mapping: Mapping) -> Generator[tuple[int, FileStatus] | None]:
         """The file of ``mapping`` as an O_PATH descriptor, and its status; None if there is none.
@@ -86,19 +113,20 @@ class MappedFiles:
 
     def _open_path(self, mapping: Mapping) -> int | None:
         """Open the path of ``mapping`` with O_PATH from what is cached, which waits for nobody."""
+        try:
+            return self._open_cached(mapping)
+        except OSError as error:
+            refuse_if_out_of_files(error)
+            return None
+
+    def _open_cached(self, mapping: Mapping) -> int | None:
+        """Do so; None where nobody may be asked. Raises OSError."""
         around = self._surroundings()
         if not all(around.is_local(mount.device) for mount in around.table.at(b"/")):
             return None
-        try:
-            root = os.open(f"{self._proc}/root", os.O_PATH | os.O_CLOEXEC)
-        except OSError as error:
-            refuse_if_out_of_files(error)
-            return None
+        root = os.open(f"{self._proc}/root", os.O_PATH | os.O_CLOEXEC)
         try:
             return uapi.open_cached(root, mapping.path.lstrip(b"/"))
-        except OSError as error:
-            refuse_if_out_of_files(error)
-            return None
         finally:
             os.close(root)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +14,11 @@ from farpeek.access import listing
 from farpeek.model import MapsPage, MapsSpec
 from farpeek_api.http import maps as maps_out
 from support.in_process import in_process
-from support.targets import start
+from support.targets import Target, build, start
 from support.wire import Served, UnixConnection, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from farpeek.memory import MemoryService
     from support.wire import Served
@@ -44,6 +46,21 @@ def test_flags_are_those_of_smaps_and_only_told_if_asked_for(served: Served, map
     for mapping in served.request("GET", f"{maps}?flags=true&mode=wait").json["mappings"]:
         if mapping["path"] != "[vsyscall]":
             assert ("rd" in mapping["vm_flags"]) == mapping["perms"].startswith("r")
+
+
+def test_a_path_that_ends_so_has_a_word_whether_it_was_deleted(
+    served: Served, tmp_path: Path
+) -> None:
+    program = Path(shutil.copy(build("plain"), tmp_path / "program"))
+    with Target("plain", program=program) as target:
+        path = f"/v1/targets/{served.register(target.pid)}/maps"
+        plain = served.request("GET", path).json["mappings"]
+        assert not any("deleted" in each for each in plain)
+        program.unlink()
+        shown = served.request("GET", path).json["mappings"]
+        found = {each["path"]: each["deleted"] for each in shown if "deleted" in each}
+        assert list(found) == [f"{program} (deleted)"]
+        assert found[f"{program} (deleted)"] is (True if os.geteuid() == 0 else None)
 
 
 @pytest.mark.parametrize(

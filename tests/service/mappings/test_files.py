@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access import choose
+from farpeek.access.listing import Course
 from farpeek.access.probe import probe
 from farpeek.mappings import files, mounts
 from farpeek.model import GapReason, MapsSpec, Mode, OnGap, Process, RangeSpec, ReadSpec, Regions
@@ -83,7 +84,7 @@ def _by_bulk(ways: Ways, target: Process, address: int) -> None:
 
 
 def _by_maps(ways: Ways, target: Process, _address: int) -> None:
-    ways.lister.page(target, MapsSpec(), _soon())
+    ways.lister.page(target, MapsSpec(), Course(), _soon())
 
 
 @needs_root

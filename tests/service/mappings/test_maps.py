@@ -34,7 +34,7 @@ from support.targets import Target, build, start, state_of
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from farpeek.memory import MemoryService
     from farpeek.model import MappingView
@@ -498,3 +498,47 @@ def test_a_path_is_shown_as_the_file_is_called(tmp_path: Path, name: bytes) -> N
             finally:
                 os.close(pidfd)
     assert names.shown(path) in {view.path for view in page.views}
+
+
+DELETIONS: Mapping[str, tuple[str, Callable[[Path], object], str, bool]] = {
+    "there": ("library", lambda _: None, "", False),
+    "there, and called so": ("library (deleted)", lambda _: None, "", False),
+    "deleted": ("library", Path.unlink, " (deleted)", True),
+    "called so, and deleted": ("library (deleted)", Path.unlink, " (deleted)", True),
+    "deleted, and another file called so": (
+        "library",
+        lambda path: path.unlink() or path.with_name("library (deleted)").touch(),
+        " (deleted)",
+        True,
+    ),
+    "deleted, and a hard link is left": (
+        "library",
+        lambda path: path.with_name("link").hardlink_to(path) or path.unlink(),
+        " (deleted)",
+        True,
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="map_files needs CAP_CHECKPOINT_RESTORE")
+@pytest.mark.parametrize("kind", DELETIONS)
+def test_a_file_that_is_called_deleted_is_told_from_one_that_is(tmp_path: Path, kind: str) -> None:
+    name, act, suffix, deleted = DELETIONS[kind]
+    path = tmp_path / name
+    with path.open("w+b") as file:
+        file.truncate(PAGE)
+        inode = os.fstat(file.fileno()).st_ino
+        with mmap.mmap(file.fileno(), PAGE):
+            act(path)
+            (view,) = [view for view in _own_views() if view.inode == inode]
+    assert (view.path, view.deleted) == (f"{path}{suffix}", deleted)
+
+
+def _own_views() -> list[MappingView]:
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        process, course = Process(os.getpid(), pidfd), listing.Course()
+        page = choose(probe()).lister.page(process, MapsSpec(), course, time.monotonic() + 20)
+    finally:
+        os.close(pidfd)
+    return list(page.views)
