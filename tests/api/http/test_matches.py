@@ -209,7 +209,7 @@ def test_a_scan_looks_at_few_of_those_that_stay_as_they_are() -> None:
     wanted = matches.Wanted([("a", Match(comm="no-such-name"))], frozenset(), frozenset())
     traits = matches.processes.traits
 
-    def counted(pid: int, *, with_cgroup: bool) -> tuple[str, ...] | None:
+    def counted(pid: int, *, with_cgroup: bool) -> tuple[bytes | int, ...] | None:
         looked.append(pid)
         return traits(pid, with_cgroup=with_cgroup)
 
