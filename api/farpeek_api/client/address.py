@@ -1,0 +1,131 @@
+"""Where the service is, and the token for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from farpeek_api.client.problems import Unreachable
+
+PORT: Final = 7335
+_LARGEST_TOKEN_FILE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A service's address: ``base`` is what HTTP calls it, ``socket`` its unix socket if it is one.
+
+    ``shown`` is how a person writes it.
+    """
+
+    shown: str
+    base: str
+    socket: Path | None
+    token: str | None = field(repr=False)
+
+
+def default_socket() -> Path:
+    """Where a service of this user listens when nobody says otherwise."""
+    if os.geteuid() == 0:
+        return Path("/run/farpeek/farpeek.sock")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "farpeek" if runtime else Path(f"/tmp/farpeek-{os.geteuid()}")  # noqa: S108 - the service makes it 0700
+    return folder / "farpeek.sock"
+
+
+def find(url: str | None = None, token: str | None = None) -> Place:
+    """Find the service: ``url``, ``$FARPEEK_URL``, the default socket, TCP on this host.
+
+    Raises ValueError for what is no address, Unreachable for a socket that nobody listens on.
+    """
+    url = url or os.environ.get("FARPEEK_URL")
+    if url:
+        return _place(url, token)
+    path = default_socket()
+    if path.exists():
+        _check_listens(path)
+        return _place(f"unix:{path}", token)
+    return _place(f"http://127.0.0.1:{PORT}", token)
+
+
+def _place(url: str, token: str | None) -> Place:
+    if url.startswith("unix:"):
+        # unix:///run/x.sock is how some tools write it
+        path = Path("/" + url.removeprefix("unix:").lstrip("/"))
+        if not url.removeprefix("unix:").startswith("/"):
+            raise ValueError(f"{url!r}: the path of a socket begins with /")
+        # A Host without a dot is taken on unix sockets.
+        return Place(f"unix:{path}", "http://farpeek", path, token or _token(path))
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is no address: write unix:PATH, http://HOST:PORT or https://...")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address has no user or password in it: give `token`")
+    return Place(url, url.rstrip("/"), None, token or _token(None))
+
+
+def _token(path: Path | None) -> str | None:
+    """Find the token: $FARPEEK_TOKEN_FILE, else the file beside the socket where one is needed."""
+    named = os.environ.get("FARPEEK_TOKEN_FILE")
+    if named:
+        return read_token(Path(named))
+    if path is not None and _knows_us(path):
+        return None
+    beside = (path or default_socket()).with_name("token")
+    try:
+        return read_token(beside)
+    except OSError:
+        return None  # it may need none; if it does, it says so
+
+
+def _knows_us(path: Path) -> bool:
+    """Whether the service knows us by our uid; an old token beside the socket would be refused."""
+    try:
+        return os.geteuid() in (0, path.stat().st_uid)
+    except OSError:
+        return False
+
+
+def read_token(path: Path) -> str:
+    """Read the first token of a token file.
+
+    Raises OSError where it cannot be read, ValueError where there is none in it.
+    """
+    with path.open("rb") as file:
+        text = file.read(_LARGEST_TOKEN_FILE).decode("ascii", "replace")
+    for line in text.splitlines():
+        token = line.strip()
+        if token and not token.startswith("#"):
+            return token
+    raise ValueError(f"{path} has no token in it: write one on a line of its own")
+
+
+def _check_listens(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise Unreachable(f"{path} cannot be looked at: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise Unreachable(f"{path} is no socket: remove it, and start `farpeek serve`")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            raise Unreachable(complaint(f"unix:{path}", error)) from None
+
+
+def complaint(shown: str, error: OSError | None) -> str:
+    """Say why nobody answers, and what to do."""
+    if isinstance(error, ConnectionRefusedError):
+        return f"nobody listens on {shown}: start `farpeek serve`"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no socket {shown}: start `farpeek serve`, or set FARPEEK_URL"
+    if isinstance(error, PermissionError):
+        return f"{shown} is not open to you: join the group of its --socket-group, or use a token"
+    why = f": {error.strerror or error}" if error is not None else ""
+    return f"no service answers on {shown}{why}: start `farpeek serve`, or set FARPEEK_URL"

@@ -1,0 +1,234 @@
+"""The two clients: `Client` waits, `AsyncClient` awaits. All else they have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from farpeek_api.client import address, calls
+from farpeek_api.client.drivers import AsyncDriver, Driver, Wire
+from farpeek_api.client.operations import Awaiting, Waiting, operation
+from farpeek_api.client.target import AsyncTarget, Operations, Target
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from farpeek_api.client.calls import Mode, OnGap
+    from farpeek_api.client.problems import Problem
+    from farpeek_api.client.results import Process, ReadResult, TargetInfo
+    from farpeek_api.client.steps import Call
+
+TargetT = TypeVar("TargetT", bound=Operations)
+
+
+class ClientOperations(Generic[TargetT]):
+    """What a service can be asked for. In `AsyncClient` each of these is awaited.
+
+    All of them raise `Problem`, and `Unreachable` or `Interrupted` without a service.
+    """
+
+    def _target_of(self, info: TargetInfo) -> TargetT:
+        raise NotImplementedError
+
+    @operation
+    def target(  # noqa: PLR0913 - ways to say what a process is
+        self,
+        process: int | str | None = None,
+        *,
+        comm: str | None = None,
+        exe: str | None = None,
+        uid: int | None = None,
+        cgroup: str | None = None,
+        container: str | None = None,
+        ns_pid: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        pid_namespace: str | None = None,
+    ) -> Call[TargetT]:
+        """Register a process by its pid, by a target's id, or by what it is (shell globs).
+
+        Registering it again gives the same target. ``pid_namespace`` is ``"caller"`` or
+        ``"service"``: where a pid counts. NoSuchProcess if none fits, Ambiguous if several do,
+        TargetExited for the id of a process that is gone; ValueError unless it is named one way.
+
+        >>> peek.target(pid).id == peek.target(target.id).id
+        True
+        """
+        match = {
+            "comm": comm,
+            "exe": exe,
+            "uid": uid,
+            "cgroup": cgroup,
+            "container": container,
+            "ns_pid": ns_pid,
+        }
+        which = calls.which_process(process, match, pid_namespace)
+        return self._register(which, labels)
+
+    @operation
+    def myself(self, *, labels: Mapping[str, str] | None = None) -> Call[TargetT]:
+        """Register the calling process, in whatever pid namespace it is; by unix sockets only.
+
+        Unsupported where the kernel does not tell who calls (before Linux 6.5).
+
+        >>> import os
+        >>> peek.myself().info.process.ns_pids[-1] == os.getpid()
+        True
+        """
+        return self._register({"self": True}, labels)
+
+    def _register(
+        self, which: Mapping[str, object], labels: Mapping[str, str] | None
+    ) -> Call[TargetT]:
+        return self._target_of((yield from calls.register(which, labels)))
+
+    @operation
+    def targets(self, *, state: str | None = None, label: str | None = None) -> Call[list[TargetT]]:
+        """List the targets of a ``state`` (``running``, ...) or a ``label`` (KEY=VALUE).
+
+        >>> target.id in [each.id for each in peek.targets(state="running")]
+        True
+        """
+        return self._targets(state, label)
+
+    def _targets(self, state: str | None, label: str | None) -> Call[list[TargetT]]:
+        return [self._target_of(each) for each in (yield from calls.targets(state, label))]
+
+    @operation
+    def processes(
+        self,
+        *,
+        comm: str | None = None,
+        exe: str | None = None,
+        uid: int | None = None,
+        cgroup: str | None = None,
+        container: str | None = None,
+    ) -> Call[list[Process]]:
+        """List the processes that the service can see and that fit (shell globs).
+
+        >>> pid in [each.pid for each in peek.processes(comm="python*")]
+        True
+        """
+        match = {"comm": comm, "exe": exe, "uid": uid, "cgroup": cgroup, "container": container}
+        return calls.processes(match)
+
+    @operation
+    def info(self) -> Call[Mapping[str, object]]:
+        """Ask what the service is, can do here, and how it is doing: ``GET /v1/info``.
+
+        >>> peek.info()["api"]
+        'v1'
+        """
+        return calls.info()
+
+    @operation
+    def readv(
+        self,
+        reads: Sequence[tuple[Operations | str, Sequence[tuple[int, int]]]],
+        *,
+        mode: Mode | None = None,
+        on_gap: OnGap | None = None,
+        timeout_s: float | None = None,
+    ) -> Call[list[ReadResult | Problem]]:
+        r"""Read from many targets: pairs of a target (or its id) and its regions.
+
+        What stands against one of them is a `Problem` in its place, and costs the others nothing.
+
+        >>> one, other = peek.readv([(target, [(address, 2)]), ("gone", [(address, 2)])])
+        >>> one.data, other.slug
+        (b'\x00\x01', 'no-such-target')
+        """
+        wanted = [(each if isinstance(each, str) else each.id, regions) for each, regions in reads]
+        options = {"mode": mode, "on_gap": on_gap, "timeout_s": timeout_s}
+        return calls.read_many(wanted, options)
+
+
+class Client(ClientOperations[Target], Waiting):
+    """A farpeek service, asked synchronously; of use to several threads at once.
+
+    It is found at ``url`` (``unix:PATH``, ``http://HOST:PORT``, ``https://...``), else at
+    ``$FARPEEK_URL``, at the default socket, or at ``http://127.0.0.1:7335``. The token is
+    ``token``, else the first of ``$FARPEEK_TOKEN_FILE``, else of the file ``token`` beside the
+    socket. ``retries`` is how often a request is put again that found the service too busy (429).
+    ``verify`` is the TLS context of an ``https`` address.
+
+    Raises Unreachable for a default socket that nobody listens on, ValueError for what is no
+    address.
+
+    >>> with Client(url) as other:
+    ...     other.target(pid).u8(address)
+    0
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        retries: int = 0,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
+        self._driver = Driver(Wire(address.find(url, token), verify), retries)
+
+    def _target_of(self, info: TargetInfo) -> Target:
+        return Target(self._driver, info)
+
+    def close(self) -> None:
+        """Close all connections. Targets stay registered.
+
+        >>> Client(url).close()
+        """
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClient(ClientOperations[AsyncTarget], Awaiting):
+    """A farpeek service, asked asynchronously. It takes what `Client` takes.
+
+    >>> import asyncio
+    >>> async def first_byte() -> int:
+    ...     async with AsyncClient(url) as peek:
+    ...         target = await peek.target(pid)
+    ...         return await target.u8(address)
+    >>> asyncio.run(first_byte())
+    0
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        retries: int = 0,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
+        self._driver = AsyncDriver(Wire(address.find(url, token), verify), retries)
+
+    def _target_of(self, info: TargetInfo) -> AsyncTarget:
+        return AsyncTarget(self._driver, info)
+
+    async def close(self) -> None:
+        """Close all connections. Targets stay registered."""
+        await self._driver.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
