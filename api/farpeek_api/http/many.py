@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter, defaultdict, deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 _BEGUN_AT_ONCE: Final = 128
 """Reads, before others get their turn of the loop: a millisecond."""
 
+_OF_ONE_TARGET: Final = 32
+"""Reads of it that are under way: 64 may wait for its threads, of all clients together."""
+
+_NO_TIME_S: Final = 1e-6
 _NOT_BEGUN: Final = Exception("of a read that is about to be begun")
 
 
@@ -79,8 +84,12 @@ class _Reads:
         self._wanted = wanted
         self._client = client
         self._tasks: dict[int, Task[ReadResult]] = {}  # those under way
+        self._under_way: Counter[str] = Counter()  # by target
+        self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until fewer are
+        self._specs: Sequence[ReadSpec] = ()
+        self._give_up = 0.0
         self._lease: Lease | None = None  # of them all
-        self._all_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._all_done: asyncio.Future[None] | None = None  # before all are begun
         self._began = time.perf_counter_ns()
         self.targets = [each.target for each in wanted.reads]
         self.results: list[ReadResult | Exception] = [_NOT_BEGUN] * len(wanted.reads)
@@ -88,18 +97,21 @@ class _Reads:
 
     async def run(self) -> None:
         """Do them all. Raises TooBusy, and TooLarge if one answer may not carry as much."""
-        specs = [self._wanted.spec_of(each.regions()) for each in self._wanted.reads]
+        self._specs = specs = self._wanted.specs()
         asked = sum(sum(spec.regions.lengths) for spec in specs)
         most = self._service.limits.max_request_bytes
         if asked > most:
             raise TooLarge(f"{asked} bytes; one answer may carry {most} (--max-request-bytes)")
         self._lease = self._service.lease_bytes(self._cost(specs), self._client)
-        for number, spec in enumerate(specs):
+        longest = self._service.limits.deadline_s
+        self._give_up = time.monotonic() + min(self._wanted.timeout_s or longest, longest)
+        for number in range(len(specs)):
             if self.results[number] is _NOT_BEGUN:
-                self._begin(number, spec, self._lease)
+                self._begin_or_wait(number)
             if number % _BEGUN_AT_ONCE == _BEGUN_AT_ONCE - 1:
                 await asyncio.sleep(0)
         if self._tasks:
+            self._all_done = asyncio.get_running_loop().create_future()
             await self._all_done
 
     def _cost(self, specs: Sequence[ReadSpec]) -> int:
@@ -112,27 +124,47 @@ class _Reads:
                 self.results[number] = error
         return total
 
-    def _begin(self, number: int, spec: ReadSpec, lease: Lease) -> None:
+    def _begin_or_wait(self, number: int) -> None:
         target = self.targets[number]
+        if self._under_way[target] < _OF_ONE_TARGET:
+            self._begin(number)
+        else:
+            self._waiting[target].append(number)
+
+    def _begin(self, number: int) -> None:
+        target = self.targets[number]
+        assert self._lease is not None  # noqa: S101 - it is taken before
         try:
             self._tasks[number] = self._service.begin_read(
-                target, spec, lease, self._wanted.timeout_s, partial(self._done, number)
+                target,
+                self._specs[number],
+                self._lease,
+                max(self._give_up - time.monotonic(), _NO_TIME_S),
+                partial(self._done, number),
             )
         except FarpeekError as error:
             self.results[number] = error
+        else:
+            self._under_way[target] += 1
 
     def _done(self, number: int, result: ReadResult | None, error: BaseException | None) -> None:
         del self._tasks[number]
+        target = self.targets[number]
+        self._under_way[target] -= 1
         self.elapsed_us[number] = (time.perf_counter_ns() - self._began) // 1000
         if result is not None:
             self.results[number] = result
         else:
             self.results[number] = error if isinstance(error, Exception) else RuntimeError()
-        if not self._tasks and not self._all_done.done():
+        waiting = self._waiting[target]
+        while waiting and self._under_way[target] < _OF_ONE_TARGET:
+            self._begin(waiting.popleft())
+        if not self._tasks and self._all_done is not None and not self._all_done.done():
             self._all_done.set_result(None)
 
     def close(self) -> None:
         """Wait for none of them any more, and give back what is held."""
+        self._waiting.clear()
         for task in list(self._tasks.values()):
             task.owner.forget(task)
         if self._lease is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from array import array
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar, cast
 
@@ -142,15 +143,26 @@ TargetId = Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET)]
 
 
 class ReadOf(Columns):
-    """A read of one target of many."""
+    """A read of one target of many; each has programs of its own."""
 
     target: TargetId
+    generation: Generation | None = None
 
 
 class ManyReadsRequest(ReadOptions):
     """Body of readv for many targets: what is read, and how all of it is."""
 
     reads: Annotated[list[ReadOf], Field(min_length=1, max_length=MOST_READS, fail_fast=True)]
+
+    def specs(self) -> list[ReadSpec]:
+        """Cross over to the service's values."""
+        return [
+            replace(
+                self.spec_of(each.regions()),
+                generation=self.generation if each.generation is None else each.generation,
+            )
+            for each in self.reads
+        ]
 
 
 _Pieces = Annotated[list[str], Field(fail_fast=True)]

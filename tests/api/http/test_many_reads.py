@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import struct
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -146,3 +147,54 @@ def test_bytes_of_many_are_those_of_their_own_targets(served: Served) -> None:
             for number, result in enumerate(results):
                 place = targets[number % 24]["block"] + 8 * number
                 assert base64.b64decode(result["data"]) == pattern(place, 16)
+
+
+@pytest.mark.parametrize("mode", ["wait", "nowait"])
+def test_one_target_may_be_read_as_often_as_a_request_has_reads(
+    served: Served, target: str, sample: Sample, mode: str
+) -> None:
+    count = 1500
+    reads = [read_of(target, (sample.address + 16 * number, 16)) for number in range(count)]
+    results = post(served, reads, mode=mode).json["results"]
+    found = b"".join(base64.b64decode(each["data"]) for each in results)
+    assert found == sample.bytes(0, 16 * count)
+
+
+def test_reads_that_are_done_before_others_are_begun_end_no_request(
+    served: Served, target: str, sample: Sample
+) -> None:
+    """The loop has its turn after each 128."""
+    good, bad = read_of(target, (sample.address, 8)), read_of("nobody", (0, 8))
+    for _ in range(50):
+        results = post(served, ([bad] * 127 + [good]) * 8).json["results"]
+        assert sum("data" in each for each in results) == 8
+        assert {each["problem"]["status"] for each in results if "data" not in each} == {404}
+
+
+def test_one_target_that_hangs_often_is_late_once(
+    served: Served, target: str, sample: Sample
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("userfaultfd needs root")
+    with start("uffd", 200) as hung:
+        hanging = served.register(hung.pid)
+        reads = [read_of(hanging, (hung["missing"] + 4096 * page, 8)) for page in range(200)]
+        reads.append(read_of(target, (sample.address, 8)))
+        began = time.monotonic()
+        *late, read = post(served, reads, timeout_s=0.5).json["results"]
+        # The 200 one behind the other, each for its own time, would take twenty seconds and more.
+        assert time.monotonic() - began < 10
+        slugs = {each["problem"]["type"].rpartition(":")[2] for each in late}
+        assert slugs <= {"deadline", "target-stuck", "too-busy"}
+        assert base64.b64decode(read["data"]) == sample.bytes(0, 8)
+
+
+def test_each_read_may_say_which_program_it_means(
+    served: Served, target: str, sample: Sample
+) -> None:
+    read = read_of(target, (sample.address, 8))
+    results = post(served, [read, {**read, "generation": 1}, {**read, "generation": 2}]).json
+    first, same, other = results["results"]
+    assert first["data"] == same["data"]
+    assert other["problem"]["type"].endswith(":target-changed")
+    assert other["problem"]["generation"] == 1
