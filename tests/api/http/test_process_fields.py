@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from farpeek.kernel import names
 from farpeek.targets import cgroups, cmdlines
+from support.freezers import FREEZERS, freezer
 from support.kinds import FuseServer
 from support.targets import Target, start, state_of
 from support.waiting import until
@@ -54,31 +56,20 @@ def test_a_process_whose_first_thread_has_ended_is_no_zombie(served: Served) -> 
         assert served.request("GET", path).json["process_state"] in ("sleeping", "running")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="making a cgroup needs root")
-def test_a_frozen_process_is_told_as_such(served: Served) -> None:
-    roots = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
-    root = next((each for each in roots if (each / "cgroup.procs").exists()), None)
-    if root is None:
-        pytest.skip("there is no unified hierarchy here")
-    group = root / f"farpeek-test-frozen-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError:
-        pytest.skip("no cgroup can be made here")
-    try:
-        with start("plain") as target:
-            path = f"/v1/targets/{served.register(target.pid)}"
-            (group / "cgroup.procs").write_text(str(target.pid))
-            (group / "cgroup.freeze").write_text("1")
-            events = group / "cgroup.events"
-            until(lambda: "frozen 1" in events.read_text(), "it is frozen")
+@pytest.mark.parametrize("version", FREEZERS)
+def test_a_frozen_process_is_told_as_such(served: Served, version: str) -> None:
+    with ExitStack() as stack:
+        target = stack.enter_context(start("plain"))
+        path = f"/v1/targets/{served.register(target.pid)}"
+        with freezer(version, target.pid, stack) as group:
+            group.freeze()
             assert served.request("GET", path).json["process_state"] == "frozen"
-            (group / "cgroup.freeze").write_text("0")
-            until(lambda: "frozen 0" in events.read_text(), "it is thawed")
-            assert served.request("GET", path).json["process_state"] == "sleeping"
-    finally:
-        until(lambda: not (group / "cgroup.procs").read_text(), "nobody is in it")
-        group.rmdir()
+            group.thaw()
+            until(
+                lambda: served.request("GET", path).json["process_state"] == "sleeping",
+                "it is thawed",
+            )
+            stack.callback(target.end)  # before the group is removed
 
 
 def test_a_group_outside_of_the_namespace_is_not_looked_for() -> None:
