@@ -299,7 +299,7 @@ class Identity:
     container: str | None
     pointer_size: int | None
     byte_order: Literal["little", "big"] | None
-    cmdline: tuple[str, ...] | None = None  # of a target, once it was asked for
+    cmdline: bytes | None = None  # of a target, as `cmdlines.read` gives it
 
 
 @dataclass(frozen=True, slots=True)

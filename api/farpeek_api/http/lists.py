@@ -25,8 +25,9 @@ T = TypeVar("T")
 MOST: Final = 65_536
 """Items of one answer; `?from=` goes on behind them."""
 
-SLICE_COST: Final = 1 << 20
-"""Bytes that a slice may take: a target has some 800, and at most 4 KiB of labels."""
+SLICE_COST: Final = 2 << 20
+"""Bytes that a slice may take: a target has some 1,200, and at most 4 KiB each of labels and
+arguments."""
 
 
 class Listing(NamedTuple, Generic[T]):

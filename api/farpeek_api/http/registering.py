@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from farpeek.model import Caller
     from farpeek_api.http.bodies import Bodies
 
-_ITEM_COST = 2048
-"""Bytes of a target in an answer, besides its labels."""
+_ITEM_COST = 4096
+"""Bytes of a target in an answer, besides its labels: half of it its arguments."""
 
 
 class RegisteringRoutes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic_core import to_json
 
 from farpeek.model import PAGE_SIZE, GapReason, TargetState
+from farpeek.targets import cmdlines
 from farpeek_api.http.turns import turn
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ def _exit(status: ExitStatus) -> dict[str, Any]:
     return {"code": status.code, "signal": status.signal, "core_dumped": status.core_dumped}
 
 
+def _arguments(identity: Identity) -> tuple[str, ...] | None:
+    return None if identity.cmdline is None else cmdlines.split(identity.cmdline)
+
+
 _STATES: Final = {TargetState.EXITED: "zombie", TargetState.REAPED: None}
 """What a process is that has exited, whatever it was when it was looked at."""
 
@@ -92,7 +97,7 @@ def target(snapshot: TargetSnapshot, client: str) -> dict[str, Any]:
         "id": snapshot.id,
         **_identity(snapshot.identity),
         "ppid": snapshot.identity.ppid,
-        "cmdline": snapshot.identity.cmdline,
+        "cmdline": _arguments(snapshot.identity),
         "process_state": _STATES.get(snapshot.state, snapshot.identity.process_state),
         "pointer_size": snapshot.identity.pointer_size,
         "byte_order": snapshot.identity.byte_order,

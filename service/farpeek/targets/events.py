@@ -21,18 +21,18 @@ RING_SIZE = 32_768
 """Twice the most targets that are held: all of them may exit, and be reaped, at once."""
 
 
-MOST_OF_LABELS: Final = 4 << 20
-"""Bytes of all labels in the ring: it would keep those of targets that are long gone."""
+MOST_OF_TEXTS: Final = 16 << 20
+"""Bytes of all labels and arguments in the ring: it would keep those of targets long gone."""
 
 
 class EventRing:
     """The last events. Lives on the event loop."""
 
-    def __init__(self, size: int = RING_SIZE, most_of_labels: int = MOST_OF_LABELS) -> None:
+    def __init__(self, size: int = RING_SIZE, most_of_texts: int = MOST_OF_TEXTS) -> None:
         self._ring: deque[Event] = deque()
         self._size = size
-        self._most_of_labels = most_of_labels
-        self._of_labels = 0
+        self._most_of_texts = most_of_texts
+        self._of_texts = 0
         # From the time in microseconds on, so that numbers rise across restarts too.
         self.newest = time.time_ns() // 1000
         self._waiting: list[asyncio.Future[None]] = []
@@ -43,9 +43,9 @@ class EventRing:
         self.newest += 1
         self.exits += kind is EventKind.EXITED
         self._ring.append(Event(self.newest, kind, time.time(), target, client))
-        self._of_labels += _label_bytes(target)
-        while len(self._ring) > self._size or self._of_labels > self._most_of_labels:
-            self._of_labels -= _label_bytes(self._ring.popleft().target)
+        self._of_texts += _text_bytes(target)
+        while len(self._ring) > self._size or self._of_texts > self._most_of_texts:
+            self._of_texts -= _text_bytes(self._ring.popleft().target)
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
@@ -76,5 +76,6 @@ class EventRing:
                 raise
 
 
-def _label_bytes(target: TargetSnapshot) -> int:
-    return sum(claims.size(claim.labels) for claim in target.claims.values())
+def _text_bytes(target: TargetSnapshot) -> int:
+    labels = sum(claims.size(claim.labels) for claim in target.claims.values())
+    return labels + len(target.identity.cmdline or b"")

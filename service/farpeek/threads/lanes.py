@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _DOING: Final = {
     Stage.QUEUE: "in line",
-    Stage.PAGE_FAULT: "at the transfer: a page that is needed has not come",
+    Stage.PAGE_FAULT: "at the transfer: a page has not come, or the address space is locked",
     Stage.MAPPINGS: "at the target's mappings, which a stuck page fault can lock",
     Stage.RESIDENCY: "at the target's page table",
     Stage.FILES: "at the files behind the target's mappings",
@@ -278,7 +278,7 @@ class Lane:
     def _stuck_error(self) -> Unavailable:
         return TargetStuck(
             f"all {self._slots} threads of this target hang in the kernel past their deadline; "
-            "they are free again when the page they wait for comes, or the target ends"
+            "they are free again when the page or the lock they wait for comes, or the target ends"
         )
 
 

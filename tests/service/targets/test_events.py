@@ -45,7 +45,7 @@ def ring_of(events: int, size: int = 8) -> EventRing:
 
 def test_labels_of_targets_that_are_gone_are_not_kept_without_end() -> None:
     labelled = replace(TARGET, claims={"uid 0": Claim({"name": "x" * 96})})
-    ring = EventRing(1000, most_of_labels=1000)
+    ring = EventRing(1000, most_of_texts=1000)
     for _ in range(100):
         ring.add(EventKind.REGISTERED, labelled)
     lost, events = ring.after(ring.newest - 10)
@@ -57,6 +57,15 @@ def test_labels_of_targets_that_are_gone_are_not_kept_without_end() -> None:
         False,
         [*events, *ring.after(ring.newest - 500, 1000)[1]],
     )
+
+
+def test_arguments_of_targets_that_are_gone_are_not_kept_without_end() -> None:
+    long = replace(TARGET, identity=replace(TARGET.identity, cmdline=b"0\0" * 50))
+    ring = EventRing(1000, most_of_texts=1000)
+    for _ in range(100):
+        ring.add(EventKind.EXITED, long)
+    assert not ring.after(ring.newest - 10)[0]
+    assert ring.after(ring.newest - 11)[0]
 
 
 def test_numbers_rise_across_restarts() -> None:
