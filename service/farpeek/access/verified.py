@@ -75,8 +75,8 @@ def resolve_again(ref: ProcessRef, deadline: float, mode: Mode = Mode.WAIT) -> P
             return thread
         patience_s = _LOOK_AGAIN_S
     raise DeadlineExceeded(
-        "the process is about to exit, and its memory is gone already: ask again, or wait for its "
-        "exit",
+        "the process has no memory at the moment, because it is about to exit, or executes another "
+        "program: ask again, or wait for its exit",
         Stage.EXIT,
     )
 

@@ -21,6 +21,7 @@ import errno
 import os
 import struct
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -42,6 +43,8 @@ _REFUSALS: Final = (errno.EACCES, errno.EPERM)
 _RANDOM_BYTES: Final = 16
 _ENTRY: Final = struct.Struct("=Q")  # of pagemap, for each page
 _PRESENT: Final = 1 << 63
+_MOMENT_S: Final = 0.0005
+"""Between two looks at a process in the middle of an execve, which takes some 200 us."""
 
 
 class Program:
@@ -202,9 +205,10 @@ class Programs:
             return
         with self._lock:
             if not self._has_begun:
-                first = self.current
-                self._change(open_program(self._process, first.identity, 1) or first)
-                self._has_begun = True
+                first = open_program(self._process, self.current.identity, 1)
+                if first is not None:  # else it is in the middle of an execve, or about to exit
+                    self._change(first)
+                    self._has_begun = True
 
     def _change(self, program: Program) -> None:
         """`end` takes no lock, and may come in between."""
@@ -224,7 +228,11 @@ class Programs:
             raise TargetChanged(wanted, program.number)
 
     def is_still(self, program: Program) -> bool:
-        """In a thread: whether ``program`` is the one that the process executes."""
+        """In a thread: whether ``program`` is the one that the process executes.
+
+        False too where there is none: who is in the middle of an execve may have executed several
+        since the last look.
+        """
         if program is self.current and program.runs():
             return True
         return self._is_the_last(program)
@@ -234,9 +242,8 @@ class Programs:
             if program is not self.current:
                 return False
             new = open_program(self._process, program.identity, program.number + 1)
-            if new is None:  # it is about to exit, and has executed nothing else
-                return True
-            self._change(new)
+            if new is not None:
+                self._change(new)
             return False
 
     def within_one(self, act: Callable[[], T], wanted: int | None) -> tuple[T, int | None]:
@@ -245,19 +252,34 @@ class Programs:
         Raises TargetChanged if that is not the one that is ``wanted``, and what ``act`` does.
         """
         self._begin()
+        had_exited = False
         while True:
             program = self.current
             if wanted is not None:
                 self.check(wanted)
             done = act()
-            if self.is_still(program):
+            if had_exited or self.is_still(program):
                 return done, program.number if program.is_known else None
+            had_exited = has_exited(self._process.pidfd)  # then it executes nothing any more
+            if program is self.current:
+                time.sleep(_MOMENT_S)
 
     def if_it_is(self, wanted: int | None, act: Callable[[], T]) -> T:
-        """In a thread: do ``act`` unless another program is executed than the one ``wanted``."""
+        """In a thread: do ``act`` unless another program is executed than the one ``wanted``.
+
+        Raises TargetChanged, and what ``act`` does.
+        """
         self.look()
         self.check(wanted)
+        if wanted is not None:
+            self._await_it()
+            self.check(wanted)
         return act()
+
+    def _await_it(self) -> None:
+        """Wait for the end of an execve that is under way: who follows is not known before."""
+        while not self.is_still(self.current) and not has_exited(self._process.pidfd):
+            time.sleep(_MOMENT_S)
 
     def look(self) -> None:
         """In a thread: find out whether the process executes another program by now."""

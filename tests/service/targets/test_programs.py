@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.errors import TargetChanged
-from farpeek.model import EventKind, Mode, RangeSpec, ReadSpec, Regions, WriteSpec
+from farpeek.errors import DeadlineExceeded, TargetChanged
+from farpeek.model import EventKind, Mode, RangeSpec, ReadSpec, Regions, Stage, WriteSpec
 from support.asking import ask
 from support.targets import SOURCES, Target, start
 
@@ -78,8 +78,27 @@ async def test_no_read_gives_a_value_of_one_program_under_the_number_of_another(
     spec = ReadSpec(Regions([execs["marker"]], [8]), mode)
     seen = Seen()
     for _ in range(READS):
-        seen.take_result(await ask(service, snapshot.id, spec, 10))
+        try:
+            seen.take_result(await ask(service, snapshot.id, spec, 10))
+        except DeadlineExceeded as error:  # an execve takes longer than `nowait` waits for one
+            if mode is Mode.WAIT or error.stage is not Stage.EXIT:
+                raise
     assert len(seen.markers) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("execs", ["by a thread"], indirect=True)
+@pytest.mark.parametrize("_round", range(40))
+async def test_it_gives_none_however_often_that_is_tried(
+    service: MemoryService, execs: Target, _round: int
+) -> None:
+    """In the middle of an execve there is none: once in 50 that was taken for the last one."""
+    snapshot, _ = await service.register(execs.pid)
+    spec = ReadSpec(Regions([execs["marker"]], [8]), Mode.NOWAIT)
+    seen = Seen()
+    while len(seen.markers) < 30:
+        with suppress(DeadlineExceeded):
+            seen.take_result(await ask(service, snapshot.id, spec, 10))
 
 
 async def test_a_program_that_nobody_reads_is_told_of_all_the_same(
