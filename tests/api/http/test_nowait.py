@@ -97,7 +97,7 @@ def test_a_mapping_has_the_members_of_the_contract(
         (one,) = served.request("GET", f"{path}?address={written}").json["mappings"]
         assert one in every
     assert list(one) == [
-        *("start", "end", "perms", "offset", "device", "inode", "path", "build_id"),
+        *("start", "end", "perms", "offset", "device", "inode", "path", "build_id", "deleted"),
     ]
     assert int(one["start"], 16) <= sample.address < int(one["end"], 16)
     (counted,) = served.request("GET", f"{path}?address={written}&residency=true").json["mappings"]
