@@ -93,7 +93,8 @@ def test_it_serves_with_a_single_thread_where_no_more_processes_may_be() -> None
             container.await_log("farpeek is listening")
             assert container.limit("pids", "pids.max") == 2
             own = UnixConnection(folder / "farpeek.sock")
-            found = ask(own, "POST", "/v1/targets", {"pid": 1})
+            wanted = {"pid": 1, "pid_namespace": "service"}
+            found = ask(own, "POST", "/v1/targets", wanted)
             assert found.status == 201, found
             body = {"addresses": [target["marker"]], "lengths": 8}
             reply = ask(own, "POST", f"/v1/targets/{found.json['id']}/readv", body)
