@@ -4,6 +4,7 @@ Nothing of the server is imported with it.
 """
 
 from farpeek_api.client.client import AsyncClient, Client
+from farpeek_api.client.conversation import Tick
 from farpeek_api.client.problems import (
     AccessDenied,
     AlreadyTraced,
@@ -41,6 +42,7 @@ from farpeek_api.client.problems import (
     UpgradeRequired,
 )
 from farpeek_api.client.results import Exit, Gap, MappedRegion, Process, ReadResult, TargetInfo
+from farpeek_api.client.stream import AsyncStream, AsyncSubscription, Stream, Subscription
 from farpeek_api.client.target import AsyncTarget, Target
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "AlreadyTraced",
     "Ambiguous",
     "AsyncClient",
+    "AsyncStream",
+    "AsyncSubscription",
     "AsyncTarget",
     "BadAnswer",
     "Client",
@@ -75,11 +79,14 @@ __all__ = [
     "ReadResult",
     "ShuttingDown",
     "SlowRequest",
+    "Stream",
+    "Subscription",
     "Target",
     "TargetChanged",
     "TargetExited",
     "TargetInfo",
     "TargetStuck",
+    "Tick",
     "TooBusy",
     "TooLarge",
     "Unauthenticated",

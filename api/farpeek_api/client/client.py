@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from farpeek_api.client import address, calls
 from farpeek_api.client.drivers import AsyncDriver, Driver, Wire
 from farpeek_api.client.operations import Awaiting, Waiting, operation
+from farpeek_api.client.stream import AsyncStream, Stream
 from farpeek_api.client.target import AsyncTarget, Operations, Target
 
 if TYPE_CHECKING:
@@ -174,6 +175,15 @@ class Client(ClientOperations[Target], Waiting):
     def _target_of(self, info: TargetInfo) -> Target:
         return Target(self._driver, info)
 
+    def stream(self) -> Stream:
+        """Make a stream, which ``with`` opens: many reads in flight, and subscriptions.
+
+        >>> with peek.stream() as stream:
+        ...     stream.readv(target, [(address, 2)]).result().data.hex()
+        '0001'
+        """
+        return Stream(self._driver)
+
     def close(self) -> None:
         """Close all connections. Targets stay registered.
 
@@ -217,6 +227,19 @@ class AsyncClient(ClientOperations[AsyncTarget], Awaiting):
 
     def _target_of(self, info: TargetInfo) -> AsyncTarget:
         return AsyncTarget(self._driver, info)
+
+    def stream(self) -> AsyncStream:
+        """Make a stream, which ``async with`` opens: reads in flight, and subscriptions.
+
+        >>> import asyncio
+        >>> async def two_bytes() -> bytes:
+        ...     async with AsyncClient(url) as peek, peek.stream() as stream:
+        ...         target = await peek.target(pid)
+        ...         return (await stream.readv(target, [(address, 2)])).data
+        >>> asyncio.run(two_bytes()).hex()
+        '0001'
+        """
+        return AsyncStream(self._driver)
 
     async def close(self) -> None:
         """Close all connections. Targets stay registered."""

@@ -31,12 +31,15 @@ from farpeek_api.client.steps import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
+    import httpcore2
+
     from farpeek_api.client.address import Place
     from farpeek_api.client.steps import Step
 
 T = TypeVar("T")
 
 CONNECT_S: Final = 10.0
+_SWITCHING: Final = 101
 _FAR_BEYOND: Final = 1 << 20  # of a refusal, whatever was asked for
 
 
@@ -131,6 +134,18 @@ class Driver:
         """Close all connections."""
         self._transport.close()
 
+    def upgrade(self, wanted: Request) -> tuple[Reply, httpcore2.NetworkStream | None]:
+        """Ask for another protocol: the answer, and what to speak it on, if that was agreed to."""
+        steps = _Steps(self._transport, self._wire)
+        with self._wire.errors():
+            response = self._transport.handle_request(self._wire.request(wanted))
+            if response.status_code == _SWITCHING:
+                return _head(response), response.extensions["network_stream"]
+            try:
+                return steps.whole(response, _FAR_BEYOND), None
+            finally:
+                response.close()
+
     def run(self, call: Call[T]) -> T:
         """Do a call; its result."""
         steps = _Steps(self._transport, self._wire)
@@ -200,11 +215,11 @@ class _Steps:
         with self._wire.errors():
             response = self._transport.handle_request(self._wire.request(wanted))
             try:
-                return self._whole(response, wanted.most)
+                return self.whole(response, wanted.most)
             finally:
                 response.close()
 
-    def _whole(self, response: httpx2.Response, most: int) -> Reply:
+    def whole(self, response: httpx2.Response, most: int) -> Reply:
         head = _head(response)
         body = _Body(most if _is_fine(response) else _FAR_BEYOND)
         for part in response.iter_raw():
@@ -216,7 +231,7 @@ class _Steps:
         with self._wire.errors():
             response = self._open = self._transport.handle_request(self._wire.request(wanted))
             if not _is_fine(response):
-                return self._whole(response, _FAR_BEYOND)
+                return self.whole(response, _FAR_BEYOND)
             self._parts = response.iter_raw()
             return _head(response)
 
@@ -238,6 +253,18 @@ class AsyncDriver:
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
+
+    async def upgrade(self, wanted: Request) -> tuple[Reply, httpcore2.AsyncNetworkStream | None]:
+        """Ask for another protocol: the answer, and what to speak it on, if that was agreed to."""
+        steps = _AsyncSteps(self._transport, self._wire)
+        with self._wire.errors():
+            response = await self._transport.handle_async_request(self._wire.request(wanted))
+            if response.status_code == _SWITCHING:
+                return _head(response), response.extensions["network_stream"]
+            try:
+                return await steps.whole(response, _FAR_BEYOND), None
+            finally:
+                await response.aclose()
 
     async def run(self, call: Call[T]) -> T:
         """Do a call; its result."""
@@ -308,11 +335,11 @@ class _AsyncSteps:
         with self._wire.errors():
             response = await self._transport.handle_async_request(self._wire.request(wanted))
             try:
-                return await self._whole(response, wanted.most)
+                return await self.whole(response, wanted.most)
             finally:
                 await response.aclose()
 
-    async def _whole(self, response: httpx2.Response, most: int) -> Reply:
+    async def whole(self, response: httpx2.Response, most: int) -> Reply:
         head = _head(response)
         body = _Body(most if _is_fine(response) else _FAR_BEYOND)
         async for part in response.aiter_raw():
@@ -325,7 +352,7 @@ class _AsyncSteps:
             response = await self._transport.handle_async_request(self._wire.request(wanted))
             self._open = response
             if not _is_fine(response):
-                return await self._whole(response, _FAR_BEYOND)
+                return await self.whole(response, _FAR_BEYOND)
             self._parts = response.aiter_raw()
             return _head(response)
 

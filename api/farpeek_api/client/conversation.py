@@ -1,0 +1,349 @@
+"""What is said on a stream, and what it means. Nothing here waits for anything, or sends.
+
+A conversation is told what is wanted and what came. It gives back the bytes that are to be sent,
+and deliveries: calls that tell whoever waits. It belongs to one thread at a time; deliveries may
+be made outside of that, for they may call back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import wsproto
+from wsproto import events
+from wsproto.connection import Connection
+from wsproto.utilities import ProtocolError, generate_accept_token, generate_nonce
+
+from farpeek_api.client import calls, framing, members
+from farpeek_api.client.members import Members, Odd
+from farpeek_api.client.problems import BadAnswer, Interrupted, PeekError, problem_of
+from farpeek_api.client.steps import MIB, MOST_JSON, Reply, Request, retry_after_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from farpeek_api.client.results import ReadResult
+
+    Deliveries = list[Callable[[], None]]
+
+MOST_TICKS: Final = 4096
+MOST_TICK_BYTES: Final = 64 * MIB
+"""Of one subscription, that nobody has taken yet; what comes then is dropped, and counted."""
+
+_SWITCHING: Final = 101
+_QUIET_ENDS: Final = ("unsubscribed", "target-exited")
+"""Ends of a subscription that are no mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One reading of a subscription.
+
+    ``number`` counts from 1, lost ones included. It was to be read when it was ``scheduled``, and
+    was begun ``at``. ``dropped`` are those lost since the tick before, ``dropped_by`` says through
+    whom: ``client`` (nobody took them), ``target`` (a read was still under way), ``service``.
+    """
+
+    number: int
+    scheduled: datetime
+    at: datetime
+    dropped: int
+    dropped_by: Mapping[str, int]
+    result: ReadResult
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the regions, one behind the other."""
+        return self.result.data
+
+
+class Ticks:
+    """Ticks of one subscription that have come, and how it ended."""
+
+    def __init__(self) -> None:
+        self.hz: float | None = None
+        """How often it is read; None until the service has agreed."""
+        self.ended: str | None = None
+        """Why it has ended: ``unsubscribed``, ``target-exited``, or a problem's slug."""
+        self.error: PeekError | None = None
+        """What is raised at its end, if that was a mistake."""
+        self._ticks: deque[Tick] = deque()
+        self._bytes = 0
+        self._dropped = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a tick, or none will come."""
+        return bool(self._ticks) or self.ended is not None
+
+    def add(self, tick: Tick) -> None:
+        """Keep a tick, unless there are too many that nobody has taken."""
+        size = len(tick.data)
+        full = len(self._ticks) >= MOST_TICKS or self._bytes + size > MOST_TICK_BYTES
+        if full and self._ticks:
+            self._dropped += 1 + tick.dropped
+            return
+        if self._dropped:
+            by = {**tick.dropped_by, "client": tick.dropped_by.get("client", 0) + self._dropped}
+            tick = replace(tick, dropped=tick.dropped + self._dropped, dropped_by=by)
+            self._dropped = 0
+        self._ticks.append(tick)
+        self._bytes += size
+
+    def take(self) -> Tick | None:
+        """Take the oldest; None at the end. Raises what it has ended by, if that was a mistake."""
+        if self._ticks:
+            tick = self._ticks.popleft()
+            self._bytes -= len(tick.data)
+            return tick
+        if self.error is not None:
+            raise self.error
+        return None
+
+    def end(self, why: str, error: PeekError | None = None) -> None:
+        """Let nothing come any more."""
+        if self.ended is None:
+            self.ended, self.error = why, error
+
+
+class Receiver(Protocol):
+    """Whoever has a subscription."""
+
+    def agree(self, hz: float) -> None:
+        """Take note that it has begun."""
+        ...
+
+    def add(self, tick: Tick) -> None:
+        """Take a tick."""
+        ...
+
+    def end(self, why: str, error: PeekError | None) -> None:
+        """Take note that it has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    regions: list[tuple[int, int]]
+    stops: bool
+    answer: Callable[[ReadResult | PeekError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampling:
+    regions: list[tuple[int, int]]
+    receiver: Receiver
+
+
+@dataclass(slots=True)
+class Handshake:
+    """How a stream begins: a request, and the one right answer."""
+
+    _nonce: bytes = field(default_factory=generate_nonce)
+
+    @property
+    def request(self) -> Request:
+        """What to ask."""
+        headers = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Key": self._nonce.decode(),
+            "Sec-WebSocket-Version": "13",
+        }
+        return Request("GET", "/v1/stream", headers=headers)
+
+    def check(self, reply: Reply) -> None:
+        """Raise Problem if the service refuses, BadAnswer if it is none."""
+        if reply.status != _SWITCHING:
+            with calls.answer_of_a_farpeek():
+                shown = members.parse(reply.body).all
+            wait_s = retry_after_s(reply) if "retry-after" in reply.headers else None
+            raise problem_of(shown, wait_s)
+        accepted = reply.headers.get("sec-websocket-accept", "")
+        if accepted.encode() != generate_accept_token(self._nonce):
+            raise BadAnswer("what answers is no WebSocket")
+
+
+class Conversation:
+    """One stream's reads and subscriptions, by their numbers."""
+
+    def __init__(self) -> None:
+        self._connection = Connection(wsproto.ConnectionType.CLIENT)
+        self._last = 0
+        self._reads: dict[int, _Read] = {}
+        self._samplings: dict[int, _Sampling] = {}
+        self._message = bytearray()
+        self._most = MOST_JSON
+        self.error: PeekError | None = None
+        """Why nothing more can be said."""
+
+    # What is wanted.
+
+    def read(
+        self,
+        target: str,
+        regions: Sequence[tuple[int, int]],
+        options: Mapping[str, object],
+        answer: Callable[[ReadResult | PeekError], None],
+    ) -> bytes:
+        """Ask for a read; ``answer`` is told what comes of it."""
+        wanted, columns = self._columns(regions)
+        self._reads[self._last] = _Read(wanted, options.get("on_gap") == "stop", answer)
+        return self._say({"id": self._last, "target": target, **columns, **calls.given(options)})
+
+    def subscribe(
+        self,
+        target: str,
+        regions: Sequence[tuple[int, int]],
+        options: Mapping[str, object],
+        receiver: Receiver,
+    ) -> tuple[int, bytes]:
+        """Ask for ticks; gives the subscription's number too."""
+        wanted, columns = self._columns(regions)
+        self._samplings[self._last] = _Sampling(wanted, receiver)
+        sampling = {"target": target, **columns, **calls.given(options)}
+        return self._last, self._say({"id": self._last, "subscribe": sampling})
+
+    def unsubscribe(self, number: int) -> bytes:
+        """End a subscription, if it has not ended."""
+        if number not in self._samplings or self.error is not None:
+            return b""
+        return self._say({"unsubscribe": number})
+
+    def goodbye(self) -> bytes:
+        """Close the stream from this side."""
+        if self._connection.state is not wsproto.connection.ConnectionState.OPEN:
+            return b""
+        return self._connection.send(events.CloseConnection(code=1000))
+
+    def _columns(
+        self, regions: Sequence[tuple[int, int]]
+    ) -> tuple[list[tuple[int, int]], dict[str, list[int]]]:
+        """Check regions, take the next number for them, and write them as the wire has them."""
+        if self.error is not None:
+            raise self.error
+        wanted = list(regions)
+        framing.pack_regions(wanted)
+        lengths = [length for _, length in wanted]
+        self._most = max(self._most, MOST_JSON + sum(lengths))
+        self._last += 1
+        return wanted, {"addresses": [address for address, _ in wanted], "lengths": lengths}
+
+    def _say(self, message: Mapping[str, object]) -> bytes:
+        return self._connection.send(events.TextMessage(data=json.dumps(message)))
+
+    # What came.
+
+    def receive(self, data: bytes) -> tuple[Deliveries, bytes]:
+        """Take what came, none at the end: who is to be told, and what is to be sent."""
+        deliveries: Deliveries = []
+        out = bytearray()
+        if not data:
+            deliveries += self.fail(Interrupted("the service, or the network, ended the stream"))
+        try:
+            self._connection.receive_data(data or None)
+            for event in self._connection.events():
+                if isinstance(event, events.Ping):
+                    out += self._connection.send(event.response())
+                elif isinstance(event, events.BytesMessage):
+                    deliveries += self._take(event)
+                elif isinstance(event, events.CloseConnection):
+                    deliveries += self.fail(Interrupted(_farewell(event)))
+        except Odd as error:
+            wrong = BadAnswer(f"{error}: it is no farpeek, or one of another version")
+            deliveries += self.fail(wrong)
+        except ProtocolError as error:
+            deliveries += self.fail(BadAnswer(f"what answers is no WebSocket: {error}"))
+        return deliveries, bytes(out)
+
+    def fail(self, error: PeekError) -> Deliveries:
+        """End all that is under way."""
+        if self.error is None:
+            self.error = error
+        reads, self._reads = self._reads, {}
+        samplings, self._samplings = self._samplings, {}
+        told: Iterable[Callable[[], None]] = [
+            *(partial(read.answer, error) for read in reads.values()),
+            *(partial(each.receiver.end, "cut", error) for each in samplings.values()),
+        ]
+        return list(told)
+
+    def _take(self, event: events.BytesMessage) -> Deliveries:
+        """Take a part of a message, and what it says if it is the last."""
+        self._message += event.data
+        if len(self._message) > self._most:
+            raise Odd("a message is longer than what was asked for")
+        if not event.message_finished:
+            return []
+        message, self._message = bytes(self._message), bytearray()
+        shown, data = framing.split_frame(message)
+        return self._understand(shown, data)
+
+    def _understand(self, shown: Members, data: memoryview) -> Deliveries:
+        """Tell whose answer it is; what later versions may say is passed over."""
+        if "problem" in shown.all:
+            return self._refused(shown)
+        number = shown.number("id")
+        read = self._reads.pop(number, None)
+        if read is not None:
+            result = framing.read_result(shown, bytes(data), read.regions, stops=read.stops)
+            return [partial(read.answer, result)]
+        sampling = self._samplings.get(number)
+        if sampling is None:
+            return []
+        receiver = sampling.receiver
+        if "tick" in shown.all:
+            return [partial(receiver.add, _tick(shown, data, sampling.regions))]
+        if "ended" in shown.all:
+            del self._samplings[number]
+            return [partial(receiver.end, *_end(shown.text("ended")))]
+        return [partial(receiver.agree, _hz(shown))] if "subscribed" in shown.all else []
+
+    def _refused(self, shown: Members) -> Deliveries:
+        problem = problem_of(cast("Mapping[str, object]", shown.all["problem"]))
+        number = shown.all.get("id")
+        if not isinstance(number, int):  # of a message that could not be read: which one?
+            return self.fail(problem)
+        read = self._reads.pop(number, None)
+        if read is not None:
+            return [partial(read.answer, problem)]
+        if shown.all.get("of") == "subscribe" and number in self._samplings:
+            return [partial(self._samplings.pop(number).receiver.end, problem.slug, problem)]
+        return []
+
+
+def _tick(shown: Members, data: memoryview, regions: list[tuple[int, int]]) -> Tick:
+    by = shown.inner("dropped_by").all
+    return Tick(
+        number=shown.number("tick"),
+        scheduled=shown.time("scheduled"),
+        at=shown.time("at"),
+        dropped=shown.number("dropped"),
+        dropped_by={name: value for name, value in by.items() if isinstance(value, int)},
+        result=framing.read_result(shown, bytes(data), regions, stops=False),
+    )
+
+
+def _hz(shown: Members) -> float:
+    hz = shown.all.get("hz")
+    if not isinstance(hz, (int, float)):
+        raise Odd("the answer has an odd `hz`")
+    return float(hz)
+
+
+def _end(why: str) -> tuple[str, PeekError | None]:
+    """Give a subscription's end, and what is raised at it: a mistake is not passed over."""
+    if why in _QUIET_ENDS:
+        return why, None
+    detail = f"the subscription has ended: {why}"
+    return why, problem_of({"type": f"urn:farpeek:problem:{why}", "title": why, "detail": detail})
+
+
+def _farewell(event: events.CloseConnection) -> str:
+    reason = f": {event.reason}" if event.reason else ""
+    return f"the service closed the stream ({event.code}{reason})"
