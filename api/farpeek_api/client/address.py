@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import stat
@@ -66,15 +67,26 @@ def _place(url: str, token: str | None) -> Place:
         raise ValueError(f"{url!r} is no address: write unix:PATH, http://HOST:PORT or https://...")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address has no user or password in it: give `token`")
-    return Place(url, url.rstrip("/"), None, token or _token(None))
+    token = token or _token(None, is_here=_is_loopback(parts.hostname))
+    return Place(url, url.rstrip("/"), None, token)
 
 
-def _token(path: Path | None) -> str | None:
-    """Find the token: $FARPEEK_TOKEN_FILE, else the file beside the socket where one is needed."""
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _token(path: Path | None, *, is_here: bool = True) -> str | None:
+    """Find the token: $FARPEEK_TOKEN_FILE, else the file beside the socket where one is needed.
+
+    That file is for this host's service. Another host would be given what it has no right to.
+    """
     named = os.environ.get("FARPEEK_TOKEN_FILE")
     if named:
         return read_token(Path(named))
-    if path is not None and _knows_us(path):
+    if not is_here or (path is not None and _knows_us(path)):
         return None
     beside = (path or default_socket()).with_name("token")
     try:

@@ -98,6 +98,18 @@ def test_a_token_is_found_beside_the_default_socket_or_where_it_is_said_to_be(
         address.find(url)
 
 
+def test_the_token_of_this_host_is_shown_to_no_other(default: Path) -> None:
+    default.with_name("token").write_text("secret\n")
+    for here in ("http://127.0.0.1:1", "http://[::1]:1", "http://localhost"):
+        assert address.find(here).token is not None
+    for elsewhere in (
+        "http://192.0.2.1:7335",
+        "https://example.org",
+        "http://localhost.example.org",
+    ):
+        assert address.find(elsewhere).token is None
+
+
 def test_a_socket_of_ones_own_needs_no_token(default: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(default))
