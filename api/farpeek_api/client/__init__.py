@@ -4,7 +4,7 @@ Nothing of the server is imported with it.
 """
 
 from farpeek_api.client.client import AsyncClient, Client
-from farpeek_api.client.conversation import Tick
+from farpeek_api.client.conversation import Left, Tick
 from farpeek_api.client.problems import (
     AccessDenied,
     AlreadyTraced,
@@ -64,6 +64,7 @@ __all__ = [
     "Internal",
     "Interrupted",
     "Invalid",
+    "Left",
     "Malformed",
     "MappedRegion",
     "MethodNotAllowed",

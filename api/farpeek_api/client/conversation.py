@@ -62,6 +62,14 @@ class Tick:
         return self.result.data
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A target of a standing match that is sampled no more, and the slug that says why."""
+
+    target: str
+    why: str
+
+
 class Ticks:
     """Ticks of one subscription that have come, and how it ended."""
 
@@ -72,6 +80,8 @@ class Ticks:
         """Why it has ended: ``unsubscribed``, ``target-exited``, or a problem's slug."""
         self.error: PeekError | None = None
         """What is raised at its end, if that was a mistake."""
+        self.left: deque[Left] = deque(maxlen=MOST_TICKS)
+        """Targets of a standing match that are sampled no more, the last ones."""
         self._ticks: deque[Tick] = deque()
         self._bytes = 0
         self._dropped = 0
@@ -120,6 +130,10 @@ class Receiver(Protocol):
 
     def add(self, tick: Tick) -> None:
         """Take a tick."""
+        ...
+
+    def leave(self, left: Left) -> None:
+        """Take note that a target of a standing match is sampled no more."""
         ...
 
     def end(self, why: str, error: PeekError | None) -> None:
@@ -198,15 +212,14 @@ class Conversation:
 
     def subscribe(
         self,
-        target: str,
         regions: Sequence[tuple[int, int]],
         options: Mapping[str, object],
         receiver: Receiver,
     ) -> tuple[int, bytes]:
-        """Ask for ticks; gives the subscription's number too."""
+        """Ask for ticks, of a ``target`` or a ``match``; gives the subscription's number too."""
         wanted, columns = self._columns(regions)
         self._samplings[self._last] = _Sampling(wanted, receiver)
-        sampling = {"target": target, **columns, **calls.given(options)}
+        sampling = {**columns, **calls.given(options)}
         return self._last, self._say({"id": self._last, "subscribe": sampling})
 
     def unsubscribe(self, number: int) -> bytes:
@@ -296,9 +309,17 @@ class Conversation:
         sampling = self._samplings.get(number)
         if sampling is None:
             return []
+        return self._sampled(number, sampling, shown, data)
+
+    def _sampled(
+        self, number: int, sampling: _Sampling, shown: Members, data: memoryview
+    ) -> Deliveries:
+        """Tell what a subscription has said."""
         receiver = sampling.receiver
         if "tick" in shown.all:
             return [partial(receiver.add, _tick(shown, data, sampling.regions))]
+        if "left" in shown.all:
+            return [partial(receiver.leave, Left(shown.text("target"), shown.text("left")))]
         if "ended" in shown.all:
             del self._samplings[number]
             return [partial(receiver.end, *_end(shown.text("ended")))]

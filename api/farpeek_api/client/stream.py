@@ -8,7 +8,17 @@ import socket
 import threading
 from contextlib import suppress
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 import httpcore2
 
@@ -21,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from farpeek_api.client.calls import Mode, OnGap
-    from farpeek_api.client.conversation import Deliveries, Tick
+    from farpeek_api.client.conversation import Deliveries, Left, Tick
     from farpeek_api.client.drivers import AsyncDriver, Driver
     from farpeek_api.client.results import ReadResult
     from farpeek_api.client.target import Operations
@@ -37,6 +47,15 @@ GOODBYE_S: Final = 5.0
 
 _AT_ONCE: Final = 1 << 16
 _BROKEN: Final = (httpcore2.NetworkError, httpcore2.TimeoutException, OSError)
+
+
+class Named(Protocol):
+    """Something that the service knows by an id."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
 
 
 class reading(Generic[S, P]):  # noqa: N801 - a decorator
@@ -134,16 +153,47 @@ class StreamOperations(Generic[SubscriptionT]):
         (1, b'\x00\x01')
         """
         options = {
+            "target": _id_of(target),
             "hz": hz,
             "mode": mode,
             "changed_only": changed_only,
             "prefetch": prefetch,
             "generation": generation,
         }
-        return self._subscribe(_id_of(target), regions, options)
+        return self._subscribe(regions, options)
+
+    def subscribe_match(
+        self,
+        match: Named | str,
+        regions: Sequence[tuple[int, int]],
+        *,
+        hz: float,
+        mode: Mode | None = None,
+        changed_only: bool | None = None,
+        prefetch: bool | None = None,
+    ) -> SubscriptionT:
+        """Do the same for all targets of a standing match, those that come later as well.
+
+        ``match`` is it, or its id. ``result.target`` of a `Tick` says which target it is of; each
+        counts its own. ``left`` of the subscription has the targets that are sampled no more.
+        NoSuchMatch when the match has ended.
+
+        >>> with peek.stream() as stream:  # doctest: +IGNORE_EXCEPTION_DETAIL
+        ...     next(stream.subscribe_match("gone", [(address, 2)], hz=20))
+        Traceback (most recent call last):
+        farpeek_api.client.problems.NoSuchMatch: ...
+        """
+        options = {
+            "match": match if isinstance(match, str) else match.id,
+            "hz": hz,
+            "mode": mode,
+            "changed_only": changed_only,
+            "prefetch": prefetch,
+        }
+        return self._subscribe(regions, options)
 
     def _subscribe(
-        self, target: str, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
+        self, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
     ) -> SubscriptionT:
         raise NotImplementedError
 
@@ -169,6 +219,11 @@ class Subscription:
     def ended(self) -> str | None:
         """Why it has ended: ``unsubscribed``, ``target-exited``, a slug or ``cut``; else None."""
         return self._ticks.ended
+
+    @property
+    def left(self) -> Sequence[Left]:
+        """Targets of a standing match that are sampled no more, the last 4,096 of them."""
+        return tuple(self._ticks.left)
 
     @property
     def hz(self) -> float | None:
@@ -211,6 +266,10 @@ class Subscription:
     def agree(self, hz: float) -> None:
         """Take note that it has begun."""
         self._ticks.hz = hz
+
+    def leave(self, left: Left) -> None:
+        """Take note that a target is sampled no more."""
+        self._ticks.left.append(left)
 
     def add(self, tick: Tick) -> None:
         """Take a tick."""
@@ -298,11 +357,11 @@ class Stream(StreamOperations[Subscription]):
         return future
 
     def _subscribe(
-        self, target: str, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
+        self, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
     ) -> Subscription:
         made = Subscription(self)
         with self._lock:
-            made.number, message = self._conversation.subscribe(target, regions, options, made)
+            made.number, message = self._conversation.subscribe(regions, options, made)
         self._send(message)
         return made
 
@@ -369,6 +428,11 @@ class AsyncSubscription:
         return self._ticks.ended
 
     @property
+    def left(self) -> Sequence[Left]:
+        """Targets of a standing match that are sampled no more, the last 4,096 of them."""
+        return tuple(self._ticks.left)
+
+    @property
     def hz(self) -> float | None:
         """How often it is read; None until the service has agreed."""
         return self._ticks.hz
@@ -410,6 +474,10 @@ class AsyncSubscription:
     def agree(self, hz: float) -> None:
         """Take note that it has begun."""
         self._ticks.hz = hz
+
+    def leave(self, left: Left) -> None:
+        """Take note that a target is sampled no more."""
+        self._ticks.left.append(left)
 
     def add(self, tick: Tick) -> None:
         """Take a tick."""
@@ -488,10 +556,10 @@ class AsyncStream(StreamOperations[AsyncSubscription]):
         return future
 
     def _subscribe(
-        self, target: str, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
+        self, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
     ) -> AsyncSubscription:
         made = AsyncSubscription(self)
-        made.number, message = self._conversation.subscribe(target, regions, options, made)
+        made.number, message = self._conversation.subscribe(regions, options, made)
         self._send(message)
         return made
 

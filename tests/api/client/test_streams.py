@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from farpeek_api.client import (
     BadAnswer,
     Client,
     Interrupted,
+    NoSuchMatch,
     NoSuchTarget,
     PeekError,
     TooLarge,
@@ -34,7 +36,6 @@ from support.wire import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -150,6 +151,23 @@ def test_any_other_end_is_raised(talk: Streaming, sample: Sample) -> None:
         assert talk.next(ticks) is not None
         talk.do(target.release, everybody=True)
         with pytest.raises(NoSuchTarget):
+            talk.drain(ticks)
+
+
+def test_one_subscription_samples_a_standing_match(talk: Streaming, served: Served) -> None:
+    with Sample() as one:
+        named = {"exe": str(Path(f"/proc/{one.pid}/exe").readlink()), "ns_pid": one.pid}
+        reply = served.request("POST", "/v1/matches", {"match": named})
+        assert reply.status == 201, reply
+        ticks = talk.do(talk.stream.subscribe_match, reply.json["id"], [(one.address, 4)], hz=100)
+        tick = talk.next(ticks)
+        held = tick.result.target
+        assert tick.data == one.bytes(0, 4)
+        one.exit(0)
+        until(lambda: ticks.left, "the target is told to have left")
+        assert [(each.target, each.why) for each in ticks.left] == [(held, "target-exited")]
+        assert served.request("DELETE", f"/v1/matches/{reply.json['id']}").status == 204
+        with pytest.raises(NoSuchMatch):
             talk.drain(ticks)
 
 
@@ -313,7 +331,7 @@ def test_kept_ticks_are_bounded_in_bytes_as_well(monkeypatch: pytest.MonkeyPatch
     kept, told = Ticks(), dict[int, Any]()
     talk, service = Conversation(), Connection(ConnectionType.SERVER)
     receiver: Any = type("", (), {"add": lambda _, tick: kept.add(tick)})()
-    number, message = talk.subscribe("t", [(0, 4)], {"hz": 1}, receiver)
+    number, message = talk.subscribe([(0, 4)], {"target": "t", "hz": 1}, receiver)
     service.receive_data(message)
     for tick in range(1, 6):
         shown = {
