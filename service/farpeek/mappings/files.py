@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from farpeek.mappings.mapping import Mapping
 
 DELETED: Final = b" (deleted)"
-_NO_SUCH_NAME: Final = (errno.EAGAIN, errno.ENOENT, errno.ENOTDIR)
-"""EAGAIN: it is not cached, as that of a file which is mapped is, if that has it still."""
+_NO_SUCH_NAME: Final = (errno.ENOENT, errno.ENOTDIR)
 _ATTEMPTS: Final = 3
 """To find mount tables that are true still when the file was looked at."""
 
@@ -76,10 +75,10 @@ class MappedFiles:
             if found is None:
                 return None
             try:
-                named = self._open_cached(mapping)
+                named = self._open_cached(mapping.path)
             except OSError as error:
                 refuse_if_out_of_files(error)
-                return True if error.errno in _NO_SUCH_NAME else None
+                return self._is_no_name(mapping.path, error)
             if named is None:
                 return None
             try:
@@ -87,6 +86,23 @@ class MappedFiles:
             finally:
                 os.close(named)
             return (other.device, other.inode) != (found[1].device, found[1].inode)
+
+    def _is_no_name(self, path: bytes, error: OSError) -> bool | None:
+        """Whether nothing is called so, by the error of looking for it; None if none can tell.
+
+        EAGAIN: the name is not cached, as that of a mapped file is that has it still; or a folder
+        on the way cannot be passed without waiting (hostfs, an ACL that is not cached).
+        """
+        if error.errno != errno.EAGAIN:
+            return True if error.errno in _NO_SUCH_NAME else None
+        try:
+            folder = self._open_cached(path.rpartition(b"/")[0])
+        except OSError:
+            return None
+        if folder is None:
+            return None
+        os.close(folder)
+        return True
 
     @contextmanager
     def _found(self, mapping: Mapping) -> Generator[tuple[int, FileStatus] | None]:
@@ -114,19 +130,19 @@ class MappedFiles:
     def _open_path(self, mapping: Mapping) -> int | None:
         """Open the path of ``mapping`` with O_PATH from what is cached, which waits for nobody."""
         try:
-            return self._open_cached(mapping)
+            return self._open_cached(mapping.path)
         except OSError as error:
             refuse_if_out_of_files(error)
             return None
 
-    def _open_cached(self, mapping: Mapping) -> int | None:
-        """Do so; None where nobody may be asked. Raises OSError."""
+    def _open_cached(self, path: bytes) -> int | None:
+        """Open a path with O_PATH; None where nobody may be asked. Raises OSError."""
         around = self._surroundings()
         if not all(around.is_local(mount.device) for mount in around.table.at(b"/")):
             return None
         root = os.open(f"{self._proc}/root", os.O_PATH | os.O_CLOEXEC)
         try:
-            return uapi.open_cached(root, mapping.path.lstrip(b"/"))
+            return uapi.open_cached(root, path.lstrip(b"/") or b".")
         finally:
             os.close(root)
 
