@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from farpeek.mappings.mounts import TABLES
+
 
 def mapping_named(pid: int, name: str) -> int:
     """Return where the mapping of that name begins."""
@@ -11,3 +13,11 @@ def mapping_named(pid: int, name: str) -> int:
         if line.endswith(name):
             return int(line.partition("-")[0], 16)
     raise LookupError(f"process {pid} has no {name}")
+
+
+def on_hostfs() -> bool:
+    """Whether the root is a folder of the host of User Mode Linux.
+
+    No name there is looked up without waiting: its permissions are those of the host.
+    """
+    return any(mount.filesystem == "hostfs" for mount in TABLES.of("/proc/self").at(b"/"))

@@ -20,12 +20,12 @@ from farpeek.access.process_ref import ByNumber
 from farpeek.kernel.uapi import PageRun
 from farpeek.mappings import files
 from farpeek.mappings.mapping import Mapping
-from farpeek.mappings.mounts import TABLES
 from farpeek.mappings.residency import PagemapResidency
 from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
 from support.expectations import ROWS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
 from support.kinds import FUSE_FILES, PAGE, PageKinds, page_kinds
+from support.maps import on_hostfs
 from support.targets import start
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_a_lower_rung_differs_where_it_sees_less(
 def test_a_file_is_found_by_its_path_only_if_it_is_still_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if any(mount.filesystem == "hostfs" for mount in TABLES.of("/proc/self").at(b"/")):
+    if on_hostfs():
         pytest.skip("no path is opened without waiting on hostfs: its permissions are the host's")
     _close_map_files(monkeypatch)
     path = tmp_path / "mapped"

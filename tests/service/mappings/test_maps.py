@@ -26,10 +26,10 @@ from farpeek.kernel import names, uapi
 from farpeek.mappings import maps
 from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import GapClassifier
-from farpeek.mappings.mounts import TABLES
 from farpeek.model import GapReason, MapsSpec, Mode, Process, ReadSpec, Regions
 from support.folders import open_folder
 from support.kinds import FUSE_FILES, PageKinds, page_kinds
+from support.maps import on_hostfs
 from support.serving import Service
 from support.targets import Target, build, start, state_of
 from support.waiting import until
@@ -538,10 +538,6 @@ def test_a_file_that_is_called_deleted_is_told_from_one_that_is(tmp_path: Path, 
     may_be = {deleted, None} if on_hostfs() and (suffix or "deleted" in name) else {deleted}
     assert view.path == f"{path}{suffix}"
     assert view.deleted in may_be
-
-
-def on_hostfs() -> bool:
-    return any(mount.filesystem == "hostfs" for mount in TABLES.of("/proc/self").at(b"/"))
 
 
 def _own_views() -> list[MappingView]:
