@@ -5,6 +5,9 @@ Nothing of the server is imported with it.
 
 from farpeek_api.client.client import AsyncClient, Client
 from farpeek_api.client.conversation import Left, Tick
+from farpeek_api.client.events import Event
+from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
+from farpeek_api.client.pieces import Piece, Sums
 from farpeek_api.client.problems import (
     AccessDenied,
     AlreadyTraced,
@@ -41,21 +44,34 @@ from farpeek_api.client.problems import (
     UnsupportedMediaType,
     UpgradeRequired,
 )
-from farpeek_api.client.results import Exit, Gap, MappedRegion, Process, ReadResult, TargetInfo
+from farpeek_api.client.ranges import Dump
+from farpeek_api.client.results import (
+    Exit,
+    Gap,
+    MappedRegion,
+    Process,
+    ReadResult,
+    StandingMatch,
+    TargetInfo,
+)
 from farpeek_api.client.stream import AsyncStream, AsyncSubscription, Stream, Subscription
 from farpeek_api.client.target import AsyncTarget, Target
+from farpeek_api.client.writing import WriteResult
 
 __all__ = [
     "AccessDenied",
     "AlreadyTraced",
     "Ambiguous",
     "AsyncClient",
+    "AsyncMemoryFile",
     "AsyncStream",
     "AsyncSubscription",
     "AsyncTarget",
     "BadAnswer",
     "Client",
     "Deadline",
+    "Dump",
+    "Event",
     "Exit",
     "ExpectationFailed",
     "Forbidden",
@@ -67,6 +83,7 @@ __all__ = [
     "Left",
     "Malformed",
     "MappedRegion",
+    "MemoryFile",
     "MethodNotAllowed",
     "NoSuchMatch",
     "NoSuchProcess",
@@ -74,14 +91,17 @@ __all__ = [
     "NotAcceptable",
     "NotFound",
     "PeekError",
+    "Piece",
     "Problem",
     "Process",
     "RangeUnreadable",
     "ReadResult",
     "ShuttingDown",
     "SlowRequest",
+    "StandingMatch",
     "Stream",
     "Subscription",
+    "Sums",
     "Target",
     "TargetChanged",
     "TargetExited",
@@ -96,4 +116,5 @@ __all__ = [
     "UnsupportedExpectation",
     "UnsupportedMediaType",
     "UpgradeRequired",
+    "WriteResult",
 ]

@@ -12,7 +12,7 @@ from farpeek_api.client import framing, members
 from farpeek_api.client.framing import FRAME, IOV
 from farpeek_api.client.members import Members, Odd
 from farpeek_api.client.problems import BadAnswer, IncompleteRead, Problem, problem_of
-from farpeek_api.client.results import MappedRegion, Process, ReadResult, TargetInfo
+from farpeek_api.client.results import MappedRegion, Process, ReadResult, StandingMatch, TargetInfo
 from farpeek_api.client.steps import MOST_JSON, SILENCE_S, Call, Open, Reply, Request, retry_after_s
 
 if TYPE_CHECKING:
@@ -172,6 +172,44 @@ def targets(state: str | None, label: str | None) -> Call[list[TargetInfo]]:
 def maps(target_id: str, query: Mapping[str, object]) -> Call[list[MappedRegion]]:
     """``GET /v1/targets/{id}/maps``."""
     return listed(target_path(target_id, "/maps"), "mappings", query, MappedRegion.parse)
+
+
+def auxv(target_id: str) -> Call[dict[str, int]]:
+    """``GET /v1/targets/{id}/auxv``."""
+    shown = yield from get(target_path(target_id, "/auxv"))
+    with answer_of_a_farpeek():
+        found = shown.inner("auxv")
+        return {name: found.address(name) for name in found.all}
+
+
+# Standing matches.
+
+
+def hold(
+    match: Mapping[str, object], labels: Mapping[str, str] | None, limit: int | None
+) -> Call[StandingMatch]:
+    """``POST /v1/matches``."""
+    body = {"match": given(match), "labels": labels, "limit": limit}
+    shown = yield from post("/v1/matches", body)
+    with answer_of_a_farpeek():
+        return StandingMatch.parse(shown)
+
+
+def match_path(match_id: str) -> str:
+    """Give the path of a standing match."""
+    return f"/v1/matches/{quote(match_id, safe='')}"
+
+
+def standing_match(match_id: str) -> Call[StandingMatch]:
+    """``GET /v1/matches/{id}``."""
+    shown = yield from get(match_path(match_id))
+    with answer_of_a_farpeek():
+        return StandingMatch.parse(shown)
+
+
+def drop(match_id: str) -> Call[None]:
+    """``DELETE /v1/matches/{id}``."""
+    yield from ask(Request("DELETE", match_path(match_id)))
 
 
 # Reading.

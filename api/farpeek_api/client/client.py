@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from farpeek_api.client import address, calls
+from farpeek_api.client import events as event_stream
 from farpeek_api.client.drivers import AsyncDriver, Driver, Wire
-from farpeek_api.client.operations import Awaiting, Waiting, operation
+from farpeek_api.client.operations import Awaiting, Waiting, flow, operation
+from farpeek_api.client.ranges import PATIENCE_S
+from farpeek_api.client.results import StandingMatch
 from farpeek_api.client.stream import AsyncStream, Stream
 from farpeek_api.client.target import AsyncTarget, Operations, Target
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from farpeek_api.client.calls import Mode, OnGap
     from farpeek_api.client.problems import Problem
     from farpeek_api.client.results import Process, ReadResult, TargetInfo
-    from farpeek_api.client.steps import Call
+    from farpeek_api.client.steps import Call, Flow
 
 TargetT = TypeVar("TargetT", bound=Operations)
 
@@ -143,6 +146,91 @@ class ClientOperations(Generic[TargetT]):
         wanted = [(each if isinstance(each, str) else each.id, regions) for each, regions in reads]
         options = {"mode": mode, "on_gap": on_gap, "timeout_s": timeout_s}
         return calls.read_many(wanted, options)
+
+    @flow
+    def events(
+        self,
+        target: Operations | str | None = None,
+        *,
+        after: int | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> Flow[event_stream.Event]:
+        """Follow what happens to targets, or to one of them; it does not end by itself.
+
+        It begins when the first one is asked for: with what comes then, or with what the service
+        still knows behind the event number ``after`` (0: all of it). Where the connection ends it
+        is taken up again, also by a service that was started again; what could not be had is told
+        by an event ``lost``. After ``patience_s`` seconds without a service, Unreachable or
+        Interrupted.
+
+        >>> happened = peek.events(after=0)
+        >>> next(event.kind for event in happened if event.kind != "lost")
+        'registered'
+        >>> happened.close()
+        """
+        target_id = target.id if isinstance(target, Operations) else target
+        return event_stream.events(target_id, after, patience_s)
+
+    @operation
+    def hold(  # noqa: PLR0913 - ways to say what a process is
+        self,
+        *,
+        comm: str | None = None,
+        exe: str | None = None,
+        uid: int | None = None,
+        cgroup: str | None = None,
+        container: str | None = None,
+        ns_pid: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> Call[StandingMatch]:
+        """Hold all processes that fit, now and later: a standing match, until it is dropped.
+
+        What runs already is held when this returns; a new process is within a second. At most
+        ``limit`` are (1,000 by default).
+
+        >>> match = peek.hold(comm="no-such-*", limit=3)
+        >>> match.held, match.limit
+        (0, 3)
+        >>> peek.drop(match)
+        """
+        match = {
+            "comm": comm,
+            "exe": exe,
+            "uid": uid,
+            "cgroup": cgroup,
+            "container": container,
+            "ns_pid": ns_pid,
+        }
+        return calls.hold(match, labels, limit)
+
+    @operation
+    def match(self, match: StandingMatch | str) -> Call[StandingMatch]:
+        """Ask what a standing match holds now. NoSuchMatch if there is none of that id.
+
+        >>> match = peek.hold(comm="no-such-*")
+        >>> peek.match(match).targets
+        []
+        >>> peek.drop(match)
+        """
+        return calls.standing_match(match if isinstance(match, str) else match.id)
+
+    @operation
+    def matches(self) -> Call[list[StandingMatch]]:
+        """List the standing matches of this client.
+
+        >>> peek.matches()
+        []
+        """
+        return calls.listed("/v1/matches", "matches", {}, StandingMatch.parse)
+
+    @operation
+    def drop(self, match: StandingMatch | str) -> Call[None]:
+        """End a standing match. NoSuchMatch if there is none of that id.
+
+        >>> peek.drop(peek.hold(comm="no-such-*"))
+        """
+        return calls.drop(match if isinstance(match, str) else match.id)
 
 
 class Client(ClientOperations[Target], Waiting):

@@ -110,6 +110,10 @@ class Members:
             raise Odd(f"the answer has an odd `{name}`")
         return tuple(cast("list[int]", found))
 
+    def text_list(self, name: str) -> list[str]:
+        """A list of texts."""
+        return [str(each) for each in self._list(name)]
+
     def texts(self, name: str) -> dict[str, str]:
         """An object of texts."""
         return {key: str(value) for key, value in self.inner(name).all.items()}

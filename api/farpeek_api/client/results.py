@@ -226,3 +226,33 @@ class MappedRegion:
             shown.number_or_none("swapped_pages"),
             shown.all,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StandingMatch:
+    """Something that holds all processes that fit, now and later.
+
+    ``held`` of them run, ``refused`` found no room. ``targets`` are the ids of those that run;
+    None where they were not asked for.
+    """
+
+    id: str
+    match: Mapping[str, object]
+    limit: int
+    held: int
+    refused: int
+    targets: Sequence[str] | None
+    members: Mapping[str, object] = field(repr=False)
+
+    @classmethod
+    def parse(cls, shown: Members) -> StandingMatch:
+        """Take it from an answer."""
+        return cls(
+            shown.text("id"),
+            shown.inner("match").all,
+            shown.number("limit"),
+            shown.number("held"),
+            shown.number("refused"),
+            shown.text_list("targets") if shown.has("targets") else None,
+            shown.all,
+        )

@@ -5,18 +5,24 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.client import calls
-from farpeek_api.client.operations import Awaiting, Waiting, operation
+from farpeek_api.client import calls, writing
+from farpeek_api.client import ranges as long_ranges
+from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
+from farpeek_api.client.operations import Awaiting, Waiting, flow, operation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
     from farpeek_api.client.calls import Mode, OnGap
     from farpeek_api.client.drivers import AsyncDriver, Driver
+    from farpeek_api.client.pieces import Piece, Range
+    from farpeek_api.client.ranges import Dump
     from farpeek_api.client.results import MappedRegion, ReadResult, TargetInfo
-    from farpeek_api.client.steps import Call
+    from farpeek_api.client.steps import Call, Flow
+    from farpeek_api.client.writing import WriteResult
 
 _POINTERS: Final = {4: "I", 8: "Q"}
 
@@ -276,6 +282,110 @@ class Operations:
         }
         return calls.maps(self.id, query)
 
+    @operation
+    def auxv(self) -> Call[dict[str, int]]:
+        """Give the auxiliary vector, by the names of getauxval(3).
+
+        >>> target.auxv()["AT_PAGESZ"]
+        4096
+        """
+        return calls.auxv(self.id)
+
+    @flow
+    def pieces(
+        self, ranges: Sequence[Range], *, mode: Mode | None = None, generation: int | None = None
+    ) -> Flow[Piece]:
+        """Go through ``(from, to)`` ranges of any length, piece by piece.
+
+        Memory that nobody has touched is one piece of zeros, whatever its size, and what cannot be
+        read is a gap; bytes come in parts, as they arrive. Interrupted where the answer is cut off:
+        what came before it is right, and all has come where nothing is raised.
+
+        >>> ranges = [(closed - 8192, closed + 4096)]
+        >>> sum(piece.length for piece in target.pieces(ranges) if piece.kind == "data")
+        8192
+        """
+        return long_ranges.pieces(self.id, ranges, {"mode": mode, "generation": generation})
+
+    @flow
+    def bulk(
+        self, start: int, end: int, *, mode: Mode | None = None, zero_gaps: bool = False
+    ) -> Flow[bytes]:
+        """Read the bytes of a range of any length, part by part, as they arrive.
+
+        RangeUnreadable at the first byte that cannot be read. With ``zero_gaps``, places that have
+        no bytes are zeros.
+
+        >>> sum(map(len, target.bulk(address, address + 100_000)))
+        100000
+        """
+        query = {"mode": mode, "gaps": "zero" if zero_gaps else None}
+        return long_ranges.bulk(self.id, start, end, query)
+
+    @operation
+    def dump(
+        self,
+        path: str | os.PathLike[str],
+        ranges: Sequence[Range],
+        *,
+        mode: Mode | None = None,
+        generation: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        patience_s: float = long_ranges.PATIENCE_S,
+    ) -> Call[Dump]:
+        r"""Write ``(from, to)`` ranges to a file, whose offset 0 is the first one's start.
+
+        The file is sparse, made anew and its owner's alone: untouched memory and gaps are holes of
+        it. ``progress`` is called with the bytes that are done and those of all. Where the service
+        goes away in the middle, or is started again, the dump goes on; after ``patience_s`` seconds
+        without a byte it gives up and raises what stood against it last. It is whole only where
+        nothing is raised: the service says at its end what it has sent, and that is compared.
+        ValueError if the first range is not the lowest; OSError for the file.
+
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     out = pathlib.Path(folder, "memory")
+        ...     dump = target.dump(out, [(address, closed + 4096)])
+        ...     dump.complete, dump.sums.gaps, out.read_bytes()[:3]
+        (False, 4096, b'\x00\x01\x02')
+        """
+        options = {"mode": mode, "generation": generation}
+        return long_ranges.dump(self.id, path, ranges, options, progress, patience_s)
+
+    @operation
+    def writev(  # noqa: PLR0913 - what the call has
+        self,
+        regions: Sequence[tuple[int, bytes]],
+        *,
+        expect: Sequence[bytes] | None = None,
+        mode: Mode | None = None,
+        timeout_s: float | None = None,
+        dry_run: bool | None = None,
+        allow_shared: bool | None = None,
+        generation: int | None = None,
+    ) -> Call[WriteResult]:
+        """Write ``(address, bytes)`` pairs; only where ``expect`` is there now, if it is given.
+
+        Bytes that cannot be written are gaps of the result. ``dry_run`` only says what would be
+        done; ``allow_shared`` writes to shared mappings too. Forbidden unless the service was
+        started with --allow-writes, ExpectationFailed where other bytes are there, AlreadyTraced
+        where a debugger holds the target.
+
+        >>> try:
+        ...     target.writev([(address, b"new")], expect=[b"old"])
+        ... except Forbidden as problem:
+        ...     print(problem)
+        writing is off: start the service with --allow-writes
+        """
+        options = {
+            "mode": mode,
+            "timeout_s": timeout_s,
+            "dry_run": dry_run,
+            "allow_shared": allow_shared,
+            "generation": generation,
+        }
+        return writing.writev(self.id, regions, expect, options)
+
     def _integer(self, address: int, kind: str, mode: Mode | None) -> Call[int]:
         return _one(self.id, self._layout(kind), address, mode)
 
@@ -310,6 +420,17 @@ class Target(Operations, Waiting):
         super().__init__(info)
         self._driver = driver
 
+    def open(self, start: int, end: int) -> MemoryFile:
+        r"""Open a range as a file: an `io.RawIOBase`, whose offset 0 is ``start``.
+
+        Reads are short before a gap, and raise OSError(EIO) with its reason at one.
+
+        >>> with target.open(address, closed) as memory:
+        ...     memory.seek(7), memory.read(2), memory.tell()
+        (7, b'\x07\x08', 9)
+        """
+        return MemoryFile(self._driver, self.id, start, end)
+
     def __enter__(self) -> Self:
         return self
 
@@ -328,6 +449,10 @@ class AsyncTarget(Operations, Awaiting):
     def __init__(self, driver: AsyncDriver, info: TargetInfo) -> None:
         super().__init__(info)
         self._driver = driver
+
+    def open(self, start: int, end: int) -> AsyncMemoryFile:
+        """Open a range as a file whose reads are awaited; its offset 0 is ``start``."""
+        return AsyncMemoryFile(self._driver, self.id, start, end)
 
     async def __aenter__(self) -> Self:
         return self

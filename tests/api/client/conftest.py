@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek_api.client import AsyncClient, AsyncTarget, Client, Target
+from farpeek_api.client import AsyncClient, AsyncMemoryFile, AsyncTarget, Client, Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -37,17 +38,23 @@ class Awaited:
             return found
 
         def method(*args: object, **kwargs: object) -> object:
-            result = found(*args, **kwargs)
+            result = found(*map(_unwrapped, args), **kwargs)
             if hasattr(result, "__aiter__"):
                 return _items(result, self._runner)
+            if not hasattr(result, "__await__"):
+                return self._shown(result)
             return self._shown(self._runner.run(_awaited(result)))
 
         return method
 
     def _shown(self, result: object) -> object:
-        if isinstance(result, AsyncTarget):
+        if isinstance(result, (AsyncTarget, AsyncMemoryFile)):
             return Awaited(result, self._runner)
         return result
+
+
+def _unwrapped(value: object) -> object:
+    return value._inner if isinstance(value, Awaited) else value  # noqa: SLF001 - of this module
 
 
 async def _awaited(awaitable: Awaitable[object]) -> object:
@@ -98,3 +105,15 @@ def peek(connect: Callable[..., Client], url: str) -> Client:
 def seen(peek: Client, sample: Sample) -> Target:
     """Return the sample process as a target of the client."""
     return peek.target(sample.pid)
+
+
+@pytest.fixture
+def target_json() -> bytes:
+    """Write a target as a service would."""
+    moment = "2026-06-02T12:23:26.120Z"
+    process = {"pid": 4242, "ns_pids": [4242], "start_time": moment, "comm": "c", "exe": None}
+    owner = {"uid": 0, "gid": 0, "cgroup": None, "container": None, "labels": {}}
+    machine = {"pointer_size": 8, "byte_order": "little", "page_size": 4096, "generation": 1}
+    state = {"state": "running", "registered_at": moment, "exited_at": None, "exit": None}
+    shown = {"id": "4242-1", **process, **owner, **machine, **state, "of_the_future": [1]}
+    return json.dumps(shown).encode()

@@ -58,6 +58,7 @@ def test_an_example_is_true(example: doctest.DocTest, served: Served, sample: Sa
             "closed": sample.address + sample.size,
             "Client": client.Client,
             "AsyncClient": client.AsyncClient,
+            "Forbidden": client.Forbidden,
         }
         report: list[str] = []
         runner = doctest.DocTestRunner(verbose=False)

@@ -137,11 +137,10 @@ def test_an_answer_without_end_is_not_taken(connect: Callable[..., Client], fold
     ],
 )
 def test_a_frame_that_is_none_is_a_bad_answer(
-    connect: Callable[..., Client], folder: Path, frame: bytes
+    connect: Callable[..., Client], folder: Path, target_json: bytes, frame: bytes
 ) -> None:
-    target = _target()
     odd = answer(200, frame, "application/vnd.farpeek.frame")
-    with OddServer(folder / "s", answer(200, target), odd) as server:
+    with OddServer(folder / "s", answer(200, target_json), odd) as server:
         seen = connect(f"unix:{server.path}").target(4242)
         with pytest.raises(BadAnswer):
             seen.read(4096, 8)
@@ -183,7 +182,10 @@ def test_a_frame_that_is_none_is_a_bad_answer(
     ],
 )
 def test_bytes_that_do_not_fit_what_is_said_of_them_are_not_believed(
-    connect: Callable[..., Client], folder: Path, changed: dict[str, object]
+    connect: Callable[..., Client],
+    folder: Path,
+    target_json: bytes,
+    changed: dict[str, object],
 ) -> None:
     shown = {
         "target": "4242-1",
@@ -200,22 +202,12 @@ def test_bytes_that_do_not_fit_what_is_said_of_them_are_not_believed(
         text = json.dumps(members).encode()
         return answer(200, len(text).to_bytes(4, "big") + text + bytes(8), "x/y")
 
-    answers = [answer(200, _target()), frame(shown), frame({**shown, **changed})]
+    answers = [answer(200, target_json), frame(shown), frame({**shown, **changed})]
     with OddServer(folder / "s", *answers) as server:
         seen = connect(f"unix:{server.path}").target(4242)
         assert seen.read(4096, 8) == bytes(8)
         with pytest.raises(BadAnswer):
             seen.read(4096, 8)
-
-
-def _target() -> bytes:
-    moment = "2026-06-02T12:23:26.120Z"
-    process = {"pid": 4242, "ns_pids": [4242], "start_time": moment, "comm": "c", "exe": None}
-    owner = {"uid": 0, "gid": 0, "cgroup": None, "container": None, "labels": {}}
-    machine = {"pointer_size": 8, "byte_order": "little", "page_size": 4096, "generation": 1}
-    state = {"state": "running", "registered_at": moment, "exited_at": None, "exit": None}
-    shown = {"id": "4242-1", **process, **owner, **machine, **state, "of_the_future": [1]}
-    return json.dumps(shown).encode()
 
 
 BUSY = answer(
@@ -245,7 +237,7 @@ def test_a_busy_service_is_asked_so_many_times_and_no_more(
         assert len(server.heads) == 3
 
 
-# httpcore2 leaves the socket that could not connect to the garbage collector.
+# httpcore2 leaves a socket that could not connect to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_socket_that_nobody_listens_on_any_more_is_told_with_the_cure(
     connect: Callable[..., Client], folder: Path

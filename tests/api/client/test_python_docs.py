@@ -20,9 +20,11 @@ def test_what_the_page_shows_runs(
     url: str,
     sample: Sample,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FARPEEK_URL", url)
+    monkeypatch.chdir(tmp_path)  # for the file of a dump
     snippets = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(snippets) > 5
     names: dict[str, object] = {"pid": sample.pid, "address": sample.address}
@@ -34,6 +36,7 @@ def test_what_the_page_shows_runs(
         client = names["peek"]
         assert isinstance(client, Client)
         client.close()
+    assert (tmp_path / "memory").stat().st_size >= sample.size
     shown = capsys.readouterr().out
     assert sample.bytes(0, 16).hex(" ") in shown
     assert f"{sample.bytes(0, 8)!r}" in shown
