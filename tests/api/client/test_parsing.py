@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farpeek_api.client.events import EventParser
-from farpeek_api.client.framing import split_frame
-from farpeek_api.client.members import Odd
+from farpeek_api.client.framing import read_result, split_frame
+from farpeek_api.client.members import Members, Odd
 from farpeek_api.client.pieces import Piece, PieceParser
 
 if TYPE_CHECKING:
@@ -112,3 +112,18 @@ def test_an_event_without_end_is_not_kept() -> None:
         parser.feed(b"x" * (1 << 16))
     with pytest.raises(Odd):
         parser.feed(b"x" * (2 << 16))
+
+
+@pytest.mark.parametrize(
+    ("stops", "data"), [(False, 3), (False, 5), (True, 3), (True, 1), (True, 4)]
+)
+def test_more_or_fewer_bytes_than_were_read_are_not_believed(*, stops: bool, data: int) -> None:
+    gap = {"region": 0, "offset": 2, "address": "0x3", "length": 2, "reason": "unmapped"}
+    counts = {"requested": 4, "read": 2, "generation": None, "began_ns": 1, "elapsed_us": 1}
+    shown = Members(
+        {**counts, "target": "t", "gaps": [{**gap, "retryable": False}], "backend": {"rung": "r"}}
+    )
+    right = 2 if stops else 4
+    assert read_result(shown, bytes(right), [(1, 4)], stops=stops).data == bytes(right)
+    with pytest.raises(Odd, match="other bytes"):
+        read_result(shown, bytes(data), [(1, 4)], stops=stops)
