@@ -23,7 +23,10 @@ MOST_TEXTS: Final = 1024
 """Events of which the text is kept, so that it is made once and not for each client."""
 
 GATHER_S: Final = 0.02
-"""After what was sent, so that of many events those of a moment go out together."""
+"""At most, after what was sent, so that of many events those of a moment go out together."""
+
+GATHER_EACH_S: Final = 0.0002
+"""For each event that was sent: a few go out at once, as do those that follow them."""
 
 COMMENT_S: Final = 15.0
 """Longest silence: proxies close streams in which nothing moves."""
@@ -67,6 +70,7 @@ class EventStreams:
         silent_since = loop.time()
         client = client_of(request)
         while True:
+            before = number
             text, number = self._next(number, target, client)
             # By the clock of this stream: events of other targets are silence to a proxy.
             silence_left = silent_since + COMMENT_S - loop.time()
@@ -75,7 +79,7 @@ class EventStreams:
             if text:
                 await self._send(request, response, text)
                 silent_since = loop.time()
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(min(GATHER_S, (number - before) * GATHER_EACH_S))
             elif self._events.newest > number:
                 await asyncio.sleep(0)  # a long ring is looked through in turns with others
             else:
