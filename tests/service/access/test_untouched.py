@@ -17,6 +17,7 @@ from farpeek.access.probe import probe
 from farpeek.access.sparse import MOST_TABLES, TABLE_SPAN, page_table_size
 from farpeek.mappings import hugepages
 from farpeek.model import Mode, Process, RangeSpec, ReadSpec, Regions
+from support.maps import on_hostfs
 from support.targets import Target, start
 from support.waiting import until
 
@@ -158,6 +159,12 @@ def test_huge_pages_that_are_there_are_read(pool: Path, tmp_path: Path) -> None:
             running.kill()
 
 
+on_a_real_machine = pytest.mark.skipif(
+    on_hostfs(), reason="User Mode Linux takes a mapping of its host for each page: 65,530 at most"
+)
+
+
+@on_a_real_machine
 @pytest.mark.parametrize("mode", Mode)
 def test_every_other_page_of_a_large_heap_costs_no_memory_to_look_around_in(mode: Mode) -> None:
     """Of 2 GiB, that is a quarter of a million runs of pages, and two regions in each table."""
@@ -179,6 +186,7 @@ def test_every_other_page_of_a_large_heap_costs_no_memory_to_look_around_in(mode
         assert most < 32 << 20
 
 
+@on_a_real_machine
 def test_untouched_tables_beside_a_fragmented_heap_stay_as_they_are() -> None:
     with untouched(4) as (target, process):
         assert target.command("read 8192 1073741824") == "ok"  # of the first GiB
