@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.folders import open_folder
+from support.frames import take_apart
 from support.targets import Target, build
 from support.waiting import until
-from support.websocket import WebSocket
+from support.websocket import PING, PONG, WebSocket, frame
 from support.wire import Served
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ class _Frames(threading.Thread):
 
     def run(self) -> None:
         while not self.outcome.ended:
-            self._take(*self._ws.next())
+            opcode, payload = self._ws.receive()
+            if opcode == PING:
+                self._ws.sock.sendall(frame(payload, PONG))
+            else:
+                self._take(*take_apart(payload))
 
     def _take(self, shown: Any, data: bytes) -> None:  # noqa: ANN401 - an object of JSON
         outcome = self.outcome
