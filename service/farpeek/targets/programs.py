@@ -25,11 +25,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from farpeek.errors import TargetChanged
+from farpeek.errors import DeadlineExceeded, TargetChanged
 from farpeek.kernel import uapi
 from farpeek.kernel.pidfd import has_exited
 from farpeek.mappings import auxv
-from farpeek.model import PAGE_SIZE
+from farpeek.model import PAGE_SIZE, Stage
 from farpeek.targets import processes
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _REFUSALS: Final = (errno.EACCES, errno.EPERM)
 _RANDOM_BYTES: Final = 16
 _ENTRY: Final = struct.Struct("=Q")  # of pagemap, for each page
 _PRESENT: Final = 1 << 63
+_LONGEST_S: Final = 10.0
 _MOMENT_S: Final = 0.0005
 """Between two looks at a process in the middle of an execve, which takes some 200 us."""
 
@@ -154,6 +155,12 @@ class Program:
         return found is not None and found == self._places
 
 
+def _wait_a_moment(give_up: float) -> None:
+    if time.monotonic() > give_up:
+        raise DeadlineExceeded("the process executes no program that can be told", Stage.EXIT)
+    time.sleep(_MOMENT_S)
+
+
 def _number(proc: str) -> int:
     return int(proc.rpartition("/")[2])
 
@@ -253,6 +260,7 @@ class Programs:
         """
         self._begin()
         had_exited = False
+        give_up = time.monotonic() + _LONGEST_S
         while True:
             program = self.current
             if wanted is not None:
@@ -262,7 +270,7 @@ class Programs:
                 return done, program.number if program.is_known else None
             had_exited = has_exited(self._process.pidfd)  # then it executes nothing any more
             if program is self.current:
-                time.sleep(_MOMENT_S)
+                _wait_a_moment(give_up)
 
     def if_it_is(self, wanted: int | None, act: Callable[[], T]) -> T:
         """In a thread: do ``act`` unless another program is executed than the one ``wanted``.
@@ -278,8 +286,9 @@ class Programs:
 
     def _await_it(self) -> None:
         """Wait for the end of an execve that is under way: who follows is not known before."""
+        give_up = time.monotonic() + _LONGEST_S
         while not self.is_still(self.current) and not has_exited(self._process.pidfd):
-            time.sleep(_MOMENT_S)
+            _wait_a_moment(give_up)
 
     def look(self) -> None:
         """In a thread: find out whether the process executes another program by now."""
