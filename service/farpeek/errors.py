@@ -81,6 +81,14 @@ class NoSuchTarget(FarpeekError):
         )
 
 
+class NoFile(FarpeekError):
+    """There is no file behind an address."""
+
+
+class FileRemote(FarpeekError):
+    """A file that is not opened: it is no regular one, or its filesystem could hang."""
+
+
 class NoSuchMatch(FarpeekError):
     """The client has no standing match of that id."""
 

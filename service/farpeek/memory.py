@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
-from farpeek import regions
-from farpeek.access import WriteAccess, choose
+from farpeek import cores, plans, regions
+from farpeek.access import WriteAccess, choose, task_listing
 from farpeek.access.listing import Course
 from farpeek.access.probe import probe
 from farpeek.counts import Counts
+from farpeek.doctor import examine
 from farpeek.errors import ShuttingDown, TooLarge, Unsupported
 from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
 from farpeek.model import (
@@ -22,18 +24,27 @@ from farpeek.model import (
     ServiceState,
     TargetState,
 )
-from farpeek.reading import bulk, pieces, reads
+from farpeek.plans.model import PlanLimits
+from farpeek.plans.work import machine_of
+from farpeek.reading import bulk, files, pieces, reads
 from farpeek.reading.bulk import Transfer
+from farpeek.reading.files import FileTransfer
+from farpeek.reading.gathered import GatheredReads
 from farpeek.reading.lookups import Lookups
 from farpeek.reading.pieces import PieceTransfer
 from farpeek.reading.prefetches import Prefetches
 from farpeek.reading.program_watch import ProgramWatch
 from farpeek.reading.registering import Registering
 from farpeek.reading.standing import StandingMatches
+from farpeek.search import places
+from farpeek.search.places import MappingLister
+from farpeek.search.scan import ReusedBuffer
+from farpeek.search.searching import Search
+from farpeek.targets.processes import identify
 from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
 from farpeek.threads.tasks import settle
-from farpeek.threads.threads import READING, TRANSFER, WRITING, Purpose, Threads
+from farpeek.threads.threads import PLANNED, READING, TRANSFER, WRITING, Purpose, Threads
 from farpeek.threads.trimming import Trimmer
 
 if TYPE_CHECKING:
@@ -41,6 +52,9 @@ if TYPE_CHECKING:
 
     from farpeek.access import Access
     from farpeek.access.probe import Capabilities
+    from farpeek.access.task_listing import TasksPage
+    from farpeek.cores.layout import Layout
+    from farpeek.doctor import Finding
     from farpeek.model import (
         Identity,
         Limits,
@@ -57,6 +71,8 @@ if TYPE_CHECKING:
         WriteResult,
         WriteSpec,
     )
+    from farpeek.plans.model import PlanResult, PlanSpec
+    from farpeek.search.model import Found, SearchSpec
     from farpeek.targets.events import EventRing
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
@@ -82,9 +98,13 @@ class MemoryService:
     ) -> None:
         """Use `open`; this is for tests that bring capabilities of their own."""
         loop = asyncio.get_running_loop()
+        self._found = found
         self.capabilities = found.as_mapping(nowait_check)
         self._registry = Registry(limits, loop)
-        self.limits = self._registry.limits
+        self._budget = Budget(limits.max_inflight_bytes, limits.max_client_inflight_bytes)
+        self.limits = replace(
+            self._registry.limits, max_client_inflight_bytes=self._budget.most_of_one
+        )
         self._loop = loop
         self._ways = choose(found, nowait_check)
         self._threads = Threads(loop, limits, self._registry.look_at)
@@ -102,7 +122,6 @@ class MemoryService:
             self.capabilities["prefetch"].detail,
             limits.deadline_s,
         )
-        self._budget = Budget(limits.max_inflight_bytes)
         self.counts = Counts()
         self._trimmer = Trimmer(loop, self._budget)
         self._stopping = False
@@ -131,6 +150,16 @@ class MemoryService:
             held_bytes=self._budget.used,
             stuck=self._threads.stuck(),
         )
+
+    async def examine(self, pid: int | None = None) -> list[Finding]:
+        """Find out by trying what decides about access; see ``doctor.examine``."""
+        self._check_open()
+        return await self._lookups.look(lambda _deadline: examine(pid, self._found))
+
+    async def identify(self, pid: int) -> Identity | None:
+        """Who process ``pid`` is; None if there is none, or it is a kernel thread or a zombie."""
+        self._check_open()
+        return await self._lookups.look(lambda _deadline: identify(pid))
 
     async def processes(self, match: Match) -> list[ListedProcess]:
         """The processes that fit ``match``, without kernel threads and zombies."""
@@ -169,6 +198,26 @@ class MemoryService:
         for target in list(self._registry):
             if target.number >= first and state in (None, target.state):
                 yield target.number, target.snapshot()
+
+    def find(self, target_id: str) -> Target | None:
+        """A target, for those who look at it and change nothing."""
+        return self._registry.find(target_id)
+
+    def target_of(self, identity: Identity) -> Target | None:
+        """The running target that is this process, if it is one."""
+        return self._registry.running(identity)
+
+    def begin_to_look_inside(self, target: Target) -> None:
+        """Have found out what only its memory tells."""
+        self._lookups.begin_to_look_inside(target)
+
+    async def renew_identities(self) -> None:
+        """Find out who all running targets are by now, as far as names and users go."""
+        await self._lookups.renew([each for each in self._registry if not each.has_exited])
+
+    async def look_inside(self, target: Target) -> None:
+        """Find out what only its memory tells; what is known stays if that takes a second."""
+        await self._lookups.look_inside(target)
 
     async def target(self, target_id: str) -> TargetSnapshot:
         """One target as it is now: execve may have changed who it is."""
@@ -235,7 +284,7 @@ class MemoryService:
         try:
             return await future
         finally:
-            reading.owner.forget(reading)
+            reading.forget()
             del future  # an error holds this frame, which would hold the error, and all its memory
 
     def begin_read(
@@ -250,9 +299,8 @@ class MemoryService:
 
         That is with a result or an error, never before this returns, and never if this raises.
         """
-        self._check_open()
         target = self._registry.get_running(target_id)
-        access = self._ways.wait if spec.mode is Mode.WAIT else self._nowait_access()
+        access = self._access(spec.mode)
         if spec.prefetch:
             on_done = partial(self._prefetched, target, on_done)
         deadline = self._deadline(timeout_s)
@@ -268,6 +316,80 @@ class MemoryService:
             lease.let_go,
             light=reads.is_light(spec),
         )
+
+    def gather(self, timeout_s: float | None = None) -> GatheredReads:
+        """Give a context for reads that are begun together, small ones of many targets."""
+        deadline = self._deadline(timeout_s)
+        return GatheredReads(self._registry, self._threads, self._access, deadline, self.counts)
+
+    def _access(self, mode: Mode) -> Access:
+        """Find the way to read; ShuttingDown where there is none any more."""
+        self._check_open()
+        return self._ways.wait if mode is Mode.WAIT else self._nowait_access()
+
+    def fit_plan(self, plan: PlanSpec) -> PlanSpec:
+        """Cut what a plan may take to what the service allows."""
+        limits = self.limits
+        most = PlanLimits(
+            limits.max_plan_reads,
+            limits.max_request_bytes,
+            limits.max_plan_rounds,
+            limits.max_plan_rows,
+            limits.deadline_s,
+        )
+        return replace(plan, limits=plan.limits.within(most))
+
+    def check_plan(self, target_id: str, plan: PlanSpec) -> int:
+        """Answer what `lease_bytes` is to take for a plan; raises what stands against it."""
+        self._access(plan.mode)
+        target = self._registry.get_running(target_id)
+        plans.check(plan, machine_of(target.identity), self.limits.max_request_bytes)
+        return plans.cost(plan.limits)
+
+    def begin_plan(
+        self,
+        target_id: str,
+        plan: PlanSpec,
+        lease: Lease,
+        encode: Callable[[PlanResult], T],
+        on_done: Callable[[tuple[PlanResult, T] | None, BaseException | None], None],
+    ) -> Task[tuple[PlanResult, T]]:
+        """Do a plan that was fitted and checked; as `begin_read`.
+
+        ``encode`` is called in the thread: to write an answer can take as long as to do the plan.
+        """
+        target = self._registry.get_running(target_id)
+        access = self._access(plan.mode)
+        give_up = self._deadline(plan.limits.timeout_s)
+        deadline = give_up + plans.GRACE_S
+        lease.hold()
+        work = partial(
+            plans.carry_out,
+            access,
+            target.process,
+            target.programs,
+            plan,
+            self.limits.max_request_bytes,
+            give_up,
+            deadline,
+            self.counts,
+            encode,
+        )
+        return self._threads.begin(
+            target, PLANNED[plan.mode], work, deadline, on_done, lease.let_go
+        )
+
+    async def plan(
+        self, target_id: str, plan: PlanSpec, lease: Lease, encode: Callable[[PlanResult], T]
+    ) -> tuple[PlanResult, T]:
+        """Do the same, and wait for it. Raises what `read` does."""
+        future: asyncio.Future[tuple[PlanResult, T]] = self._loop.create_future()
+        task = self.begin_plan(target_id, plan, lease, encode, settle(future))
+        try:
+            return await future
+        finally:
+            task.forget()
+            del future  # an error holds this frame, which would hold the error, and all its memory
 
     def lease_write(self, spec: WriteSpec, client: str = "") -> Lease:
         """Check ``spec``, and take its bytes from the budget; as `lease`."""
@@ -333,7 +455,7 @@ class MemoryService:
             raise Unsupported(self.capabilities["nowait"].detail)
         run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
         account = Account(self._budget, client)
-        return Transfer(target, spec, reader, run, account, self.limits.deadline_s, self.counts)
+        return Transfer(target, spec, reader, run, account, self.limits, self.counts)
 
     def pieces(
         self,
@@ -356,10 +478,69 @@ class MemoryService:
             raise Unsupported(self.capabilities["nowait"].detail)
         run = partial(self._threads.run_chunk, target, TRANSFER[mode])
         account = Account(self._budget, client)
-        deadline_s = self.limits.deadline_s
         return PieceTransfer(
-            target, ranges, reader, run, account, deadline_s, encode, self.counts, generation
+            target, ranges, reader, run, account, self.limits, encode, self.counts, generation
         )
+
+    async def core(
+        self, target_id: str, mode: Mode, wanted: int, generation: int | None = None
+    ) -> tuple[Layout, int | None]:
+        """Lay out a core; lease `cores.HEAD_COST` for it, and read its segments by `pieces`.
+
+        Raises what `maps` does, and TargetChanged.
+        """
+        self._check_open()
+        target = self._registry.get_running(target_id)
+        deadline = self._deadline()
+        work = partial(
+            cores.begin,
+            self._ways.surveyor,
+            target.process,
+            target.programs,
+            mode,
+            wanted,
+            generation,
+            deadline,
+        )
+        return await self._threads.run(target, TRANSFER[mode], work, deadline)
+
+    def file(
+        self, target_id: str, address: int, client: str = "", generation: int | None = None
+    ) -> FileTransfer:
+        """Make ready to read the file behind a mapping; use it in a ``with``.
+
+        Raises InvalidRequest, NoSuchTarget, TargetExited, ShuttingDown.
+        """
+        self._check_open()
+        files.check(address)
+        target = self._registry.get_running(target_id)
+        run = partial(self._threads.run_chunk, target, Purpose.BULK)
+        account = Account(self._budget, client)
+        return FileTransfer(
+            target, address, generation, self._ways.opener, run, account, self.limits
+        )
+
+    def search(
+        self,
+        target_id: str,
+        spec: SearchSpec,
+        encode: Callable[[Sequence[Found]], T],
+        client: str = "",
+    ) -> Search[T]:
+        """Make ready to search; use it in a ``with``.
+
+        ``encode`` is called in a thread. Raises what `transfer` does.
+        """
+        self._check_open()
+        places.check(spec)
+        target = self._registry.get_running(target_id)
+        reader = self._ways.ranges.pieces(spec.mode, ReusedBuffer())
+        if reader is None:
+            raise Unsupported(self.capabilities["nowait"].detail)
+        lister = MappingLister(self._ways.open_map)
+        run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
+        account = Account(self._budget, client)
+        return Search(target, spec, lister, reader, run, account, self.limits, encode, self.counts)
 
     async def maps(
         self, target_id: str, spec: MapsSpec | None = None, course: Course | None = None
@@ -382,6 +563,10 @@ class MemoryService:
     async def auxv(self, target_id: str) -> dict[str, int]:
         """The auxiliary vector of a target's program. Raises what `maps` does."""
         return await self._look_at_maps(target_id, self._ways.lister.auxv)
+
+    async def threads(self, target_id: str, first: int = 0) -> TasksPage:
+        """Some threads of a target, from id ``first`` on. Raises what `maps` does."""
+        return await self._look_at_maps(target_id, task_listing.page, first)
 
     async def _look_at_maps(
         self, target_id: str, look: Callable[[Process, *A, float], T], *arguments: *A

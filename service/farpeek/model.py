@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +77,7 @@ class Gate(StrEnum):
     YAMA = "yama"
     SECCOMP = "seccomp"
     USER_NAMESPACE = "user-namespace"
+    SECURITY_MODULE = "security-module"
 
 
 class TargetState(StrEnum):
@@ -95,15 +96,18 @@ class Process:
     pidfd: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Regions:
-    """The remote iovec of a read as two columns of equal length, in the order of the request."""
+    """The remote iovec of a read as two columns of equal length, in the order of the request.
+
+    Not frozen, nor is `ReadSpec`: a request may have 65,536 reads, and that takes 1 us of each.
+    """
 
     addresses: Sequence[int]
     lengths: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadSpec:
     """One vectored read, of its regions in their order, each as often as it is named."""
 
@@ -137,8 +141,7 @@ class PieceKind(StrEnum):
     GAP = "gap"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A part of a long range. ``data`` is that of data alone, ``reason`` that of a gap."""
 
     address: int
@@ -463,12 +466,21 @@ class Limits:
     """Every bound of the service; each has a command line flag of the same name."""
 
     access_threads: int = 32
+    nowait_threads: int = 8
+    bulk_threads: int = 4
+    plan_threads: int = 4
     target_threads: int = 4
+    target_waiting: int = 64
     max_stuck_threads: int = 256
     max_targets: int = 16_384
+    max_client_targets: int | None = None  # three quarters of these
     deadline_s: float = 10.0
     max_request_bytes: int = 16 << 20
     max_inflight_bytes: int = 256 << 20
+    max_client_inflight_bytes: int | None = None  # half of these
+    max_plan_reads: int = 65_536
+    max_plan_rounds: int = 16_384
+    max_plan_rows: int = 65_536
     max_regions: int = 65_536
     exited_ttl_s: float = 300.0
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import add, attrgetter, eq, le, lt
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from farpeek import columns
 from farpeek.errors import InvalidRequest
@@ -41,8 +41,7 @@ class Bounded(Protocol):
 B = TypeVar("B", bound=Bounded)
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(NamedTuple):
     """Addresses ``start .. end`` that could not be read."""
 
     start: int
@@ -50,8 +49,7 @@ class Hole:
     reason: GapReason
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """Addresses ``start .. end`` whose bytes are missing at ``offset`` of an answer."""
 
     offset: int

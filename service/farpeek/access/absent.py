@@ -16,8 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farpeek import regions
 from farpeek.access.sparse import TABLE_SPAN
@@ -49,8 +48,7 @@ _MOST_RUNS = 1 << 15  # of pages, that are held of one look
 _FEW_RUNS = 64  # of a page table, which has 512 pages
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(NamedTuple):
     """Addresses ``start .. end`` that the system call is not asked for.
 
     ``reason`` is None where they are zeros without that.
@@ -154,10 +152,15 @@ class AbsentPages:
     def _sort(self, places: Sequence[PageRun]) -> None:
         try:
             with self._open_map(self._proc) as address_map:
+                plain: Mapping | None = None
                 for place in places:
+                    if plain is not None and _is_missing_in(plain, place):
+                        self._sort_anonymous(plain, place.start, place.end)
+                        continue
                     span = (place.start, place.end)
                     for start, end, mapping in cut(address_map, [span]):
                         self._sort_one(mapping, PageRun(start, end, place.categories))
+                        plain = mapping if mapping is not None and _is_plain(mapping) else None
         finally:
             for file in self._files.values():
                 if file is not None:
@@ -177,7 +180,7 @@ class AbsentPages:
     def _sort_missing(self, mapping: Mapping, start: int, end: int) -> None:
         if mapping.inode:
             self._sort_file(mapping, start, end)
-        elif not mapping.path.startswith(b"[") or mapping.path.startswith(_PLAIN_NAMES):
+        elif _is_plain(mapping):
             self._sort_anonymous(mapping, start, end)
         # else it is [vdso] or its like, and read
 
@@ -340,6 +343,18 @@ class AbsentPages:
 
     def _leave(self, start: int, end: int, reason: GapReason | None) -> None:
         self._unread.append(Unread(start, end, reason))
+
+
+def _is_plain(mapping: Mapping) -> bool:
+    """Whether it is anonymous memory that may be read."""
+    if mapping.inode or not mapping.readable:
+        return False
+    return not mapping.path.startswith(b"[") or mapping.path.startswith(_PLAIN_NAMES)
+
+
+def _is_missing_in(mapping: Mapping, place: PageRun) -> bool:
+    """Whether ``place`` has never been touched, and lies in ``mapping``."""
+    return not place.categories and mapping.start <= place.start and place.end <= mapping.end
 
 
 def _runs(places: Sequence[tuple[int, int]]) -> Runs:

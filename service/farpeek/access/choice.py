@@ -7,7 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from farpeek.access.checks import CheckAll, CheckOr, CheckRemote, WaitForMissing
+from farpeek.access.core_segments import Surveyor
 from farpeek.access.listing import Lister
+from farpeek.access.mapped_file import FileOpener
 from farpeek.access.prefetch import Prefetcher
 from farpeek.access.process_ref import ByNumber, ByPidfd
 from farpeek.access.ranges import RangeWays
@@ -35,7 +37,10 @@ class Ways:
 
     wait: Access
     nowait: Access | None
+    open_map: OpenMap
     lister: Lister
+    opener: FileOpener
+    surveyor: Surveyor
     prefetcher: Prefetcher | None
     ranges: RangeWays
     write: WriteAccess | None
@@ -56,7 +61,10 @@ def choose(capabilities: Capabilities, check: NowaitCheck = NowaitCheck.AUTO) ->
     return Ways(
         wait=wait,
         nowait=nowait,
+        open_map=open_map,
         lister=Lister(open_map, residency, nowait, wait),
+        opener=FileOpener(open_map, wait),
+        surveyor=Surveyor(open_map, residency),
         prefetcher=Prefetcher(open_map, residency, wait) if can_prefetch and residency else None,
         ranges=RangeWays(name, open_map, residency, wait, nowait),
         write=_write(capabilities, open_map, wait) if can_write else None,

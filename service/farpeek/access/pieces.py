@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MORE_LOOKS: Final = 3  # at zeros, as in `access.reader`
 _TRIES: Final = 3
+_NEAR: Final = 4
 
 
 class Looker(Protocol):
@@ -61,8 +62,13 @@ class PieceReader:
         lookers: Sequence[Looker],
         classifier: GapClassifier,
         mode: Mode,
+        allocate: Callable[[int], bytearray],
     ) -> None:
-        """``lookers``: the next one is asked where the target's privileges are too much for one."""
+        """``lookers``: the next one is asked where the target's privileges are too much for one.
+
+        ``allocate`` gives so many bytes to read into; data of pieces lies in them.
+        """
+        self._allocate = allocate
         self._refer = refer
         self._lookers = lookers
         self._classifier = classifier
@@ -98,7 +104,7 @@ class PieceReader:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded("the time was over before the next piece was read")
             with no_memory():
-                unread, reached = looker.check_on(ref, start, end)
+                unread, reached = self._look(ref, looker, start, end, most)
             batch = self._read(ref, self._apart(unread), start, reached, most, deadline)
             zeros = [piece for piece in batch.pieces if piece.kind is PieceKind.ZEROS]
             with no_memory():
@@ -107,6 +113,21 @@ class PieceReader:
         # It never rests: what the system call shows is true.
         apart = [each for each in self._apart(unread) if each.reason is not None]
         return self._read(ref, apart, start, min(reached, start + most), most, deadline)
+
+    def _look(
+        self, ref: ProcessRef, looker: Looker, start: int, end: int, most: int
+    ) -> tuple[Sequence[Unread], int]:
+        """Look as far as it takes to find ``most`` bytes, or at all of it where there are fewer.
+
+        Each batch would else look at all that is left, and a large range take the square of its
+        size.
+        """
+        near = min(end, start + _NEAR * most)
+        unread, reached = looker.check_on(ref, start, near)
+        bytes_there = reached - start - sum(each.end - each.start for each in self._apart(unread))
+        if near == end or bytes_there >= most:
+            return unread, reached
+        return looker.check_on(ref, start, end)
 
     def _apart(self, unread: Sequence[Unread]) -> Sequence[Unread]:
         if self.mode is Mode.NOWAIT:
@@ -125,7 +146,11 @@ class PieceReader:
         parts = list(_first_parts(regions.parts(Runs([start], [reached - start]), unread), most))
         wanted = [(first, last) for first, last, other in parts if other is None]
         runs = Runs([first for first, _ in wanted], [last - first for first, last in wanted])
-        content, holes = read_all(ref, runs, deadline) if wanted else (bytearray(), [])
+        content, holes = (
+            read_all(ref, runs, deadline, allocate=self._allocate) if wanted else (bytearray(), [])
+        )
+        for offset, first, last in holes:
+            content[offset : offset + last - first] = bytes(last - first)  # never what was there
         places = [(first, last) for _, first, last in holes]
         reasons = self._classifier.classify(ref.proc, places) if places else []
         view = memoryview(content)

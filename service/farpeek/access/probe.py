@@ -6,9 +6,10 @@ import errno
 import os
 from array import array
 from dataclasses import dataclass
+from typing import Final
 
 from farpeek.errors import Unsupported
-from farpeek.kernel import uapi
+from farpeek.kernel import refusals, uapi
 from farpeek.kernel.gates import credentials
 from farpeek.mappings.maps import listed_map
 from farpeek.model import PAGE_SIZE, Capability, NowaitCheck
@@ -17,6 +18,8 @@ _CAP_DAC_OVERRIDE = 1 << 1
 _CAP_DAC_READ_SEARCH = 1 << 2
 _CAP_SYS_PTRACE = 1 << 19
 _CAP_SYS_NICE = 1 << 23
+PIDFD_SINCE: Final = (5, 3)
+PROCESS_VM_SINCE: Final = (3, 2)
 _OWN_FLAG = "asked with NULL iovecs: EINVAL where the flag is unknown, EFAULT where it is known"
 
 
@@ -118,7 +121,8 @@ class Capabilities:
                 "unavailable",
                 "none",
                 "the kernel has no PROCESS_VM_PIDFD, and ptrace is refused (seccomp): a process "
-                "could not be kept from being replaced by another of its number",
+                "could not be kept from being replaced by another of its number; "
+                "deploy/seccomp/farpeek-writes.json allows it",
             )
         return Capability(
             "emulated",
@@ -164,8 +168,8 @@ def probe() -> Capabilities:
     Raises Unsupported where the service could not even hold a target: no pidfd_open, or a /proc of
     another pid namespace.
     """
-    _check_proc()
-    _check_pidfd_open()
+    check_proc()
+    check_pidfd_open()
     own = uapi.probe_memory(os.getpid())
     return Capabilities(
         process_vm=own in (-errno.EFAULT, 1),
@@ -192,7 +196,8 @@ def probe() -> Capabilities:
     )
 
 
-def _check_proc() -> None:
+def check_proc() -> None:
+    """Raise Unsupported unless the /proc of this pid namespace is mounted."""
     try:
         shown = int(os.readlink("/proc/self"))  # noqa: PTH115 - a number, no path
     except OSError as error:
@@ -206,22 +211,19 @@ def _check_proc() -> None:
         )
 
 
-def _check_pidfd_open() -> None:
+def check_pidfd_open() -> None:
+    """Raise Unsupported where no pidfd can be had."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except OSError as error:
-        raise Unsupported(
-            f"pidfd_open fails with {errno.errorcode.get(error.errno or 0)}: the kernel is older "
-            "than 5.3, or a seccomp filter is in the way"
-        ) from error
+        reason = refusals.why(error.errno or 0, PIDFD_SINCE)
+        raise Unsupported(f"pidfd_open: {reason}") from error
 
 
 def _process_vm_problem(probed: int) -> str:
-    if probed == -errno.ENOSYS:
-        return "ENOSYS: built without CROSS_MEMORY_ATTACH, or hidden by a seccomp filter"
-    if probed == -errno.EPERM:
-        return "EPERM for the service's own memory: a seccomp filter is in the way"
-    return "" if probed in (-errno.EFAULT, 1) else errno.errorcode.get(-probed, str(-probed))
+    if probed in (-errno.EFAULT, 1):
+        return ""
+    return refusals.why(-probed, PROCESS_VM_SINCE, "CONFIG_CROSS_MEMORY_ATTACH")
 
 
 def _tells_exit_status() -> bool:
@@ -295,11 +297,9 @@ def _opens_cached() -> bool:
 
 
 def _advises() -> bool:
-    own = os.pidfd_open(os.getpid())
-    try:
-        return uapi.process_madvise_willneed(own, array("Q", (0, 0)), 0) != -errno.ENOSYS
-    finally:
-        os.close(own)
+    """Ask about no process, so that privileges do not matter: a filter has errnos of its own."""
+    call = "process_madvise"
+    return uapi.try_harmlessly(call) == -uapi.HARMLESS[call]
 
 
 def _tells_nodes() -> bool:

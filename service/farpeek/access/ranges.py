@@ -166,8 +166,13 @@ class RangeWays:
             access = access.checked_by(CheckOr(look, access.checker))
         return None if access is None else RangeReader(access, self._refer, self._open_map)
 
-    def pieces(self, mode: Mode) -> PieceReader | None:
-        """Give a reader in pieces for one transfer; None if the mode is not to be had here."""
+    def pieces(
+        self, mode: Mode, allocate: Callable[[int], bytearray] = bytearray
+    ) -> PieceReader | None:
+        """Give a reader in pieces for one transfer; None if the mode is not to be had here.
+
+        See ``PieceReader`` for ``allocate``.
+        """
         access = self._wait if mode is Mode.WAIT else self._nowait
         if access is None:
             return None
@@ -179,4 +184,4 @@ class RangeWays:
             )
         if mode is Mode.WAIT or access.backend.nowait == "native":
             lookers.append(CheckMap(self._open_map))
-        return access.in_pieces(lookers, mode)
+        return access.in_pieces(lookers, mode, allocate)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farpeek import columns, regions
+from farpeek.access import quick
 from farpeek.access.pieces import PieceReader
 from farpeek.access.sparse import MOST_AT_ONCE, PageTablesGrew, Watched, may_grow, must_grow
 from farpeek.access.stable import stable
@@ -21,7 +22,7 @@ from farpeek.access.vector import read_all, read_whole
 from farpeek.access.verified import denial, no_memory, refusals, verified
 from farpeek.mappings import hugepages
 from farpeek.mappings.residency import NoPagemap
-from farpeek.model import Gap, GapReason, OnGap, ReadResult
+from farpeek.model import Gap, GapReason, Mode, OnGap, ReadResult
 from farpeek.regions import Missing, Runs
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from farpeek.access.checks import Checker
     from farpeek.access.pieces import Looker
     from farpeek.access.process_ref import ProcessRef
+    from farpeek.access.seam import Witness
     from farpeek.mappings.gaps import GapClassifier
-    from farpeek.model import Backend, Mode, Process, ReadSpec
+    from farpeek.model import Backend, Process, ReadSpec
 
 _MORE_LOOKS: Final = 3
 """At zeros. With one, 1 of 1,800 readings of whole page tables that were moved without a pause, in
@@ -68,14 +70,25 @@ class Reader:
         """Give a reader like this one, with another checker."""
         return Reader(self._refer, checker, self._classifier, self.backend)
 
-    def in_pieces(self, lookers: Sequence[Looker], mode: Mode) -> PieceReader:
+    def in_pieces(
+        self, lookers: Sequence[Looker], mode: Mode, allocate: Callable[[int], bytearray]
+    ) -> PieceReader:
         """Give one that reads long ranges in pieces, in the same way."""
-        return PieceReader(self._refer, lookers, self._classifier, mode)
+        return PieceReader(self._refer, lookers, self._classifier, mode, allocate)
 
     def read(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         """See ``Access.read``. Blocks in page faults for as long as they take, in `wait` mode."""
         once = partial(self._once, process, spec, deadline)
         return stable(once, spec.stable) if spec.stable else once()
+
+    def read_quickly(self, process: Process, spec: ReadSpec, witness: Witness) -> ReadResult | None:
+        """See ``Access.read_quickly``."""
+        if not quick.is_simple(spec):
+            return None
+        must_be_there = spec.mode is Mode.NOWAIT or hugepages.are_kept()
+        if must_be_there and not quick.are_present(spec, witness):
+            return None
+        return quick.read(self._refer(process), spec, witness, self.backend)
 
     def _once(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         attempt = partial(self._attempt, spec=spec, deadline=deadline)

@@ -31,15 +31,20 @@ the first, which counts where holes are dense; it doubles with each call that me
 
 
 def read_all(
-    ref: ProcessRef, runs: Runs, deadline: float, most_holes: int | None = None
+    ref: ProcessRef,
+    runs: Runs,
+    deadline: float,
+    most_holes: int | None = None,
+    allocate: Callable[[int], bytearray] = bytearray,
 ) -> tuple[bytearray, list[tuple[int, int, int]]]:
     """Read ``runs`` one behind the other, to the end or to hole number ``most_holes``.
 
-    Answers the bytes, with zeros in holes; and of each hole the offset in them, its start, its end.
+    Answers the bytes, in holes as ``allocate`` gave them; and of each hole the offset in them, its
+    start, its end.
     Raises as ``Vector.until_hole`` does.
     """
     if len(runs.starts) == 1:
-        whole = read_whole(ref, runs.starts[0], runs.lengths[0])
+        whole = read_whole(ref, runs.starts[0], runs.lengths[0], allocate)
         if whole is not None:
             return whole, []
     vector = Vector(
@@ -47,7 +52,7 @@ def read_all(
         ref.readv,
         uapi.IOV_MAX,
         runs,
-        bytearray(columns.total(columns.column(runs.lengths))),
+        allocate(columns.total(columns.column(runs.lengths))),
     )
     holes: list[tuple[int, int, int]] = []
     while len(holes) != most_holes and (place := vector.until_hole(deadline)) is not None:
@@ -56,9 +61,14 @@ def read_all(
     return vector.content, holes
 
 
-def read_whole(ref: ProcessRef, address: int, length: int) -> bytearray | None:
+def read_whole(
+    ref: ProcessRef,
+    address: int,
+    length: int,
+    allocate: Callable[[int], bytearray] = bytearray,
+) -> bytearray | None:
     """Read one run by one call; None if that does not give all of it, for whatever reason."""
-    content = bytearray(length)
+    content = allocate(length)
     iovecs = array("Q", (uapi.address_of(content), length, address, length))
     local = iovecs.buffer_info()[0]
     return content if ref.readv(local, local + 16, 1) == length else None

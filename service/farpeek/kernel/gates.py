@@ -65,7 +65,7 @@ def find(pid: int) -> AccessDenied:
         or _by_dumpable(pid, theirs)
         or _by_namespace(pid)
         or _by_modules(own, theirs)
-        or _not_dumpable()
+        or _unseen(theirs)
     )
 
 
@@ -77,6 +77,8 @@ def _in_spite_of_capability() -> AccessDenied:
             "Yama forbids all access (kernel.yama.ptrace_scope is 3)",
             "set kernel.yama.ptrace_scope to 2 or less; 3 lasts until the next boot",
         )
+    if users.are_the_first():  # which is above all others
+        return _module()
     return _denied(
         Gate.USER_NAMESPACE,
         "CAP_SYS_PTRACE does not reach the target: it is in a user namespace that is not below "
@@ -84,6 +86,22 @@ def _in_spite_of_capability() -> AccessDenied:
         "run the service in the target's user namespace or in one above it; otherwise look for a "
         "refusal by AppArmor or SELinux in the kernel's log",
     )
+
+
+def _module() -> AccessDenied:
+    """AppArmor and SELinux write to the kernel's log; Landlock (since 5.13) is seen nowhere."""
+    return _denied(
+        Gate.SECURITY_MODULE,
+        "a security module refuses it: a Landlock domain around the service, AppArmor, SELinux or "
+        "a BPF program",
+        "start the service outside of a Landlock sandbox; look for a refusal by AppArmor or "
+        "SELinux in the kernel's log",
+    )
+
+
+def _unseen(theirs: Credentials) -> AccessDenied:
+    """What does not show: root's own files in /proc are root's, dumpable or not."""
+    return _not_dumpable() if theirs.uids[1] == 0 else _module()
 
 
 def _by_credentials(own: Credentials, theirs: Credentials) -> AccessDenied | None:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from farpeek.model import Caller
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
 
 _SO_PEERPIDFD: Final = 77  # asm-generic/socket.h; Linux 6.5
+_OWN: Final = Path("/proc/self/ns/pid")
+_FIRST: Final = 0xEFFF_FFFC  # linux/proc_ns.h, the same on every host
 _NS_GET_PARENT: Final = 0xB702  # linux/nsfs.h
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid; unix(7)
 
@@ -44,3 +47,11 @@ def is_in(pid: int, level: int, levels: int, inode: int) -> bool:
         return os.fstat(descriptor).st_ino == inode
     finally:
         os.close(descriptor)
+
+
+def is_the_first() -> bool | None:
+    """Whether the service is in the first pid namespace; None if that cannot be seen."""
+    try:
+        return _OWN.stat().st_ino == _FIRST
+    except OSError:
+        return None

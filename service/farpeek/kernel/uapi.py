@@ -17,7 +17,7 @@ import os
 import struct
 from array import array
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PROCESS_VM_PIDFD: Final = 1 << 0
 PROCESS_VM_NOWAIT: Final = 1 << 1
@@ -72,9 +72,23 @@ WRITEV_NUMBER: Final = {
 """The number of process_vm_writev, as proc_pid_syscall(5) shows it; None where it is not known."""
 
 
-def address_of(buffer: bytearray | mmap.mmap) -> int:
+def address_of(buffer: bytearray | memoryview | mmap.mmap) -> int:
     """Where the bytes of ``buffer`` are; true for as long as it lives and is not resized."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if buffer else 0
+
+
+_memmem = _libc.memmem
+_memmem.restype = ctypes.c_void_p
+_memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
+
+def memmem(place: int, start: int, end: int, wanted: bytes) -> int:
+    """Call memmem(3): where ``wanted`` begins in bytes ``start .. end`` at ``place``; -1: nowhere.
+
+    The GIL is released meanwhile; time is linear in the bytes.
+    """
+    found: int | None = _memmem(place + start, end - start, wanted, len(wanted))
+    return -1 if found is None else found - place
 
 
 def bytes_at(address: int, size: int) -> bytes:
@@ -118,6 +132,22 @@ def knows_flag(pid: int, flag: int) -> bool:
 
 _PIDFD_GET_INFO: Final = 0xC040FF0B  # 64 bytes: up to and with exit_code
 _PIDFD_INFO_EXIT: Final = 1 << 3
+_PIDFD_INFO_EUID: Final = 9  # which u32 it is; pid and credentials are told unasked
+_PidfdInfo = ctypes.c_uint32 * 16
+
+# It waits for nothing and takes half a microsecond. To give up the GIL for that, as fcntl.ioctl
+# does, costs ten times as much: another thread takes it meanwhile.
+_short_ioctl = ctypes.PyDLL(None).ioctl
+_short_ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
+_short_ioctl.restype = ctypes.c_int
+
+
+def pidfd_euid(pidfd: int) -> int | None:
+    """The effective uid of the process; None where the kernel does not tell (before 6.13, gone)."""
+    info = _PidfdInfo()
+    if _short_ioctl(pidfd, _PIDFD_GET_INFO, info):
+        return None
+    return int(info[_PIDFD_INFO_EUID])
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:
@@ -146,8 +176,7 @@ PAGE_IS_HUGE: Final = 1 << 6
 PAGE_IS_GUARD: Final = 1 << 8
 
 
-@dataclass(frozen=True, slots=True)
-class PageRun:
+class PageRun(NamedTuple):
     """Pages ``start .. end`` that have the same ``categories`` (PAGE_IS_* bits)."""
 
     start: int
@@ -176,8 +205,9 @@ def pagemap_scan(
     )
     found = fcntl.ioctl(pagemap, _PAGEMAP_SCAN, argument)
     (walk_end,) = struct.unpack_from("=Q", argument, 32)
-    runs = [PageRun(*vector[3 * i : 3 * i + 3]) for i in range(found)]
-    return runs, walk_end
+    numbers = iter(vector[: 3 * found])
+    # Half of the time that calls of the class would take.
+    return list(map(PageRun._make, zip(numbers, numbers, numbers, strict=True))), walk_end
 
 
 _PROCMAP_QUERY: Final = 0xC0686611
@@ -237,7 +267,8 @@ def _procmap_query(maps: int, address: int, name: bytearray) -> MappingInfo:
     )
 
 
-_SYS_OPENAT2: Final = 437  # the same on every architecture
+_SYS_PIDFD_OPEN: Final = 434  # this and the next: the same on every architecture
+_SYS_OPENAT2: Final = 437
 _RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_IN_ROOT: Final = 0x10
 _RESOLVE_CACHED: Final = 0x20
@@ -510,3 +541,75 @@ def trim_heap() -> None:
     """Give what malloc keeps for later back to the kernel; malloc_trim(3)."""
     if _malloc_trim is not None:
         _malloc_trim(0)
+
+
+PR_GET_DUMPABLE: Final = 3  # linux/prctl.h, as the next ones
+PR_SET_DUMPABLE: Final = 4
+PR_CAPBSET_DROP: Final = 24
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """Call prctl(2) for this thread, or its process; 0 or more, or a negative errno."""
+    rest = (ctypes.c_ulong(0),) * 3
+    done: int = _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), *rest)
+    return done if done >= 0 else -ctypes.get_errno()
+
+
+_CAPABILITY_VERSION_3: Final = 0x20080522
+
+
+def held_capabilities() -> tuple[int, int]:
+    """Give this thread's effective and permitted capabilities (capget(2)), as bits."""
+    head = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    words = array("I", bytes(24))
+    _libc.capget(ctypes.c_char_p(head), ctypes.c_void_p(words.buffer_info()[0]))
+    return words[0] | words[3] << 32, words[1] | words[4] << 32
+
+
+def set_capabilities(effective: int, permitted: int) -> int:
+    """Have this thread have these alone, and inherit none (capset(2)); 0, or a negative errno."""
+    low = 0xFFFF_FFFF
+    head = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    words = (effective & low, permitted & low, 0, effective >> 32, permitted >> 32, 0)
+    if _libc.capset(ctypes.c_char_p(head), ctypes.c_char_p(struct.pack("=6I", *words))):
+        return -ctypes.get_errno()
+    return 0
+
+
+HARMLESS: Final = {
+    "pidfd_open": errno.EINVAL,
+    "process_vm_writev": 0,
+    "openat2": errno.EINVAL,
+    "process_madvise": errno.EBADF,
+    "move_pages": 0,
+    "mincore": 0,
+    "cachestat": errno.EBADF,
+}
+"""Calls that `try_harmlessly` knows, each with the errno by which a kernel answers that has it."""
+
+
+def try_harmlessly(call: str) -> int:
+    """Make a call of `HARMLESS` with arguments by which nothing happens; 0, or a negative errno.
+
+    The kernel finds fault with them before it looks at privileges, or has nothing to do.
+    """
+    if call == "process_vm_writev":
+        return process_vm_writev(os.getpid(), 0, 0, 0, 0)
+    if call == "mincore":
+        done = _libc.mincore(None, ctypes.c_size_t(0), None)
+    else:
+        number = {
+            "pidfd_open": _SYS_PIDFD_OPEN,
+            "openat2": _SYS_OPENAT2,
+            "process_madvise": _SYS_PROCESS_MADVISE,
+            "move_pages": MOVE_PAGES_NUMBER,
+            "cachestat": _SYS_CACHESTAT,
+        }[call]
+        if number is None:
+            return -errno.ENOSYS
+        who = 0 if call == "move_pages" else -1  # ourselves, or none
+        done = _syscall(ctypes.c_long(number), ctypes.c_long(who), *(ctypes.c_long(0),) * 5)
+    return 0 if done >= 0 else -ctypes.get_errno()

@@ -9,6 +9,8 @@ ALL_IDS: Final = 2**32 - 1
 """As many ids as there are: the last number is none."""
 
 _OVERFLOW_UID: Final = Path("/proc/sys/kernel/overflowuid")
+_OWN: Final = Path("/proc/self/ns/user")
+_FIRST: Final = 0xEFFF_FFFD  # linux/proc_ns.h, the same on every host
 _DEFAULT_OVERFLOW_UID: Final = 65_534  # include/linux/highuid.h
 
 
@@ -37,3 +39,11 @@ def id_map(process: int | str, kind: str) -> list[tuple[int, int, int]] | None:
 def all_are_mapped() -> bool:
     """Whether every user exists in the service's user namespace."""
     return sum(count for _, _, count in id_map("self", "uid") or ()) == ALL_IDS
+
+
+def are_the_first() -> bool | None:
+    """Whether the service is in the first user namespace; None if that cannot be seen."""
+    try:
+        return _OWN.stat().st_ino == _FIRST
+    except OSError:
+        return None

@@ -64,6 +64,11 @@ class MappedFiles:
                 return None
             return _reopen(found[0])
 
+    def is_regular(self, mapping: Mapping) -> bool | None:
+        """Whether the file of ``mapping`` is no device; None where that cannot be told."""
+        status = self.look_at(mapping)
+        return None if status is None else stat.S_ISREG(status.mode)
+
     def is_deleted(self, mapping: Mapping) -> bool | None:
         """Whether the file of ``mapping`` has lost its name; None where that cannot be told.
 

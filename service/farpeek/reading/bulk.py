@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from farpeek.errors import InvalidRequest, RangeUnreadable, TooBusy
 from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE
-from farpeek.threads.lanes import MOST_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.ranges import RangeReader
     from farpeek.counts import Counts
-    from farpeek.model import Gap, RangeSpec
+    from farpeek.model import Gap, Limits, RangeSpec
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
 
@@ -79,7 +78,7 @@ class Transfer:
         reader: RangeReader,
         run: Run,
         account: Account,
-        deadline_s: float,
+        limits: Limits,
         counts: Counts,
     ) -> None:
         self._target = target
@@ -89,7 +88,7 @@ class Transfer:
         self._reader = reader
         self._run = run
         self._account = account
-        self._deadline_s = deadline_s
+        self._limits = limits
         self._counts = counts
         self._chunk_size = max(1, min(CHUNK, account.most // 2))
         self._spare = max(0, min(account.most // SPARE, account.most - 2 * self._chunk_size))
@@ -100,8 +99,11 @@ class Transfer:
         self._gap: Gap | None = None  # behind what was given out
 
     def __enter__(self) -> Self:
-        if self._target.transfers >= MOST_WAITING:
-            raise TooBusy(f"{MOST_WAITING} transfers of this target are under way already")
+        if self._target.transfers >= self._limits.target_waiting:
+            raise TooBusy(
+                f"{self._target.transfers} transfers of this target are under way already "
+                "(--target-waiting)"
+            )
         self._target.transfers += 1
         self._target.hold()
         return self
@@ -129,7 +131,7 @@ class Transfer:
         Raises RangeUnreadable if its first byte cannot be read, and what MemoryService.read does.
         """
         most = self._piece_end(self._spec.start) - self._spec.start
-        deadline = time.monotonic() + self._deadline_s
+        deadline = time.monotonic() + self._limits.deadline_s
         begin = partial(self._reader.begin, self._target.process, self._spec, most, deadline)
         work = partial(self._target.programs.within_one, begin, self._generation)
         lease = self._account.lease(most, self._spare)
@@ -170,7 +172,7 @@ class Transfer:
 
     async def _read(self, start: int) -> _Chunk:
         end = self._piece_end(start)
-        deadline = time.monotonic() + self._deadline_s
+        deadline = time.monotonic() + self._limits.deadline_s
         read = partial(self._reader.read, self._target.process, self._spec, start, end, deadline)
         work = partial(self._target.programs.within_one, read, self._generation)
         lease = await self._account.wait_for(end - start, self._spare, deadline)

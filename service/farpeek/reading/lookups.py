@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.errors import DeadlineExceeded, FarpeekError, TooBusy
 from farpeek.targets import cmdlines, processes
-from farpeek.targets.programs import Programs
+from farpeek.targets.programs import Program, Programs
 from farpeek.threads.threads import Purpose
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class Lookups:
             work = partial(_look_inside, target.process, target.programs)
             await self._threads.run(target, Purpose.MAPS, work, deadline)
 
-    async def look_for_programs(self, targets: Sequence[Target]) -> None:
+    async def look_for_programs(
+        self, targets: Sequence[Target], seems_to_run: Callable[[Program], bool]
+    ) -> None:
         """Find out which of ``targets`` execute another program by now; they are told of later."""
         deadline = time.monotonic() + self._longest_s
         for target in targets:
@@ -92,7 +94,7 @@ class Lookups:
                 target.let_go()
 
         def look() -> list[Target]:
-            return [each for each in targets if not each.programs.current.seems_to_run()]
+            return [each for each in targets if not seems_to_run(each.programs.current)]
 
         changed: list[Target] = []
         with suppress(TooBusy, DeadlineExceeded):
@@ -101,9 +103,28 @@ class Lookups:
             program = target.programs.current
             if target in changed or not (program.identity.cmdline or program.was_asked):
                 program.was_asked = True
-                self._begin_to_look_inside(target)
+                self.begin_to_look_inside(target)
 
-    def _begin_to_look_inside(self, target: Target) -> None:
+    async def renew(self, targets: Sequence[Target]) -> None:
+        """Find out which of ``targets`` are called otherwise by now, or are another user's."""
+        deadline = time.monotonic() + self._longest_s
+        for target in targets:
+            target.hold()
+
+        def let_go() -> None:
+            for target in targets:
+                target.let_go()
+
+        def look() -> None:
+            for target in targets:
+                if not processes.is_as_known(target.process, target.identity):
+                    _refresh(target.process, target.programs)
+
+        with suppress(TooBusy, DeadlineExceeded):
+            await self._threads.proc.run(look, deadline, let_go)
+
+    def begin_to_look_inside(self, target: Target) -> None:
+        """Do the same for nobody who waits for it."""
         work = partial(_look_inside, target.process, target.programs)
         with suppress(FarpeekError):
             self._threads.begin(target, Purpose.MAPS, work, self._soon(), _ignore, _nothing)
@@ -158,15 +179,23 @@ def _hold(pid: int) -> tuple[Process, Programs]:
 
 def _refresh(process: Process, programs: Programs) -> None:
     program = programs.current
-    program.identity = processes.refresh(process, program.identity)
+    program.note(processes.refresh(process, program.identity))
 
 
 def _look_inside(process: Process, programs: Programs) -> None:
     """Only in a thread of the target's own, because this takes the lock of its memory."""
     programs.look()
-    cmdline, _ = programs.within_one(partial(cmdlines.read, process), None)
+    programs.ask()
+    found, number = programs.within_one(partial(_name_and_arguments, process, programs), None)
     program = programs.current
-    program.identity = replace(program.identity, cmdline=cmdline)
+    if number in (None, program.number):  # else there is another one already, and looked at
+        program.identity = found
+
+
+def _name_and_arguments(process: Process, programs: Programs) -> Identity:
+    """Both of one program, if it is executed all the while."""
+    found = processes.refresh(process, programs.current.identity)
+    return replace(found, cmdline=cmdlines.read(process))
 
 
 def _ignore(_value: None, _error: BaseException | None) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Self
 from farpeek.errors import InvalidRequest, TooBusy
 from farpeek.model import ADDRESS_LIMIT, Piece
 from farpeek.reading.bulk import CHUNK, SPARE
-from farpeek.threads.lanes import MOST_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.pieces import Batch, PieceReader
     from farpeek.counts import Counts
+    from farpeek.model import Limits
     from farpeek.reading.bulk import Run
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
@@ -64,7 +64,7 @@ class PieceTransfer:
         reader: PieceReader,
         run: Run,
         account: Account,
-        deadline_s: float,
+        limits: Limits,
         encode: Callable[[Sequence[Piece]], Sequence[bytes | memoryview]],
         counts: Counts,
         generation: int | None = None,
@@ -79,7 +79,7 @@ class PieceTransfer:
         self._reader = reader
         self._run = run
         self._account = account
-        self._deadline_s = deadline_s
+        self._limits = limits
         self._encode = encode
         self._counts = counts
         self._most = max(1, min(CHUNK, account.most // 2))
@@ -89,8 +89,11 @@ class PieceTransfer:
         self._out: Lease | None = None
 
     def __enter__(self) -> Self:
-        if self._target.transfers >= MOST_WAITING:
-            raise TooBusy(f"{MOST_WAITING} transfers of this target are under way already")
+        if self._target.transfers >= self._limits.target_waiting:
+            raise TooBusy(
+                f"{self._target.transfers} transfers of this target are under way already "
+                "(--target-waiting)"
+            )
         self._target.transfers += 1
         self._target.hold()
         return self
@@ -150,7 +153,7 @@ class PieceTransfer:
             self._out = None
 
     async def _read(self, start: int, end: int, lease: Lease | None = None) -> _Read:
-        deadline = time.monotonic() + self._deadline_s
+        deadline = time.monotonic() + self._limits.deadline_s
         if lease is None:
             size = self._most + _DESCRIPTIONS
             lease = await self._account.wait_for(size, self._spare, deadline)

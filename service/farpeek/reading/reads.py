@@ -62,8 +62,29 @@ def read(
 
     Raises TargetChanged if that is not the program that ``spec`` means.
     """
+    result = _read_quickly(access, process, programs, spec)
+    if result is None:
+        result = _read(access, process, programs, spec, deadline)
+    counts.add_read(spec.mode, result.read, result.gaps)
+    return result
+
+
+def _read_quickly(
+    access: Access, process: Process, programs: Programs, spec: ReadSpec
+) -> ReadResult | None:
+    program = programs.current
+    if spec.generation not in (None, program.number) or program.is_doubted:
+        return None
+    result = access.read_quickly(process, spec, program)
+    if result is not None:
+        result.generation = program.number
+    return result
+
+
+def _read(
+    access: Access, process: Process, programs: Programs, spec: ReadSpec, deadline: float
+) -> ReadResult:
     act = partial(access.read, process, spec, deadline)
     result, generation = programs.within_one(act, spec.generation)
     result.generation = generation
-    counts.add_read(spec.mode, result.read, result.gaps)
     return result

@@ -27,7 +27,7 @@ from farpeek.targets.claims import Claims
 from farpeek.targets.target import pid_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from farpeek.model import Caller, Identity, Match, TargetSnapshot
     from farpeek.reading.lookups import Lookups
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from farpeek.targets.target import Target
 
     Labels = Mapping[str, str]
+    Admits = Callable[[Identity], bool]
 
 MOST_AT_ONCE: Final = 4096
 """Processes that one request makes targets."""
@@ -44,9 +45,15 @@ _TOGETHER: Final = 16
 """Of those, how many are looked at at a time: others want the threads, too."""
 
 
+def everybody(_identity: Identity) -> bool:
+    """What admits all."""
+    return True
+
+
 class Registering:
     """Registers processes for clients, each of which has a claim and labels of its own.
 
+    Where a method is given ``admits``, a process that it is False for counts as absent.
     Lives on the event loop. Everything here raises TooBusy, DeadlineExceeded.
     """
 
@@ -56,14 +63,15 @@ class Registering:
         self._watch = watch
 
     async def by_pid(
-        self, pid: int, labels: Labels | None, client: str
+        self, pid: int, labels: Labels | None, client: str, admits: Admits = everybody
     ) -> tuple[TargetSnapshot, bool]:
         """Hold process ``pid``; False if it was held already.
 
         Raises NoSuchProcess, InvalidRequest (a kernel thread, a thread's number, this process),
         TargetExited (a zombie).
         """
-        return self._told(*await self._add(await self._hold(pid), _claim(client, labels)))
+        held = await self._hold(pid, admits)
+        return self._told(*await self._add(held, _claim(client, labels)))
 
     async def by_number(
         self,
@@ -72,6 +80,7 @@ class Registering:
         caller: Caller | None,
         labels: Labels | None,
         client: str,
+        admits: Admits = everybody,
     ) -> tuple[TargetSnapshot, bool]:
         """Do the same with a number of the service's, or of the caller's pid namespace.
 
@@ -79,15 +88,20 @@ class Registering:
         Where the caller's is not known (TCP, or it has ended), the service's is meant.
         """
         if meant is PidNamespace.CALLER:
-            return await self._by_callers_number(number, caller, labels, client)
+            return await self._by_callers_number(number, caller, labels, client, admits)
         if meant is None and caller is not None:
             numbers = await self._lookups.look(lambda _: callers.numbers_of(caller))
             if numbers is not None and len(numbers) != 1:
-                raise await self._ambiguous(number, caller)
-        return await self.by_pid(number, labels, client)
+                raise await self._ambiguous(number, caller, admits)
+        return await self.by_pid(number, labels, client, admits)
 
     async def _by_callers_number(
-        self, number: int, caller: Caller | None, labels: Labels | None, client: str
+        self,
+        number: int,
+        caller: Caller | None,
+        labels: Labels | None,
+        client: str,
+        admits: Admits,
     ) -> tuple[TargetSnapshot, bool]:
         if caller is None:
             raise InvalidRequest(
@@ -95,11 +109,11 @@ class Registering:
                 ("pid_namespace",),
             )
         found = await self._lookups.look(partial(callers.find, caller, number))
-        if found is None:
+        if found is None or not admits(found):
             raise NoSuchProcess(f"there is no process {number} in your pid namespace")
-        return self._told(*await self.found(found, None, _claim(client, labels)))
+        return self._told(*await self.found(found, None, _claim(client, labels), admits))
 
-    async def _ambiguous(self, number: int, caller: Caller) -> AmbiguousNumber:
+    async def _ambiguous(self, number: int, caller: Caller, admits: Admits) -> AmbiguousNumber:
         def look(deadline: float) -> tuple[Identity | None, Identity | None]:
             try:
                 of_caller = callers.find(caller, number, deadline)
@@ -107,10 +121,16 @@ class Registering:
                 of_caller = None
             return of_caller, processes.identify(number)
 
-        return AmbiguousNumber(number, *map(self._listed, await self._lookups.look(look)))
+        found = await self._lookups.look(look)
+        seen = [each if each is not None and admits(each) else None for each in found]
+        return AmbiguousNumber(number, *map(self._listed, seen))
 
     async def caller(
-        self, caller: Caller | None, labels: Labels | None, client: str
+        self,
+        caller: Caller | None,
+        labels: Labels | None,
+        client: str,
+        admits: Admits = everybody,
     ) -> tuple[TargetSnapshot, bool]:
         """Hold the caller itself. Raises InvalidRequest, Unsupported, NoSuchProcess."""
         if caller is None:
@@ -128,7 +148,7 @@ class Registering:
         pidfd = caller.pidfd
         if pidfd is None:
             raise NoSuchProcess("the process that connected has ended")
-        held = await self._hold(caller.pid)
+        held = await self._hold(caller.pid, admits)
         # It lives, so the number was its own when the other pidfd was opened.
         if has_exited(pidfd):
             held.close()
@@ -136,7 +156,7 @@ class Registering:
         return self._told(*await self._add(held, _claim(client, labels)))
 
     async def by_id(
-        self, wanted: str, labels: Labels | None, client: str
+        self, wanted: str, labels: Labels | None, client: str, admits: Admits = everybody
     ) -> tuple[TargetSnapshot, bool]:
         """Hold the very process that an id was given for, by whatever service of this host.
 
@@ -144,10 +164,10 @@ class Registering:
         """
         pid = pid_in(wanted)
         known = self._registry.find(wanted)
-        if known is not None and known.has_exited:
+        if known is not None and known.has_exited and admits(known.identity):
             raise TargetExited(known.snapshot())
         try:
-            held = await self._hold(pid)
+            held = await self._hold(pid, admits)
         except (NoSuchProcess, InvalidRequest) as error:
             raise ProcessGone(wanted) from error
         if held.id != wanted:
@@ -156,55 +176,61 @@ class Registering:
         return self._told(*await self._add(held, _claim(client, labels)))
 
     async def by_match(
-        self, match: Match, labels: Labels | None, client: str
+        self, match: Match, labels: Labels | None, client: str, admits: Admits = everybody
     ) -> tuple[TargetSnapshot, bool]:
         """Hold the one process that fits ``match``; AmbiguousMatch if several do.
 
         This process itself never fits. Raises NoSuchProcess.
         """
-        found = await self._fitting(match)
+        found = await self._fitting(match, admits)
         if not found:
             raise NoSuchProcess("no process that the service can see fits the match")
         if len(found) > 1:
             raise AmbiguousMatch(
                 [ListedProcess(each, self._registry.id_of(each)) for each in found]
             )
-        return self._told(*await self.found(found[0], match, _claim(client, labels)))
+        return self._told(*await self.found(found[0], match, _claim(client, labels), admits))
 
     async def all_that_fit(
-        self, match: Match, labels: Labels | None, client: str
+        self, match: Match, labels: Labels | None, client: str, admits: Admits = everybody
     ) -> list[tuple[int, TargetSnapshot | Exception]]:
         """Hold all that fit ``match`` now; for each its number, and the target or what is wrong.
 
         Raises TooLarge if they are too many.
         """
-        found = await self._fitting(match)
+        found = await self._fitting(match, admits)
         if len(found) > MOST_AT_ONCE:
             raise TooLarge(
                 f"{len(found)} processes fit, and one request may make {MOST_AT_ONCE} of them "
                 "targets: say more in `match`"
             )
-        held = await self.all_found(found, match, _claim(client, labels))
+        held = await self.all_found(found, match, _claim(client, labels), admits)
         return [
             (identity.pid, each if isinstance(each, Exception) else each[0].snapshot())
             for identity, each in zip(found, held, strict=True)
         ]
 
     async def all_found(
-        self, found: Sequence[Identity], match: Match, claim: Claiming
+        self,
+        found: Sequence[Identity],
+        match: Match,
+        claim: Claiming,
+        admits: Admits = everybody,
     ) -> list[tuple[Target, bool] | Exception]:
         """Hold processes that were found to fit; for each what `found` answers, or raises."""
         held: list[tuple[Target, bool] | Exception] = []
         for first in range(0, len(found), _TOGETHER):
             some = found[first : first + _TOGETHER]
-            held += await asyncio.gather(*(self._one_of(each, match, claim) for each in some))
+            held += await asyncio.gather(
+                *(self._one_of(each, match, claim, admits) for each in some)
+            )
         return held
 
     async def _one_of(
-        self, found: Identity, match: Match, claim: Claiming
+        self, found: Identity, match: Match, claim: Claiming, admits: Admits
     ) -> tuple[Target, bool] | Exception:
         try:
-            return await self.found(found, match, claim)
+            return await self.found(found, match, claim, admits)
         except FarpeekError as error:
             return error
         except OSError as error:
@@ -213,14 +239,18 @@ class Registering:
             return out_of_files()
 
     async def found(
-        self, found: Identity, match: Match | None, claim: Claiming
+        self,
+        found: Identity,
+        match: Match | None,
+        claim: Claiming,
+        admits: Admits = everybody,
     ) -> tuple[Target, bool]:
         """Hold a process that was found; NoSuchProcess if it is gone, or fits no longer."""
         known = self._registry.running(found)
         if known is not None and match is None:
             claim(known.claims)
             return known, False
-        held = await self._hold(found.pid)
+        held = await self._hold(found.pid, admits)
         identity = held.identity
         # Between the finding and the holding the number may have gone to another process.
         same = identity.start_ticks == found.start_ticks and identity.ns_pids == found.ns_pids
@@ -229,8 +259,8 @@ class Registering:
             raise NoSuchProcess("the process that fitted ended while it was being registered")
         return await self._add(held, claim)
 
-    async def _hold(self, pid: int) -> Target:
-        """Give a candidate, whoever it is; the caller adds it, or closes it."""
+    async def _hold(self, pid: int, admits: Admits) -> Target:
+        """Give a candidate; the caller adds it, or closes it."""
         if pid == os.getpid():
             # Its memory has what other clients send and read, tokens included.
             raise InvalidRequest(
@@ -238,11 +268,15 @@ class Registering:
                 "look into this one",
                 ("pid",),
             )
-        return self._registry.candidate(*await self._lookups.hold(pid))
+        held = self._registry.candidate(*await self._lookups.hold(pid))
+        if not admits(held.identity):
+            held.close()
+            raise NoSuchProcess(f"there is no process {pid}")
+        return held
 
-    async def _fitting(self, match: Match) -> list[Identity]:
+    async def _fitting(self, match: Match, admits: Admits) -> list[Identity]:
         found = await self._lookups.find(match)
-        return [identity for identity in found if identity.pid != os.getpid()]
+        return [each for each in found if each.pid != os.getpid() and admits(each)]
 
     async def _add(self, candidate: Target, claim: Claiming) -> tuple[Target, bool]:
         try:

@@ -18,6 +18,7 @@ from farpeek.errors import (
     TooBusy,
 )
 from farpeek.model import EventKind
+from farpeek.reading.registering import everybody
 from farpeek.targets.claims import Claims
 from farpeek.targets.matches import Scanner, StandingMatch, Wanted
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from farpeek.model import Identity, Match
     from farpeek.reading.lookups import Lookups
-    from farpeek.reading.registering import Registering
+    from farpeek.reading.registering import Admits, Registering
     from farpeek.targets.registry import Registry
     from farpeek.targets.target import Target
 
@@ -73,16 +74,21 @@ class StandingMatches:
         registry.followers.append(self)
 
     async def create(
-        self, match: Match, labels: Mapping[str, str], limit: int, client: str
+        self,
+        match: Match,
+        labels: Mapping[str, str],
+        limit: int,
+        client: str,
+        admits: Admits = everybody,
     ) -> StandingMatch:
         """Begin to hold all that fit, and return when what fits now is held. Raises TooBusy."""
         if len(self._matches) >= MOST:
             raise TooBusy(f"there are {MOST} standing matches already: delete some")
         if len(self.of(client)) >= MOST_OF_A_CLIENT:
             raise TooBusy(f"a client may have {MOST_OF_A_CLIENT} standing matches: delete some")
-        self._registry.label_bytes.exchange({}, labels)
+        self._registry.shares.exchange({}, labels)
         name = secrets.token_hex(8)
-        standing = StandingMatch(name, client, match, labels, limit, time.time())
+        standing = StandingMatch(name, client, match, labels, limit, time.time(), admits)
         self._matches[name] = standing
         self._hurry.set()
         if self._scanning is None:
@@ -140,7 +146,7 @@ class StandingMatches:
 
     def _end(self, match: StandingMatch, reason: FarpeekError) -> None:
         del self._matches[match.id]
-        self._registry.label_bytes.exchange(match.labels, {})
+        self._registry.shares.exchange(match.labels, {})
         for listener in self._listeners.pop(match.id, ()):
             listener.over(reason)
         for target in [*match.running.values(), *match.exited.values()]:
@@ -199,13 +205,15 @@ class StandingMatches:
         for identity in found:
             match.refused.discard(identity.pid)
             known = self._registry.running(identity)
+            if not match.admits(identity):
+                continue
             if identity.pid == os.getpid() or (known is not None and known.id in match.running):
                 continue
             others.append(identity)
         match.refused.update(identity.pid for identity in others[match.room :])
         taken = others[: match.room]
         held = await self._registering.all_found(
-            taken, match.match, partial(Claims.join, match=match)
+            taken, match.match, partial(Claims.join, match=match), match.admits
         )
         for identity, each in zip(taken, held, strict=True):
             if not isinstance(each, Exception):

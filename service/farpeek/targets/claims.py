@@ -40,12 +40,33 @@ MOST_OF_LABELS: Final = 64 << 20
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class LabelBytes:
-    """What the labels of all claims take. Lives on the event loop."""
+class Shares:
+    """What all claims take together: bytes of labels, and running targets of each client.
 
-    def __init__(self, most: int = MOST_OF_LABELS) -> None:
-        self._most = most
+    Lives on the event loop.
+    """
+
+    def __init__(self, most_targets_of_one: int, most_label_bytes: int = MOST_OF_LABELS) -> None:
+        self._most_targets_of_one = most_targets_of_one
+        self._most = most_label_bytes
         self.used = 0
+        self._targets: dict[str, int] = {}
+
+    def enter(self, client: str) -> None:
+        """Count one target more of a client; TooBusy if it has as many as it may."""
+        count = self._targets.get(client, 0)
+        if count >= self._most_targets_of_one:
+            raise TooBusy(
+                f"this client holds {count} targets, and may hold as many (--max-client-targets): "
+                "release some"
+            )
+        self._targets[client] = count + 1
+
+    def leave(self, client: str) -> None:
+        """Count one less."""
+        self._targets[client] -= 1
+        if not self._targets[client]:
+            del self._targets[client]
 
     def exchange(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
         """Count other labels than before; TooBusy if there is no room for them."""
@@ -62,13 +83,14 @@ class Claims:
     one that nobody sees. ``by_client`` is what they see: it is replaced and never changed.
     """
 
-    __slots__ = ("_label_bytes", "_matches", "_own", "_subscriptions", "by_client")
+    __slots__ = ("_is_counted", "_matches", "_own", "_shares", "_subscriptions", "by_client")
 
-    def __init__(self, label_bytes: LabelBytes) -> None:
-        self._label_bytes = label_bytes
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
         self._own: dict[str, Mapping[str, str]] = {}
         self._matches: dict[str, Standing] = {}
         self._subscriptions = 0
+        self._is_counted = True
         self.by_client: Mapping[str, Claim] = {}
 
     def __bool__(self) -> bool:
@@ -80,7 +102,12 @@ class Claims:
             raise TooBusy(f"{MOST_CLIENTS} clients hold the target already: one has to release it")
         known = self._own.get(client, _NOTHING)
         new = known if labels is None else labels
-        self._label_bytes.exchange(known, new)
+        self._shares.exchange(known, new)
+        try:
+            self._enter(client)
+        except TooBusy:
+            self._shares.exchange(new, known)
+            raise
         self._own[client] = new
         self._renew(client)
 
@@ -88,12 +115,13 @@ class Claims:
         """Drop the claim that the client has by registering; False if it has none."""
         if client not in self._own:
             return False
-        self._label_bytes.exchange(self._own.pop(client), _NOTHING)
+        self._shares.exchange(self._own.pop(client), _NOTHING)
         self._renew(client)
         return True
 
     def join(self, match: Standing) -> None:
-        """Have a standing match hold it."""
+        """Have a standing match hold it. Raises TooBusy."""
+        self._enter(match.client)
         self._matches[match.id] = match
         self._renew(match.client)
 
@@ -114,7 +142,20 @@ class Claims:
         """Drop all of them."""
         for client in list(self._own):
             self.drop(client)
-        self._matches.clear()
+        for match in list(self._matches.values()):
+            self.leave(match)
+
+    def count_no_more(self) -> None:
+        """Have it count for nobody: it has exited, and makes room for others."""
+        if self._is_counted:
+            self._is_counted = False
+            for client in self.by_client:
+                self._shares.leave(client)
+
+    def _enter(self, client: str) -> None:
+        """Count the target as one of the client's, unless it is already."""
+        if self._is_counted and client not in self.by_client:
+            self._shares.enter(client)
 
     def _renew(self, client: str) -> None:
         own = self._own.get(client)
@@ -127,6 +168,8 @@ class Claims:
             }
             first = matches[0].id if matches else None
             others[client] = Claim({**merged, **(own or _NOTHING)}, first)
+        elif self._is_counted and client in self.by_client:
+            self._shares.leave(client)
         self.by_client = others
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from farpeek.targets import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from farpeek.model import Identity, Match
@@ -36,6 +36,7 @@ class StandingMatch:
     labels: Mapping[str, str]
     limit: int  # of those that run
     created_at: float
+    admits: Callable[[Identity], bool]  # False for what its client is not to have
     is_new: bool = True  # not everything was looked at for it
     running: dict[str, Target] = field(default_factory=dict[str, "Target"])
     exited: dict[str, Target] = field(default_factory=dict[str, "Target"])

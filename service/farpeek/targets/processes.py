@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from farpeek.errors import DeadlineExceeded, InvalidRequest, NoSuchProcess
-from farpeek.kernel import names, status
+from farpeek.kernel import names, status, uapi
 from farpeek.kernel.pidfd import has_exited, is_reaped
 from farpeek.mappings import auxv
 from farpeek.model import Identity, Match, Process
@@ -41,6 +41,7 @@ _STATES = {
 }  # proc_pid_stat(5)
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _MOST_STATUS_BYTES = 1 << 16
+_TRIES = 4  # at one who it is, while it executes one program after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,44 @@ def _state(identity: Identity) -> str:
     return state
 
 
+def uid_now(process: Process) -> int | None:
+    """Its effective uid at this moment, by few and short steps; None if it is gone."""
+    uid = uapi.pidfd_euid(process.pidfd)
+    if uid is not None or has_exited(process.pidfd):
+        return uid
+    fields = _status(process.pid)
+    return int(fields[b"Uid"].split()[1]) if fields else None
+
+
+def look_again(process: Process, known: Identity) -> Identity:
+    """Who ``process`` is, looked at on the spot: what `refresh` may wait for stays as known."""
+    found = identify(process.pid)
+    if found is None or has_exited(process.pidfd) or found.start_ticks != known.start_ticks:
+        return known
+    return replace(
+        found,
+        start_time=known.start_time,
+        pointer_size=known.pointer_size,
+        byte_order=known.byte_order,
+        cmdline=known.cmdline,
+    )
+
+
+def is_as_known(process: Process, known: Identity) -> bool:
+    """Whether its name and its user are, by few and short steps."""
+    name = _read(f"/proc/{process.pid}/comm").removesuffix(b"\n")
+    uid = uid_now(process)
+    return uid is None or (uid == known.uid and names.shown(name) == known.comm)
+
+
+def environment(proc: str) -> tuple[int, int] | None:
+    """Where the environment of a program begins and ends; None where it has none yet."""
+    fields = _read(f"{proc}/stat").rpartition(b")")[2].split()
+    if not fields or not int(fields[48]):
+        return None
+    return int(fields[47]), int(fields[48])
+
+
 def places(proc: str) -> tuple[int, int] | None:
     """Where code and stack of a program begin; zeros where they may not be seen."""
     fields = _read(f"{proc}/stat").rpartition(b")")[2].split()
@@ -268,6 +307,22 @@ def _status(pid: int) -> dict[bytes, bytes] | None:
 
 
 def _identify(pid: int, stat: _Stat) -> Identity | None:
+    """Find out who it is, by looks between which it executed nothing.
+
+    Else the name would be that of the program before, which is no business of whoever may know of
+    this one.
+    """
+    identity = None
+    for _ in range(_TRIES):
+        identity = _look_at(pid, stat)
+        again = _stat(pid)
+        if identity is None or again is None or again.comm == stat.comm:
+            break
+        stat = again
+    return identity
+
+
+def _look_at(pid: int, stat: _Stat) -> Identity | None:
     fields = _status(pid)
     if fields is None or b"NSpid" not in fields:
         return None

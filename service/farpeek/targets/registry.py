@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from farpeek.errors import NoSuchTarget, ShuttingDown, TargetExited, TooBusy
 from farpeek.kernel import pidfd
 from farpeek.model import EventKind, TargetState
-from farpeek.targets.claims import Claims, LabelBytes
+from farpeek.targets.claims import Claims, Shares
 from farpeek.targets.events import EventRing
 from farpeek.targets.exits import ExitWatch
 from farpeek.targets.target import Target, target_id
@@ -47,7 +47,9 @@ class Registry:
     """All targets, by id. Lives on the event loop."""
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
-        self._limits = replace(limits, max_targets=_affordable(limits.max_targets))
+        most = _affordable(limits.max_targets)
+        of_one = limits.max_client_targets or most - most // 4
+        self._limits = replace(limits, max_targets=most, max_client_targets=of_one)
         self._loop = loop
         self._targets: dict[str, Target] = {}
         self._numbers = count(1)
@@ -56,7 +58,7 @@ class Registry:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._forgetting: asyncio.TimerHandle | None = None
         self._watch = ExitWatch(loop, self.look_at)
-        self.label_bytes = LabelBytes()
+        self.shares = Shares(of_one)
         self.followers: list[Follower] = []
         self.events = EventRing()
 
@@ -107,7 +109,7 @@ class Registry:
 
     def candidate(self, process: Process, programs: Programs) -> Target:
         """A target that is not held yet, and owns the pidfd: `add` it, or close it."""
-        claims = Claims(self.label_bytes)
+        claims = Claims(self.shares)
         return Target(target_id(process, programs.current.identity), process, programs, claims)
 
     def add(self, target: Target, claim: Claiming) -> tuple[Target, bool]:
@@ -125,16 +127,20 @@ class Registry:
             if known is not None:
                 claim(known.claims)
                 program = known.programs.current
-                cmdline = identity.cmdline or program.identity.cmdline
-                began = program.identity.start_time
-                program.identity = replace(identity, start_time=began, cmdline=cmdline)
+                found = replace(identity, start_time=program.identity.start_time)
+                if found.cmdline is None:
+                    program.note(replace(found, cmdline=program.identity.cmdline))
+                else:
+                    program.identity = found
                 target.close()
                 return known, False
-            self._make_room()
+            self._check_room()
             claim(target.claims)
         except BaseException:
             target.close()
             raise
+        if len(self._targets) >= self._limits.max_targets:
+            self._forget(next(iter(self._exited.values())))
         target.number = next(self._numbers)
         self._targets[target.id] = self._running[process.pid] = target
         target.is_held = True
@@ -198,6 +204,7 @@ class Registry:
             self._tell_exit(target)
             self._stop_running(target)
             self._exited[target.id] = target
+            target.claims.count_no_more()
             self.events.add(EventKind.EXITED, target.snapshot())
             self._wake(target.id)
             self._forget_later()
@@ -238,14 +245,12 @@ class Registry:
             self._forget(target)
         self._watch.close()
 
-    def _make_room(self) -> None:
-        if len(self._targets) < self._limits.max_targets:
-            return
-        if not self._exited:
+    def _check_room(self) -> None:
+        """Raise TooBusy unless there is room, or one that has exited makes it."""
+        if len(self._targets) >= self._limits.max_targets and not self._exited:
             raise TooBusy(
                 f"{len(self._targets)} targets are held already (--max-targets); release some"
             )
-        self._forget(next(iter(self._exited.values())))
 
     def _forget(self, target: Target) -> None:
         del self._targets[target.id]

@@ -68,8 +68,14 @@ def is_blocked(thread: Thread) -> bool:
 
 
 def _frame(thread: Thread) -> FrameType | None:
-    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - documented
-    return None if thread.ident is None else frames.get(thread.ident)
+    """Its innermost frame.
+
+    All frames have no name here: this one is among them, and would hold itself, and with it all
+    that every thread has in hand at this moment, until the garbage is collected.
+    """
+    if thread.ident is None:
+        return None
+    return sys._current_frames().get(thread.ident)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - documented
 
 
 def _is_on_a_cpu(task: str) -> bool:

@@ -1,7 +1,7 @@
 """How many bytes may be held at once, by all requests together.
 
-A part is kept for small requests, and no client gets more than half, so that who takes nothing of
-its answers stands in nobody's way but its own.
+A part is kept for small requests, and no client gets more than its share, so that who takes nothing
+of its answers stands in nobody's way but its own.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class Budget:
     A client is whatever text names it; an empty one is nobody in particular.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_of_one: int | None = None) -> None:
+        """A client may hold ``most_of_one``, which is half where nothing is said."""
         self.most = most
+        self.most_of_one = most // 2 if most_of_one is None else most_of_one
         self.used = 0
         self._by_client: dict[str, int] = {}
         self._waiting: deque[_Waiter] = deque()
@@ -118,8 +120,9 @@ class Budget:
             )
         if self._has_its_share(more, size, client):
             raise TooBusy(
-                f"this client holds {self._by_client[client]} bytes of {self.most} "
-                "(--max-inflight-bytes), and may hold half: let it take its answers first"
+                f"this client holds {self._by_client[client]} bytes, and may hold "
+                f"{self.most_of_one} (--max-client-inflight-bytes, half of --max-inflight-bytes at "
+                "most): let it take its answers first"
             )
 
     def _is_short(self, more: int, size: int, spare: int) -> bool:
@@ -128,7 +131,7 @@ class Budget:
         return self.used + more + min(spare, self.most - size) > self.most
 
     def _has_its_share(self, more: int, size: int, client: str) -> bool:
-        share = self.most // 2
+        share = self.most_of_one
         if size <= SMALL:
             share += self.most // _KEPT // 2
         held = self._by_client.get(client, 0)

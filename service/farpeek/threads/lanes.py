@@ -53,12 +53,12 @@ class Lane:
         "_most_waiting",
         "_open",
         "_overdue",
-        "_pool",
         "_slots",
         "_taken",
         "_tasks",
         "_waiting",
         "_whose",
+        "pool",
     )
 
     def __init__(
@@ -72,7 +72,7 @@ class Lane:
         """``whose`` says in refusals which threads the line is for."""
         self._most_waiting = most_waiting
         self._whose = whose
-        self._pool = pool
+        self.pool = pool
         self._loop = loop
         self._slots = slots
         self._taken = 0
@@ -112,14 +112,35 @@ class Lane:
         except BaseException:
             task.returned()
             raise
-        self._pool.deadlines.add(task)
+        self.pool.deadlines.add(task)
         if not self._start(task):
             self._waiting.append(task)
+
+    def admit(self) -> bool:
+        """Give a slot to a visit (see ``sweeps``), until it is to `leave`; False: begin a task."""
+        is_free = self._answers and self._taken < self._slots and not self._overdue
+        if not is_free or self.pool.is_clogged:
+            return False
+        self._taken += 1
+        return True
+
+    def leave(self) -> None:
+        """A visit is over, and needs its slot no more."""
+        self._taken -= 1
+        if self._waiting:
+            self._serve_line()
+
+    def adopt(self, task: Task[Any]) -> None:
+        """Own ``task``, which a thread is at, in the slot of a visit; it is like all others now."""
+        task.owner = self
+        task.slot = Slot(-1)
+        task.slot.tasks = 1
+        self._tasks.add(task)
 
     def fail(self, error: BaseException) -> None:
         """End the wait of everybody with ``error``. Threads return when they return."""
         for task in list(self._tasks):
-            self._pool.abandon(task)
+            self.pool.abandon(task)
             task.tell(None, error)
         self._end_line(error)
 
@@ -130,13 +151,13 @@ class Lane:
 
     def stuck(self) -> list[float]:
         """Since when (time.monotonic) each thread that hangs for this lane does so."""
-        times = (self._pool.crew.stuck_since(task) for task in self._tasks)
+        times = (self.pool.crew.stuck_since(task) for task in self._tasks)
         return [since for since in times if since is not None]
 
     def finish(self, task: Task[Any], value: object, error: BaseException | None) -> None:
         """See ``Owner.finish``."""
         self._tasks.remove(task)
-        self._pool.deadlines.discard(task)
+        self.pool.deadlines.discard(task)
         if not task.abandoned:
             self._answers = not task.hung and not isinstance(error, TooBusy)
             self._has_answered |= self._answers
@@ -152,9 +173,12 @@ class Lane:
         if not self._start(task):
             self._waiting.appendleft(task)
 
+    def slow(self, task: Task[Any]) -> None:
+        """See ``Owner.slow``: a task may be."""
+
     def expire(self, task: Task[Any]) -> None:
         """See ``Owner.expire``."""
-        worker = self._pool.crew.worker_of(task)
+        worker = self.pool.crew.worker_of(task)
         since = time.time() - time.monotonic() + task.began
         slot = task.slot
         if slot is None:
@@ -174,7 +198,7 @@ class Lane:
         if not slot.overdue:
             slot.overdue = True
             self._overdue += 1
-        self._pool.abandon(task)
+        self.pool.abandon(task)
         task.tell(None, late)
         if self._overdue >= self._slots:
             self._end_line(self._overdue_error())
@@ -186,26 +210,30 @@ class Lane:
         """
         task.on_done = None
         if task in self._tasks:
-            self._pool.abandon(task)
+            self.pool.abandon(task)
         elif task.slot is None and task in self._waiting:
             self._waiting.remove(task)
-            self._pool.deadlines.discard(task)
+            self.pool.deadlines.discard(task)
             task.returned()
 
     def _check(self, task: Task[Any]) -> None:
         """Find out whether there is a slot, or a place in the line; raise where there is not."""
-        if self._pool.is_clogged and self.stuck():
+        if self.pool.is_clogged and self.stuck():
             raise TooBusy(
                 "as many threads hang in the kernel as may, some of them for this target", 5
             )
-        if self._pool.refuses_unproven and self._is_unproven:
+        if self.pool.refuses_unproven and self._is_unproven:
             raise no_thread_for_unproven()
         if self._shared(task) is not None or self._taken < self._slots:
             return
         if self._overdue >= self._slots:
             raise self._overdue_error()
         if len(self._waiting) >= self._most_waiting:
-            raise TooBusy(f"{self._most_waiting} requests wait for {self._whose} already")
+            waiting = f"{self._most_waiting} requests wait for {self._whose} already"
+            raise TooBusy(waiting + self._setting())
+
+    def _setting(self) -> str:
+        return " (--target-waiting)"
 
     @property
     def _is_unproven(self) -> bool:
@@ -219,7 +247,7 @@ class Lane:
     def _shared(self, task: Task[Any]) -> Slot | None:
         """The slot that ``task`` can share, if there is one."""
         slot = self._open
-        if slot is None or slot.turn != self._pool.turn or not task.light or not self._answers:
+        if slot is None or slot.turn != self.pool.turn or not task.light or not self._answers:
             return None
         return slot if slot.tasks < MOST_TOGETHER else None
 
@@ -231,14 +259,14 @@ class Lane:
             if self._taken >= self._slots:
                 return False
             self._taken += 1
-            slot = Slot(self._pool.turn)
+            slot = Slot(self.pool.turn)
             if task.light and self._answers:
                 self._open = slot
         slot.tasks += 1
         task.slot = slot
         task.unproven = unproven
         self._tasks.add(task)
-        self._pool.submit(task)
+        self.pool.submit(task)
         return True
 
     def _leave(self, task: Task[Any]) -> None:
@@ -261,7 +289,7 @@ class Lane:
         """Tell all in line ``error``, so that they need not find out by waiting."""
         while self._waiting:
             task = self._waiting.popleft()
-            self._pool.deadlines.discard(task)
+            self.pool.deadlines.discard(task)
             task.tell(None, error)
             task.returned()
 
@@ -269,7 +297,7 @@ class Lane:
         return _DOING[at]
 
     def _overdue_error(self) -> Unavailable:
-        crew = self._pool.crew
+        crew = self.pool.crew
         workers = [crew.worker_of(task) for task in self._tasks]
         if any(worker is not None and activity.is_blocked(worker) for worker in workers):
             return self._stuck_error()
@@ -286,6 +314,9 @@ class CommonLane(Lane):
     """A lane of nobody in particular."""
 
     __slots__ = ()
+
+    def _setting(self) -> str:
+        return ""
 
     def _doing(self, at: Stage) -> str:
         del at

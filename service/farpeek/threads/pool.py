@@ -25,6 +25,8 @@ from farpeek.threads.supervision import STUCK_AFTER_S, Crew, take_back
 from farpeek.threads.workers import Exchange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from farpeek.model import ThreadCounts
     from farpeek.threads.supervision import StuckLimit
     from farpeek.threads.tasks import Task
@@ -81,6 +83,18 @@ class Pool:
             self._exchange.batches.put(deque((task,)))
         else:
             self._put_with_others(task)
+        self._see_to_threads()
+
+    def submit_together(self, tasks: Sequence[Task[Any]]) -> None:
+        """Have proven ones done by one thread, one behind the other, as long as none is slow."""
+        self._unfinished += len(tasks)
+        self._exchange.batches.put(deque(tasks))
+        self._see_to_threads()
+        if self._hurry is None:
+            self._hurry = self._loop.call_later(_SLOW_AFTER_S, self._help_slow_ones)
+
+    def _see_to_threads(self) -> None:
+        """There is more to do: start a thread now, or look in a moment whether one is needed."""
         if self._watch is None:
             self._watch = self._loop.call_later(STUCK_AFTER_S / 2, self._look_around)
         crew = self.crew
@@ -208,6 +222,8 @@ class Pool:
         slow, fast = self.crew.slow(time.monotonic() - _SLOW_AFTER_S)
         for worker in slow:
             self._share_out(*take_back(worker))
+            if (task := worker.task) is not None:
+                task.owner.slow(task)
         waiting = len(self._exchange.batches)
         working = self.crew.working
         for _ in range(min(waiting, _EAGER - fast, self._most_working - working)):

@@ -76,7 +76,8 @@ class Crew:
         """What the threads are doing now."""
         stuck = self.hanging
         busy = max(sum(worker.task is not None for worker in self._workers) - stuck, 0)
-        return ThreadCounts(busy, max(len(self._workers) - stuck - busy, 0), stuck)
+        there = sum(worker.is_alive() for worker in self._workers)
+        return ThreadCounts(busy, max(there - stuck - busy, 0), stuck)
 
     @property
     def working(self) -> int:
@@ -151,9 +152,11 @@ class Crew:
         return [task for _, task in replaced]
 
     def slow(self, since: float) -> tuple[list[Worker], int]:
-        """Those that have been at one task since then or before, and how many others work."""
+        """Those that have been at one thing since then or before, and how many others work."""
         slow = [
-            worker for worker in self._workers if worker.task is not None and worker.since <= since
+            worker
+            for worker in self._workers
+            if (task := worker.task) is not None and max(worker.since, task.moved) <= since
         ]
         fast = self._workers.difference(slow).difference(self._stuck)
         return slow, len(fast)
@@ -178,6 +181,7 @@ class Crew:
 
     def give_one_up(self) -> bool:
         """Let an idle thread end, so that another pool can have one; False if none is idle."""
+        self._forget_ended()
         is_idle = self.counts.idle > self._retiring and not len(self._exchange.batches)
         if is_idle:
             self._retiring += 1
@@ -186,12 +190,15 @@ class Crew:
 
     def retire_surplus(self) -> None:
         """Let threads end that were stuck and came back, while others had replaced them."""
-        for worker in [worker for worker in self._workers if not worker.is_alive()]:
-            self._workers.remove(worker)
-            self._retiring -= 1
+        self._forget_ended()
         for _ in range(self.working - self._most_working - self._retiring):
             self._retiring += 1
             self._exchange.batches.put(None)
+
+    def _forget_ended(self) -> None:
+        for worker in [worker for worker in self._workers if not worker.is_alive()]:
+            self._workers.remove(worker)
+            self._retiring -= 1
 
     def dismiss(self) -> None:
         """Let idle threads end; those in the kernel are left there."""

@@ -38,6 +38,7 @@ class Task(Generic[T]):
         "deadline",
         "hung",
         "light",
+        "moved",
         "on_done",
         "owner",
         "returned",
@@ -63,11 +64,16 @@ class Task(Generic[T]):
         self.light = light
         # What lane, pool and thread note on it.
         self.began = time.monotonic()  # in its line; by its thread again when that begins with it
+        self.moved = 0.0  # when its thread went on within it last
         self.owner: Owner
         self.slot: Slot | None = None  # None in line, and once it is over
         self.unproven = False  # whether its target answers is not known
         self.hung = False  # its thread was found stuck
         self.abandoned = False  # nobody waits any more: not worth beginning
+
+    def forget(self) -> None:
+        """Nobody waits for it any more: nothing is told."""
+        self.owner.forget(self)
 
     def tell(self, value: T | None, error: BaseException | None) -> None:
         """Say what came of it, unless that was said before."""
@@ -85,6 +91,10 @@ class Owner(Protocol):
 
     def put_back(self, task: Task[Any]) -> None:
         """Its turn has not come, and its thread hangs in a task of the same slot."""
+        ...
+
+    def slow(self, task: Task[Any]) -> None:
+        """Its thread has been at it for longer than light work takes, and still is, maybe."""
         ...
 
     def expire(self, task: Task[Any]) -> None:

@@ -35,9 +35,6 @@ BULK_SLOTS: Final = 2
 BULK_NICENESS: Final = 10
 """Of the threads for transfers: what is short goes first on a busy processor."""
 
-_BULK_THREADS: Final = 4
-"""For all transfers together: a chunk takes its thread for a hundred small reads' time."""
-_NOWAIT_THREADS: Final = 8
 _LOOKING_AT_PROC: Final = 4
 """Threads that identify processes, for registrations and whoever asks for a target."""
 _LISTING: Final = 2
@@ -57,10 +54,13 @@ class Purpose(StrEnum):
     WRITE_NOWAIT = "write-nowait"
     BULK = "bulk"
     BULK_NOWAIT = "bulk-nowait"
+    PLAN = "plan"
+    PLAN_NOWAIT = "plan-nowait"
 
 
 READING: Final = {Mode.WAIT: Purpose.WAIT, Mode.NOWAIT: Purpose.NOWAIT}
 WRITING: Final = {Mode.WAIT: Purpose.WRITE, Mode.NOWAIT: Purpose.WRITE_NOWAIT}
+PLANNED: Final = {Mode.WAIT: Purpose.PLAN, Mode.NOWAIT: Purpose.PLAN_NOWAIT}
 TRANSFER: Final = {Mode.WAIT: Purpose.BULK, Mode.NOWAIT: Purpose.BULK_NOWAIT}
 
 
@@ -70,6 +70,8 @@ class _In(Enum):
     WAITING = "may hang in a page fault"
     NOWAIT = "serves what does not wait, and nothing else"
     BULK = "reads long ranges"
+    PLANS = "does plans that may hang in a page fault"
+    PLANS_NOWAIT = "does plans that do not"
     PROC = "identifies processes"
     LISTS = "looks through all processes"
 
@@ -90,6 +92,8 @@ _PLACES: Final[Mapping[Purpose, _Place]] = {
     Purpose.WRITE_NOWAIT: _Place(_In.NOWAIT, 1),
     Purpose.BULK: _Place(_In.BULK, BULK_SLOTS),
     Purpose.BULK_NOWAIT: _Place(_In.BULK, BULK_SLOTS),
+    Purpose.PLAN: _Place(_In.PLANS),
+    Purpose.PLAN_NOWAIT: _Place(_In.PLANS_NOWAIT),
 }
 
 
@@ -109,12 +113,15 @@ class Threads:
         """``look_at`` is called with a target that a thread has found to have exited."""
         self._loop = loop
         self._target_threads = limits.target_threads
+        self._target_waiting = limits.target_waiting
         self._look_at = look_at
         stuck_limit = StuckLimit(limits.max_stuck_threads)
         self._pools = {
             _In.WAITING: Pool(loop, limits.access_threads, stuck_limit),
-            _In.NOWAIT: Pool(loop, _NOWAIT_THREADS, stuck_limit),
-            _In.BULK: Pool(loop, _BULK_THREADS, stuck_limit, BULK_NICENESS),
+            _In.NOWAIT: Pool(loop, limits.nowait_threads, stuck_limit),
+            _In.BULK: Pool(loop, limits.bulk_threads, stuck_limit, BULK_NICENESS),
+            _In.PLANS: Pool(loop, limits.plan_threads, stuck_limit),
+            _In.PLANS_NOWAIT: Pool(loop, limits.plan_threads, stuck_limit),
             _In.PROC: Pool(loop, _LOOKING_AT_PROC, stuck_limit),
             _In.LISTS: Pool(loop, _LISTING, stuck_limit, BULK_NICENESS),
         }
@@ -145,7 +152,8 @@ class Threads:
         """Have one pool give up an idle thread: the system lets no more be (a limit of pids)."""
         any(pool.crew.give_one_up() for pool in self._pools.values())
 
-    def _lane(self, target: Target, purpose: Purpose) -> Lane:
+    def lane(self, target: Target, purpose: Purpose) -> Lane:
+        """Find where work of that purpose for ``target`` stands in line."""
         lanes = self._lanes.get(target.id)
         if lanes is None:
             lanes = self._lanes[target.id] = {}
@@ -155,7 +163,9 @@ class Threads:
         if lane is None:
             place = _PLACES[purpose]
             slots = self._target_threads if place.slots is None else place.slots
-            lane = lanes[purpose] = Lane(self._pools[place.pool], slots, self._loop)
+            lane = lanes[purpose] = Lane(
+                self._pools[place.pool], slots, self._loop, self._target_waiting
+            )
         return lane
 
     def is_idle(self, target: Target, purpose: Purpose) -> bool:
@@ -182,20 +192,24 @@ class Threads:
         target.hold()
 
         def done(value: T | None, error: BaseException | None) -> None:
-            if isinstance(error, ProcessGone):
-                self._look_at(target)
-                error = TargetExited(target.snapshot())
-            elif target.generation != target.programs.generation:
-                self._look_at(target)
-            on_done(value, error)
+            on_done(value, self.look_after(target, error))
 
         def let_go() -> None:
             returned()
             target.let_go()
 
         task = Task(work, deadline, done, let_go, light=light)
-        self._lane(target, purpose).begin(task)
+        self.lane(target, purpose).begin(task)
         return task
+
+    def look_after(self, target: Target, error: BaseException | None) -> BaseException | None:
+        """Look at a target whose work has shown that it is not what it was; give what to tell."""
+        if isinstance(error, ProcessGone):
+            self._look_at(target)
+            return TargetExited(target.snapshot())
+        if target.generation != target.programs.generation:
+            self._look_at(target)
+        return error
 
     async def run(
         self,
@@ -211,7 +225,7 @@ class Threads:
         try:
             return await future
         finally:
-            task.owner.forget(task)
+            task.forget()
             del future  # an error holds this frame, which would hold the error, and all its memory
 
     async def run_chunk(

@@ -24,6 +24,10 @@ def test_a_short_race_brings_no_impostors_bytes() -> None:
     assert seen["rounds"] == FEW_ROUNDS
     assert seen["own"] >= FEW_ROUNDS
     assert seen["gone"] >= FEW_ROUNDS
+    quick = seen["quick"]
+    assert isinstance(quick, dict)
+    assert quick["own"] >= FEW_ROUNDS
+    assert quick["gone"] >= FEW_ROUNDS
 
 
 @pytest.mark.slow
@@ -38,12 +42,17 @@ def test_a_read_never_returns_an_impostors_bytes() -> None:
     assert seen["control_impostors"] > 0, "reading by number alone met no impostor either"
     assert seen["own"] >= ROUNDS
     assert seen["gone"] >= ROUNDS
+    quick = seen["quick"]
+    assert isinstance(quick, dict)
+    assert quick["impostors"] == 0
+    assert quick["own"] >= ROUNDS
+    assert quick["gone"] >= ROUNDS
 
 
 @pytest.mark.slow
 def test_a_target_is_never_one_process_by_name_and_another_by_memory() -> None:
     seen = call_in_private_pid_namespace(
-        "support.pid_reuse:race_of_registrations", patience_s=120, generations=ROUNDS
+        "support.pid_reuse:race_of_registrations", patience_s=120, generations=8 * ROUNDS
     )
     assert seen["failure"] == ""
     assert seen["strangers"] == 0

@@ -92,7 +92,7 @@ def test_a_process_that_stops_being_dumpable_is_refused_from_then_on(
         ("3", False, Gate.YAMA),
         ("3", True, Gate.YAMA),
         ("0", False, Gate.DUMPABLE),  # what is left where nothing else refuses
-        ("2", True, Gate.USER_NAMESPACE),
+        ("2", True, Gate.SECURITY_MODULE),  # above it there is no user namespace
     ],
 )
 def test_yama_is_named_where_it_is_what_refuses(

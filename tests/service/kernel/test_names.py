@@ -21,7 +21,7 @@ any_name = st.one_of(
 
 
 def meant(text: str) -> bytes:
-    """Read back what is shown, as docs/api.md says."""
+    """Read back what is shown, as docs/http.md says."""
     return re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), text.encode())
 
 

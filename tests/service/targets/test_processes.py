@@ -17,7 +17,7 @@ import pytest
 from farpeek.errors import AmbiguousMatch, DeadlineExceeded, NoSuchProcess
 from farpeek.kernel import names
 from farpeek.model import Match
-from farpeek.targets import processes
+from farpeek.targets import executables, processes
 from support.maps import on_hostfs
 from support.namespaces import can_have_a_private_pid_namespace
 from support.targets import Target, build, start
@@ -192,6 +192,27 @@ def a_cgroup(name: str = f"docker-{OTHER_ID}.scope") -> Iterator[Path]:
                 group.rmdir()
             return
     pytest.skip("no cgroup can be made here")
+
+
+def test_name_and_executable_are_of_one_program_whatever_is_executed_between_the_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, ruby = (
+        Path(shutil.copy(build("changing"), tmp_path / name)) for name in ("vault", "ruby")
+    )
+    with Target("changing", program=vault) as process:
+        look = executables.of
+
+        def become_and_look(proc: str) -> tuple[str | None, bool]:
+            monkeypatch.undo()
+            process.send(f"become {ruby} 2")
+            process.await_ready()
+            return look(proc)
+
+        monkeypatch.setattr(executables, "of", become_and_look)
+        found = processes.identify(process.pid)
+    assert found is not None
+    assert (found.comm, found.exe) == ("ruby", str(ruby))
 
 
 def test_a_list_looks_at_its_deadline_for_each_process() -> None:

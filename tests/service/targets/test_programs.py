@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import subprocess
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,15 +13,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import DeadlineExceeded, TargetChanged
+from farpeek.kernel import uapi
+from farpeek.mappings import auxv
 from farpeek.model import EventKind, Mode, RangeSpec, ReadSpec, Regions, Stage, WriteSpec
+from farpeek.reading import lookups
+from farpeek.targets import environments, processes
+from farpeek.targets.programs import Programs
 from support.asking import ask
-from support.targets import SOURCES, Target, start
+from support.targets import SOURCES, Target, build, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadResult
+    from farpeek.model import Process, ReadResult
 
 PAGE = 4096
 READS = 3000
@@ -155,6 +162,99 @@ def marks() -> int:
         with suppress(FileNotFoundError):  # the folder's own
             links.append(str(entry.readlink()))
     return sum(link.endswith("/pagemap") for link in links)
+
+
+def _refresh(process: Process, programs: Programs) -> None:
+    lookups._refresh(process, programs)  # noqa: SLF001 - what a look at all targets does of each
+
+
+def _look_again(process: Process, programs: Programs) -> None:
+    programs.current.note(processes.look_again(process, programs.current.identity))
+
+
+@pytest.mark.parametrize("look", [_refresh, _look_again])
+def test_who_executes_another_program_is_not_shown_with_the_arguments_of_the_last(
+    tmp_path: Path, look: Callable[[Process, Programs], None]
+) -> None:
+    vault, ruby = (shutil.copy(build("changing"), tmp_path / name) for name in ("vault", "ruby"))
+    with Target("changing", "1", program=vault) as target:
+        process, identity = processes.hold(target.pid)
+        programs = Programs(process, identity)
+        lookups._look_inside(process, programs)  # noqa: SLF001 - as a registration does
+        assert programs.current.identity.cmdline == f"{vault}\0001\0".encode()
+        assert target.command("rename other") == "ok"
+        look(process, programs)
+        assert programs.current.identity.comm == "other"
+        assert programs.current.identity.cmdline is not None
+        target.send(f"become {ruby} 2")
+        target.await_ready()
+        look(process, programs)
+        shown = programs.current.identity
+        programs.end()
+    os.close(process.pidfd)
+    assert (shown.exe, shown.cmdline) == (str(ruby), None)
+
+
+_STEPS = {
+    "its folder": (processes, "live_folder"),
+    "its page table": (os, "open"),
+    "who it is": (processes, "refresh"),
+    "where it is": (processes, "places"),
+    "its vector": (auxv, "read"),
+    "its bytes": (uapi, "read_memory"),
+    "its word": (environments, "opts_out"),
+}
+"""What is looked at of a new program."""
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "behind"])
+@pytest.mark.parametrize("step", _STEPS)
+@pytest.mark.parametrize("prefix", [[], ["setarch", "-R"]], ids=["random", "nothing random"])
+def test_no_program_is_taken_for_the_one_before_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    is_before: bool,  # noqa: FBT001 - one of the two cases
+    prefix: list[str],
+) -> None:
+    """Whenever the execve comes, and while somebody keeps the old memory in use."""
+    ruby, vault = (
+        Path(shutil.copy(build("changing"), tmp_path / name)) for name in ("ruby", "vault")
+    )
+    script = tmp_path / "run"
+    script.write_text(f'#!/bin/sh\nexec {" ".join(prefix)} {ruby} "$@"\n')
+    script.chmod(0o755)
+    with Target("changing", "1", program=script) as target:
+        assert target.command("share") == "ok"
+        process, identity = processes.hold(target.pid)
+        programs = Programs(process, identity)
+        module, called = _STEPS[step]
+        act = getattr(module, called)
+
+        def become() -> None:
+            monkeypatch.undo()
+            target.send(f"become {vault} 2")
+            target.await_ready()
+
+        def acting(*arguments: object) -> object:
+            if is_before:
+                become()
+                return act(*arguments)
+            found = act(*arguments)
+            become()
+            return found
+
+        monkeypatch.setattr(module, called, acting)
+        programs.look()
+        monkeypatch.undo()
+        value, generation = programs.within_one(
+            lambda: uapi.read_memory(target.pid, target["marker"], 8), None
+        )
+        current = programs.current
+        programs.end()
+    os.close(process.pidfd)
+    assert (value, generation) == ((2).to_bytes(8, "little"), current.number)
+    assert current.identity.exe == str(vault)
 
 
 async def test_targets_that_have_ended_leave_no_descriptor(service: MemoryService) -> None:

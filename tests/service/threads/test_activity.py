@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from farpeek.errors import DeadlineExceeded, TooBusy
 from farpeek.mappings.maps import cut
 from farpeek.memory import MemoryService
 from farpeek.model import Limits, ReadSpec, Regions, Stage
+from farpeek.threads import activity
 from farpeek.threads.lanes import Lane
 from farpeek.threads.pool import Pool
 from farpeek.threads.supervision import STUCK_AFTER_S, StuckLimit
@@ -105,6 +108,34 @@ async def test_a_thread_that_is_busy_is_slow_and_not_stuck(pool: Pool) -> None:
     finally:
         over.set()
     await aio_until(lambda: lane.is_idle, "it is back")
+
+
+def test_a_look_at_a_thread_keeps_nothing_that_the_thread_had() -> None:
+    class Content:
+        """What is in hand, such as 16 MiB of a target."""
+
+    kept: list[weakref.ref[Content]] = []
+    begun, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        content = Content()
+        kept.append(weakref.ref(content))
+        begun.set()
+        over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert begun.wait(10)
+    gc.collect()
+    gc.disable()
+    try:
+        activity.stage(thread)
+        activity.is_blocked(thread)
+        over.set()
+        thread.join()
+        assert kept[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_thread_that_waits_for_another_thread_is_stuck(pool: Pool) -> None:

@@ -14,8 +14,9 @@ import pytest
 from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
 from farpeek.threads.lanes import MOST_TOGETHER, MOST_WAITING, Lane
 from farpeek.threads.pool import Pool
-from farpeek.threads.supervision import STUCK_AFTER_S, StuckLimit
+from farpeek.threads.supervision import STUCK_AFTER_S, Crew, StuckLimit
 from farpeek.threads.tasks import Task, settle
+from farpeek.threads.workers import Exchange
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
@@ -170,6 +171,22 @@ async def test_threads_that_come_back_are_not_kept_beyond_the_limit(pool: Pool) 
         while threading.active_count() - before > 4:
             await Lane(pool, 1, loop).run(nothing, soon(), nothing)
             await asyncio.sleep(STUCK_AFTER_S / 4)
+
+
+async def test_a_thread_that_has_ended_is_not_counted() -> None:
+    exchange = Exchange(asyncio.get_running_loop(), nothing)
+    crew = Crew(exchange, 2, StuckLimit(8), 0)
+    before = threading.active_count()
+    crew.start()
+    crew.start()
+    assert crew.counts.idle == 2
+    assert crew.give_one_up()
+    await aio_until(lambda: threading.active_count() == before + 1, "one has ended")
+    assert crew.counts.idle == 1
+    assert crew.give_one_up()
+    await aio_until(lambda: threading.active_count() == before, "the other has, too")
+    assert crew.counts.idle == 0
+    exchange.leave()
 
 
 async def test_a_slot_is_given_back_by_the_thread_alone(pool: Pool) -> None:

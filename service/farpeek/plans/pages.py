@@ -1,0 +1,180 @@
+"""What a plan has read of its target: whole pages, each once, as many as are wanted at a time.
+
+A page is there or not as a whole, so to read all of it costs the target nothing that a read of a
+part did not; and of a list in one region most nodes are had without a system call of their own.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from farpeek.model import PAGE_SIZE, GapReason, Regions
+from farpeek.plans.scalars import WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farpeek.model import ReadResult
+
+    Read = Callable[[Regions], ReadResult]
+
+KEPT: Final = 256
+"""Pages that are kept: 1 MiB. What a plan comes back to after more of them is read again."""
+
+_AT_ONCE: Final = KEPT // 2
+"""Pages of one vectored read, so that those of the one before are still there."""
+
+_SHIFT: Final = PAGE_SIZE.bit_length() - 1
+_WITHIN: Final = PAGE_SIZE - 1
+_MOST_WANTED: Final = 8 * _AT_ONCE
+"""Pages that are wanted ahead: there are rounds enough in that, whatever all walks would like."""
+
+MOST_RANGES: Final = 64
+"""That are remembered."""
+
+
+class Missing(Exception):
+    """Some of what was wanted cannot be read."""
+
+    def __init__(self, address: int, reason: GapReason) -> None:
+        super().__init__(reason)
+        self.address = address
+        self.reason = reason
+
+
+class Reading:
+    """Bytes that are read by themselves: once more, to see whether they change, or many of them."""
+
+    __slots__ = ("address", "data", "gap", "length")
+
+    def __init__(self, address: int, length: int) -> None:
+        self.address = address
+        self.length = length
+        self.data = b""
+        self.gap: Missing | None = None
+
+
+class Pages:
+    """The pages that were read, and those that somebody wants. In one thread."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._pages: dict[int, bytes | GapReason] = {}  # by number; the oldest first
+        self._wanted: dict[int, None] = {}
+        self._afresh: list[Reading] = []
+        self.rounds = 0
+        self.asked: tuple[list[int], list[int]] = ([], [])  # the first of them
+        self.asked_count = 0
+
+    @property
+    def next_rounds(self) -> int:
+        """How many vectored reads the next `fetch` takes."""
+        return bool(self._wanted) + bool(self._afresh)
+
+    def held(self, address: int, length: int) -> tuple[bytes, int] | None:
+        """Give what has those bytes, and where in it they begin; None if no one page has them."""
+        page = self._pages.get(address >> _SHIFT)
+        offset = address & _WITHIN
+        if isinstance(page, bytes) and offset + length <= PAGE_SIZE:
+            return page, offset
+        return None
+
+    def take(self, address: int, length: int) -> tuple[bytes, int] | None:
+        """Do the same for bytes of any pages. Raises Missing.
+
+        None: they will be there after the next `fetch`.
+        """
+        return self.held(address, length) or self._take(address, length)
+
+    def _take(self, address: int, length: int) -> tuple[bytes, int] | None:
+        if address + length > WORD + 1:
+            raise Missing(address, GapReason.UNMAPPED)
+        first, last = address >> _SHIFT, (address + max(length, 1) - 1) >> _SHIFT
+        found: list[bytes] = []
+        is_whole = True
+        for number in range(first, last + 1):
+            page = self._pages.get(number)
+            if page is None:
+                self._wanted[number] = None
+                is_whole = False
+            elif isinstance(page, GapReason):
+                raise Missing(max(address, number << _SHIFT), page)
+            else:
+                found.append(page)
+        if not is_whole:
+            return None
+        return b"".join(found), address & _WITHIN
+
+    def want_ahead(self, address: int, length: int, stride: int, count: int) -> int:
+        """Have elements read with the next `fetch`, if there is room; how many were looked at.
+
+        That is a few: there can be as many arrays as rows, each of as many elements, and this takes
+        time and memory that no limit of a plan counts.
+        """
+        if stride <= PAGE_SIZE:
+            few = min(count, _AT_ONCE * PAGE_SIZE // stride)
+            self._want(address, (few - 1) * stride + length)
+            return few
+        few = min(count, max(1, _AT_ONCE * PAGE_SIZE // (length + PAGE_SIZE)))
+        for number in range(few):
+            self._want(address + number * stride & WORD, length)
+        return few
+
+    def _want(self, address: int, length: int) -> None:
+        if address + length > WORD + 1:
+            return
+        for number in range(address >> _SHIFT, ((address + length - 1) >> _SHIFT) + 1):
+            if len(self._wanted) >= _MOST_WANTED:
+                return
+            if number not in self._pages:
+                self._wanted[number] = None
+
+    def read_afresh(self, reading: Reading) -> None:
+        """Have ``reading`` filled by the next `fetch`, whatever is known of its pages."""
+        self._afresh.append(reading)
+
+    def fetch(self) -> None:
+        """Read what is wanted first, by one vectored read, or by two."""
+        wanted = list(islice(self._wanted, _AT_ONCE))
+        if wanted:
+            for number in wanted:
+                del self._wanted[number]
+            self._make_room(len(wanted))
+            self._fetch_pages(wanted)
+        afresh, self._afresh = self._afresh, []
+        if afresh:
+            self._fetch_afresh(afresh)
+
+    def _make_room(self, count: int) -> None:
+        excess = len(self._pages) + count - KEPT
+        for number in list(islice(self._pages, max(excess, 0))):
+            del self._pages[number]
+
+    def _fetch_pages(self, numbers: list[int]) -> None:
+        numbers.sort()
+        starts = [number << _SHIFT for number in numbers]
+        result = self._ask(Regions(starts, [PAGE_SIZE] * len(starts)))
+        content = bytes(result.data)
+        for place, number in enumerate(numbers):
+            self._pages[number] = content[place << _SHIFT : (place + 1) << _SHIFT]
+        for gap in result.gaps:
+            self._pages[numbers[gap.region]] = gap.reason
+
+    def _fetch_afresh(self, readings: list[Reading]) -> None:
+        regions = Regions([each.address for each in readings], [each.length for each in readings])
+        result = self._ask(regions)
+        content = bytes(result.data)
+        at = 0
+        for each in readings:
+            each.data = content[at : at + each.length]
+            at += each.length
+        for gap in result.gaps:
+            readings[gap.region].gap = Missing(gap.address, gap.reason)
+
+    def _ask(self, regions: Regions) -> ReadResult:
+        self.rounds += 1
+        for told, column in zip(self.asked, (regions.addresses, regions.lengths), strict=True):
+            told.extend(column[: MOST_RANGES - len(told)])
+        self.asked_count += len(regions.addresses)
+        return self._read(regions)

@@ -1,0 +1,120 @@
+"""A file behind a mapping on its way out, chunk by chunk; it holds one chunk at a time.
+
+Deadline, slot and bytes of the budget are those of a chunk; a transfer has no total.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from farpeek.errors import InvalidRequest, TooBusy
+from farpeek.model import ADDRESS_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from farpeek.access.mapped_file import FileOpener, TargetFile
+    from farpeek.model import Limits
+    from farpeek.reading.bulk import Run
+    from farpeek.targets.target import Target
+    from farpeek.threads.budget import Account, Lease
+
+T = TypeVar("T")
+
+CHUNK: Final = 1 << 20
+"""Bytes that are read at once: as of memory."""
+
+_IMAGE: Final = 1 << 20
+"""Bytes that an open file may hold: [vdso] has no file to be read from."""
+
+
+def check(address: int) -> None:
+    """Raise InvalidRequest if there can be no such address."""
+    if not 0 <= address < ADDRESS_LIMIT:
+        raise InvalidRequest("it is no address of 64 bits", ("address",))
+
+
+class FileTransfer:
+    """A file of one target; a context manager that gives back whatever it holds."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a transfer is made of this much
+        self,
+        target: Target,
+        address: int,
+        wanted: int | None,
+        opener: FileOpener,
+        run: Run,
+        account: Account,
+        limits: Limits,
+    ) -> None:
+        """``wanted`` is the program that is meant; None: whichever it is."""
+        self._target = target
+        self._address = address
+        self._wanted = wanted
+        self._opener = opener
+        self._run = run
+        self._account = account
+        self._limits = limits
+        self._chunk_size = max(1, min(CHUNK, account.most // 4))
+        self._file: TargetFile | None = None
+        self._held: list[Lease] = []
+
+    def __enter__(self) -> Self:
+        if self._target.transfers >= self._limits.target_waiting:
+            raise TooBusy(
+                f"{self._target.transfers} transfers of this target are under way already "
+                "(--target-waiting)"
+            )
+        self._target.transfers += 1
+        self._target.hold()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._let_go()
+        self._file = None
+        self._target.transfers -= 1
+        self._target.let_go()
+
+    async def begin(self) -> tuple[TargetFile, int | None]:
+        """Open the file; and the number of the program that maps it, None if that is not known.
+
+        Raises NoFile, FileRemote, TargetChanged, and what MemoryService.maps does.
+        """
+        deadline = time.monotonic() + self._limits.deadline_s
+        open_it = partial(self._opener.open, self._target.process, self._address, deadline)
+        work = partial(self._target.programs.within_one, open_it, self._wanted)
+        lease = self._account.lease(min(_IMAGE, self._chunk_size))
+        found, generation = await self._in_thread(work, deadline, lease)
+        self._file = found
+        return found, generation
+
+    async def read(self, start: int, end: int) -> bytes:
+        """Read up to a chunk of the file; what was read before is held no longer.
+
+        Fewer bytes, or none, where the file has become shorter.
+        """
+        assert self._file is not None  # noqa: S101 - it was begun
+        self._let_go()
+        length = min(end - start, self._chunk_size)
+        deadline = time.monotonic() + self._limits.deadline_s
+        lease = await self._account.wait_for(length, 0, deadline)
+        work = partial(self._file.read, start, length)
+        return await self._in_thread(work, deadline, lease)
+
+    async def _in_thread(self, work: Callable[[], T], deadline: float, lease: Lease) -> T:
+        """Have it done; the lease is kept until the next chunk, or the end."""
+        lease.hold()
+        self._held.append(lease)
+        return await self._run(work, deadline, lease.let_go)
+
+    def _let_go(self) -> None:
+        while self._held:
+            self._held.pop().let_go()

@@ -1,0 +1,64 @@
+"""Chunks, holes and zeros change nothing of what is found."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farpeek.model import Mode
+from farpeek.search.model import Hex, Regex
+from support.scanning import Laid, expected, scan, stretches
+
+PARTS = st.lists(
+    st.builds(
+        Laid,
+        st.sampled_from(["data", "data", "zeros", "gap"]),
+        st.lists(st.sampled_from(b"\0ab"), min_size=1, max_size=90).map(bytes),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    PARTS,
+    st.lists(st.sampled_from([None, 0, 97, 98]), min_size=1, max_size=5).filter(
+        lambda wanted: any(each is not None for each in wanted)
+    ),
+    st.sampled_from(Mode),
+    st.integers(0, 4),
+)
+def test_bytes_are_found_where_they_are(
+    laid: list[Laid], wanted: list[int | None], mode: Mode, context: int
+) -> None:
+    pattern = Hex(" ".join("??" if each is None else f"{each:02x}" for each in wanted))
+    assert scan(laid, pattern, mode, context, chunk=40) == expected(laid, wanted, mode)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            lambda kind, unit, times: Laid(kind, unit * times),
+            st.sampled_from(["data", "data", "data", "gap", "zeros"]),
+            st.binary(min_size=1, max_size=6),
+            st.integers(1, 2500),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([rb"ab+", rb"[a-z]+", rb"\bword\b", rb"\x00\x00[\x01-\xff]", rb"a.{0,9}b"]),
+)
+def test_expressions_find_what_they_do_in_the_whole(laid: list[Laid], text: bytes) -> None:
+    found = scan(laid, Regex(text.decode()), Mode.NOWAIT, 3, chunk=9000)
+    whole = [
+        (at + match.start(), at + match.end())
+        for at, content in stretches(laid, Mode.NOWAIT)
+        for match in re.finditer(text, content)
+    ]
+    # A match ends after 4,096 bytes; what re finds in one go is then found in several.
+    if all(end - start <= 4096 for start, end in whole):
+        assert found == whole
+    else:
+        assert all(end - start <= 4096 for start, end in found)
