@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from support import podman
+from support.audits import done_in
 from support.serving import UnixConnection, ask
 from support.waiting import until
 
@@ -27,7 +29,7 @@ def compose(file: Path, *arguments: str) -> None:
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=podman.HOME,
+        cwd=file.parent,
         env=podman.environment(),
     )
     assert done.returncode == 0, done
@@ -45,6 +47,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     service["pid"] = f"container:{name}_app"
     app["network_mode"] = "none"
     file = tmp_path_factory.mktemp(name) / "compose.yaml"
+    # It names the profiles as they lie beside it.
+    shutil.copytree(COMPOSE.with_name("seccomp"), file.with_name("seccomp"))
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     try:
         compose(file, "--project-name", name, "up", "--detach")
@@ -65,6 +69,13 @@ def test_the_app_is_read_by_who_mounts_the_volume(project: str) -> None:
     assert bytes.fromhex(ask(UnixConnection(path), "POST", url, body).json["data"]) == (
         b"hello from compose"
     )
+    name = f"{project}_farpeek_1"
+
+    def audited() -> list[tuple[object, ...]]:
+        lines = done_in(podman.podman("logs", name).stderr)
+        return [(each["verb"], each["bytes"]) for each in lines]
+
+    until(lambda: ("read", 18) in audited(), "the read has left a line")
 
 
 def test_it_has_no_capability_and_is_healthy(project: str) -> None:
@@ -72,6 +83,11 @@ def test_it_has_no_capability_and_is_healthy(project: str) -> None:
     found = podman.status_of(int(podman.inspect("container", name)["State"]["Pid"]))
     assert int(found["CapEff"], 16) == int(found["CapBnd"], 16) == 0
     assert found["NoNewPrivs"] == "1"
+    assert found["Seccomp"] == "2"
+    script = "import ctypes; l = ctypes.CDLL(None, use_errno=True); "
+    script += "print(l.unshare(0), ctypes.get_errno())"
+    said = podman.podman("exec", name, "/opt/farpeek/bin/python3", "-c", script).stdout
+    assert said.split() == ["-1", "38"], "podman's own profile lets unshare(0) through"
     podman.podman("healthcheck", "run", name)
     configured = podman.inspect("container", name)["HostConfig"]
     assert configured["ReadonlyRootfs"]

@@ -11,7 +11,8 @@ import shlex
 from pathlib import Path
 
 from support import podman
-from support.kubelet import TOKEN, Pod, pod_spec
+from support.kubelet import Pod, pod_spec
+from support.objects import TOKEN
 from support.podman import Container, Foreground
 from support.serving import UnixConnection, ask
 from support.targets import build

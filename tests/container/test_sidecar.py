@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import podman
-from support.kubelet import TOKEN, Pod, pod_spec
+from support.kubelet import Pod, pod_spec
+from support.objects import TOKEN
 from support.podman import Foreground
 from support.targets import build
 from support.waiting import until

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
+from farpeek_api.policy import tokens
 from support import podman
+from support.audits import done_in
 from support.podman import Container
+from support.policies import EVERYTHING, entry
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -224,6 +228,73 @@ def test_who_is_in_the_group_connects_and_needs_a_token_that_systemd_hands_over(
         # Though the service itself has no network: systemd opened the socket.
         assert f"HTTP/1.1 {status}" in host.execute("python3", "-c", _ASK_TCP, token)
     assert host.ask("GET", "/v1/targets", user=0)[0] == 200
+
+
+_ASK_HTTPS = """
+import http.client, ssl, sys
+trust = ssl.create_default_context(cafile="/etc/farpeek/ca.crt")
+connection = http.client.HTTPSConnection("127.0.0.1", 7335, timeout=20, context=trust)
+connection.request("GET", "/v1/targets", headers={"Authorization": "Bearer " + sys.argv[1]})
+print(connection.getresponse().status)
+"""
+
+
+def put(host: Host, name: str, text: str, mode: str = "0600") -> None:
+    """Write a file of root's into /etc/farpeek."""
+    place = f"/etc/farpeek/{name}"
+    script = f"mkdir -p /etc/farpeek; cat >{place} <<'END'\n{text}\nEND\nchmod {mode} {place}"
+    host.execute("sh", "-c", script)
+
+
+@contextmanager
+def policed(*dropins: Path) -> Iterator[tuple[Host, str, trustme.CA]]:
+    """Run one with policy.conf and tls.conf, a policy and a certificate; the client's token."""
+    token, ca = tokens.make(), trustme.CA()
+    made = ca.issue_cert("127.0.0.1")
+    with Host(UNITS / "policy.conf", UNITS / "tls.conf", *dropins) as host:
+        put(host, "policy.toml", entry("one", token, rest=f"targets = {EVERYTHING}"))
+        put(host, "tls.crt", made.cert_chain_pems[0].bytes().decode())
+        put(host, "tls.key", made.private_key_pem.bytes().decode())
+        put(host, "ca.crt", ca.cert_pem.bytes().decode())
+        yield host, token, ca
+
+
+@pytest.mark.parametrize("dropins", [(), (UNITS / "dynamic-user.conf",)], ids=["", "dynamic user"])
+def test_with_a_policy_its_clients_get_in_by_the_socket_and_by_https(
+    dropins: tuple[Path, ...],
+) -> None:
+    with policed(*dropins) as (host, token, _):
+        assert host.ask("GET", "/v1/targets")[0] == 401, "root is nobody"
+        assert host.ask("GET", "/v1/targets", token=token)[0] == 200
+        for sent, status in ((token, "200"), (tokens.make(), "401")):
+            assert host.execute("python3", "-c", _ASK_HTTPS, sent).strip() == status
+        script = "import os; s = os.stat('/var/log/farpeek/audit.log'); print(oct(s.st_mode))"
+        assert host.execute("python3", "-c", script).strip() == "0o100600"
+        audit = "/var/log/farpeek/audit.log"
+        until(lambda: len(done_in(host.execute("cat", audit))) == 4, "all have left lines")
+        host.execute("/opt/farpeek/bin/farpeek", "audit", "verify", audit)
+
+
+def test_a_reload_takes_policy_certificate_and_the_audits_file_anew() -> None:
+    with policed() as (host, token, ca):
+        assert host.ask("GET", "/v1/targets", token=token)[0] == 200
+        before, fresh = host.show("MainPID"), tokens.make()
+        put(host, "policy.toml", entry("one", fresh))
+        made = ca.issue_cert("127.0.0.1")
+        put(host, "tls.crt", made.cert_chain_pems[0].bytes().decode())
+        put(host, "tls.key", made.private_key_pem.bytes().decode())
+        host.execute("mv", "/var/log/farpeek/audit.log", "/var/log/farpeek/audit.log.1")
+        host.execute("systemctl", "reload", "farpeek.service")
+        until(lambda: host.ask("GET", "/v1/targets", token=fresh)[0] == 200, "the policy counts")
+        assert host.ask("GET", "/v1/targets", token=token)[0] == 401
+        assert host.execute("python3", "-c", _ASK_HTTPS, fresh).strip() == "200"
+        log = host.execute("journalctl", "--unit=farpeek.service", "--output=cat")
+        assert "the certificate is that of /etc/farpeek/tls.crt now" in log
+        until(
+            lambda: done_in(host.execute("cat", "/var/log/farpeek/audit.log", status=None)),
+            "the audit goes on in a new file",
+        )
+        assert host.show("MainPID") == before
 
 
 def test_the_variant_with_a_dynamic_user_reads_as_well() -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from farpeek_api.policy import file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -73,3 +75,51 @@ def test_every_added_capability_has_its_reason_beside_it(path: Path) -> None:
     ]
     for name in added:
         assert re.search(rf"# .*\n\s*(- {name}\b|add: \[{name}\])", text), name
+
+
+def daemon() -> dict[str, Any]:
+    """Return the DaemonSet's pod."""
+    (pod,) = pods(TOP / "deploy" / "k8s" / "daemonset.yaml")
+    return pod
+
+
+def environment(pod: dict[str, Any]) -> dict[str, str]:
+    (container,) = pod["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def test_the_daemonset_is_told_of_files_that_its_volumes_have() -> None:
+    pod = daemon()
+    (container,) = pod["containers"]
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    for variable, name in (
+        ("FARPEEK_POLICY", "farpeek-policy"),
+        ("FARPEEK_TLS_CERT", "farpeek-tls"),
+        ("FARPEEK_TLS_KEY", "farpeek-tls"),
+        ("FARPEEK_TLS_CLIENT_CA", "farpeek-tls"),
+    ):
+        volume = volumes[mounts[str(Path(environment(pod)[variable]).parent)]]
+        source = volume.get("configMap") or volume["secret"]
+        assert name in (source.get("name"), source.get("secretName"))
+    assert volumes[mounts["/etc/farpeek/tls"]]["secret"]["defaultMode"] == 0o400
+
+
+def test_the_policy_as_it_is_lets_no_token_in_and_is_one() -> None:
+    (document,) = yaml.safe_load_all((TOP / "deploy" / "k8s" / "policy.yaml").read_text())
+    name = Path(environment(daemon())["FARPEEK_POLICY"]).name
+    text = document["data"][name]
+    policy = file.parse(text, name)
+    assert not policy.warnings
+    assert set(re.findall(r'"([0-9a-f]{64})"', text)) == {"0" * 64}
+
+
+def test_the_certificate_of_the_docs_fits_the_manifest() -> None:
+    text = (TOP / "docs" / "kubernetes.md").read_text()
+    block = text.partition("<!-- certificate: begin -->\n```yaml\n")[2].partition("```")[0]
+    certificate = yaml.safe_load(block)
+    secrets = [each["secret"]["secretName"] for each in daemon()["volumes"] if "secret" in each]
+    assert secrets == [certificate["spec"]["secretName"]]
+    assert certificate["metadata"]["namespace"] == "farpeek"
+    hosts = environment(daemon())["FARPEEK_ALLOW_HOST"].split(",")
+    assert certificate["spec"]["dnsNames"] == hosts

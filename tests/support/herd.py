@@ -79,6 +79,8 @@ class _Frames(threading.Thread):
             outcome.frames += 1
             outcome.dropped += shown["dropped"]
             pid = int(shown["target"].partition("-")[0])
+            # One may be sampled before whoever started it has noted its number.
+            until(lambda: pid in self._numbers, "its number is known")
             outcome.wrong += int.from_bytes(data, "little") != self._numbers[pid]
             self.seen.add(pid)
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def in_process(folder: Path) -> AsyncIterator[tuple[Path, MemoryService]]:
-    """Run it on a socket in ``folder``, with a deadline of 0.3 s."""
-    settings = Settings(deadline=0.3)
+async def in_process(folder: Path, **bounds: float) -> AsyncIterator[tuple[Path, MemoryService]]:
+    """Run it on a socket in ``folder``, with a deadline of 0.3 s, and other bounds."""
+    settings = Settings(**{"deadline": 0.3, **bounds})  # type: ignore[arg-type] # numbers by name
     listener = listen_unix(UnixAddress(folder / "x.sock"))
     service = await MemoryService.open(settings.limits)
     authenticator = Authenticator([listener.address], [], None)

@@ -18,20 +18,23 @@ import yaml
 
 from support import podman
 from support.ending import Ending
+from support.objects import CA, MANIFESTS, POD_ADDRESS, POD_NAME, TOKEN, objects
 from support.podman import Container
 from support.serving import UnixConnection, ask
+from support.volumes import Volume
 from support.waiting import until
 from support.wire import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import trustme
+
+    from support.objects import Objects
     from support.serving import Reply
 
-MANIFESTS = Path(__file__).resolve().parents[2] / "deploy" / "k8s"
-TOKEN = "the-token-of-the-container-tests"  # noqa: S105 - of no other service
-POD_ADDRESS = "10.88.0.7"
-"""Of pods with a network of their own here: an address of their loopback device."""
+PROFILES = MANIFESTS.with_name("seccomp")
+"""Stands for a kubelet's own folder of profiles."""
 
 _IMAGES = {
     "docker.io/library/python:3.11-slim-bookworm": podman.BASE,
@@ -58,16 +61,25 @@ def pod_spec(name: str) -> Spec:
 
 
 class Pod(Ending):
-    """A pod of a manifest, its containers by their names; ``only`` leaves the others out."""
+    """A pod of a manifest, its containers by their names; ``only`` leaves the others out.
 
-    def __init__(self, spec: Spec, only: tuple[str, ...] | None = None) -> None:
+    ``present`` are the ConfigMaps and Secrets that there are.
+    """
+
+    def __init__(
+        self, spec: Spec, only: tuple[str, ...] | None = None, present: Objects | None = None
+    ) -> None:
         self.spec = spec
+        self._present = present or objects()
+        self._swapped: dict[str, Volume] = {}
         self.containers: dict[str, Container] = {}
         self._described: dict[str, Spec] = {}
         self._stack = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix=f"farpeek-test-{os.getpid()}-"))
         self._stack.callback(shutil.rmtree, self.folder)
         try:
+            self._trusted = self.folder / "ca.pem"
+            self.trust(CA)
             self._volumes = {each["name"]: self._volume(each) for each in spec["volumes"]}
             self._shared = self._share()
             for described in self._in_order():
@@ -127,8 +139,11 @@ class Pod(Ending):
             for each in self._described[name]["ports"]
             if each["name"] == probe["httpGet"]["port"]
         )
-        url = f"http://{POD_ADDRESS}:{port}{probe['httpGet']['path']}"
-        curl = ["curl", "--silent", "--fail", "--max-time", limit, "--output", "/dev/null", url]
+        get = probe["httpGet"]
+        assert set(get) <= {"path", "port", "scheme"}
+        url = f"{get.get('scheme', 'HTTP').lower()}://{POD_ADDRESS}:{port}{get['path']}"
+        # Of the certificate the kubelet looks at nothing.
+        curl = ["curl", "--silent", "--fail", "--insecure", "--max-time", limit, url]
         return self.in_network(name, *curl).returncode == 0
 
     def in_network(
@@ -155,18 +170,39 @@ class Pod(Ending):
         path: str,
         body: object = None,
         headers: Mapping[str, str] | None = None,
+        flags: tuple[str, ...] = (),
     ) -> Reply:
-        """Put a request from inside of the pod's network, to the pod's address."""
+        """Put a request from inside of the pod's network, to the pod's address.
+
+        By HTTPS the service is called by the pod's name, and has to have a certificate of the CA
+        that `trust` names. ``flags`` are those of curl.
+        """
         sent = {"Content-Type": "application/json", **(headers or {})}
         done = self.in_network(
             "farpeek",
             *("curl", "--silent", "--include", "--request", method),
             *(part for name, value in sent.items() for part in ("--header", f"{name}: {value}")),
             *(() if body is None else ("--data", json.dumps(body))),
-            f"http://{POD_ADDRESS}:7335{path}",
+            *flags,
+            *self._address(path),
         )
         assert done.returncode == 0, done
         return parse(done.stdout)
+
+    def _address(self, path: str) -> tuple[str, ...]:
+        environment = {each["name"]: each["value"] for each in self._described["farpeek"]["env"]}
+        if "https://" not in environment["FARPEEK_LISTEN"]:
+            return (f"http://{POD_ADDRESS}:7335{path}",)
+        resolved = ("--resolve", f"{POD_NAME}:7335:{POD_ADDRESS}")
+        return (*resolved, "--cacert", str(self._trusted), f"https://{POD_NAME}:7335{path}")
+
+    def trust(self, ca: trustme.CA) -> None:
+        """Trust this CA from now on, and no other."""
+        ca.cert_pem.write_to_path(str(self._trusted))
+
+    def swap(self, volume: str, files: Mapping[str, bytes]) -> None:
+        """Have a ConfigMap or a Secret changed, and the volume follow, as it does after a while."""
+        self._swapped[volume].swap(files)
 
     def await_ready(self) -> None:
         """Wait until farpeek's readiness probe succeeds; fails if it has ended."""
@@ -213,20 +249,21 @@ class Pod(Ending):
         return ("--pod", self._stack.enter_context(podman.pod(shared)))
 
     def _volume(self, volume: Spec) -> Path:
-        """Make a volume's folder as the kubelet does: emptyDir is everybody's, a Secret root's."""
-        folder = self.folder / volume["name"]
+        """Make a volume's folder as the kubelet does: emptyDir is everybody's, others root's."""
+        name = volume["name"]
+        ((kind, source),) = (each for each in volume.items() if each[0] != "name")
+        folder: Path = self.folder / name
         folder.mkdir()
         group = self.spec["securityContext"].get("fsGroup", 0)
         os.chown(folder, 0, group)
         folder.chmod(0o2777 if group else 0o777)
-        if "secret" in volume:
-            assert set(volume["secret"]) == {"secretName", "defaultMode"}
-            file = folder / "token"
-            file.write_text(TOKEN + "\n")
-            os.chown(file, 0, group)
-            file.chmod(volume["secret"]["defaultMode"] | (0o440 if group else 0))
-        else:
-            assert set(volume["emptyDir"]) <= {"medium", "sizeLimit"}
+        if kind == "emptyDir":
+            assert set(source) <= {"medium", "sizeLimit"}
+            return folder
+        called = source["secretName" if kind == "secret" else "name"]
+        assert set(source) <= {"secretName", "name", "defaultMode"}
+        mode = source.get("defaultMode", 0o644) | (0o440 if group else 0)
+        self._swapped[name] = Volume(folder, self._present[kind, called], mode, group)
         return folder
 
     def _flags(self, described: Spec) -> Iterator[str]:
@@ -242,6 +279,8 @@ class Pod(Ending):
         assert set(limits) == {"memory"}
         yield f"--memory={limits['memory'].replace('Mi', 'm')}"
         for mount in described.get("volumeMounts", []):
+            # By subPath an update would never arrive.
+            assert set(mount) <= {"name", "mountPath", "readOnly"}
             mode = "ro" if mount.get("readOnly") else "rw"
             yield f"--volume={self._volumes[mount['name']]}:{mount['mountPath']}:{mode}"
         yield from self._security({**self.spec["securityContext"], **described["securityContext"]})
@@ -270,6 +309,7 @@ class Pod(Ending):
             yield "--read-only-tmpfs=false"
         profile = context["seccompProfile"]
         if profile["type"] == "Localhost":
-            yield f"--security-opt=seccomp={profile['localhostProfile']}"
+            # An absolute one stays as it is.
+            yield f"--security-opt=seccomp={PROFILES / profile['localhostProfile']}"
         else:
             assert profile == {"type": "RuntimeDefault"}  # podman's own

@@ -15,6 +15,13 @@ def mapping_named(pid: int, name: str) -> int:
     raise LookupError(f"process {pid} has no {name}")
 
 
+def spans(pid: int) -> list[tuple[int, int]]:
+    """Return where all mappings begin and end."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    pairs = (line.split()[0].split("-") for line in lines)
+    return [(int(start, 16), int(end, 16)) for start, end in pairs]
+
+
 def on_hostfs() -> bool:
     """Whether the root is a folder of the host of User Mode Linux.
 

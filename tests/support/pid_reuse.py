@@ -31,11 +31,13 @@ from support.asking import ask
 from support.reading import NaiveReader
 from support.targets import PATIENCE_S, build
 from support.waiting import aio_until
+from support.witnesses import program_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from farpeek.access import Access
+    from farpeek.access.seam import Witness
 
 MARKER = 0x5EC000000000
 PAGE = 4096
@@ -46,14 +48,21 @@ READERS = 3
 class Respawner:
     """The process that kills, reaps and gives the number to the next one."""
 
-    def __init__(self, ours: socket.socket) -> None:
+    def __init__(self, ours: socket.socket, pid: int) -> None:
         self._socket = ours
+        self.pid = pid
 
     def swap(self) -> tuple[int, int]:
         """Put the next generation in the place of the last; its generation and its pidfd."""
         self._socket.send(b"swap")
         data, descriptors, _, _ = socket.recv_fds(self._socket, 8, 1)
         return struct.unpack("=Q", data)[0], descriptors[0]
+
+    def swap_alone(self) -> int:
+        """Do the same, for whoever has no use for the pidfd; the generation."""
+        generation, pidfd = self.swap()
+        os.close(pidfd)
+        return generation
 
     def begin_churn(self, count: int) -> None:
         self._socket.send(f"churn {count}".encode())
@@ -67,16 +76,16 @@ class Respawner:
 
 
 @contextmanager
-def respawner() -> Iterator[Respawner]:
+def respawner(number: int = NUMBER) -> Iterator[Respawner]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.settimeout(PATIENCE_S)
         process = subprocess.Popen(
-            [build("respawn"), str(NUMBER), str(theirs.fileno())], pass_fds=[theirs.fileno()]
+            [build("respawn"), str(number), str(theirs.fileno())], pass_fds=[theirs.fileno()]
         )
         theirs.close()
         try:
-            yield Respawner(ours)
+            yield Respawner(ours, process.pid)
         finally:
             process.kill()
             process.wait(PATIENCE_S)
@@ -119,6 +128,7 @@ class Race:
         self.current = (0, generation, Process(NUMBER, pidfd))
         self.running = True
         self.readers = [Racer() for _ in range(READERS)]
+        self.quick = Racer()
         self.control = Racer()
 
     def read_with_care(self, reader: Racer, access: Access) -> None:
@@ -143,6 +153,23 @@ class Race:
         except Exception as error:  # noqa: BLE001 - any of them fails the test, by name
             reader.failure = repr(error)
 
+    def read_quickly(self, access: Access, program: Witness) -> None:
+        """The same by the quick way; all processes have one witness, so the pidfd has to tell."""
+        spec = ReadSpec(Regions([MARKER], [8]))
+        reader = self.quick
+        while self.running:
+            number, generation, process = self.current
+            reader.begin(number)
+            result = access.read_quickly(process, spec, program)
+            if result is None:
+                reader.gone += 1
+            elif bytes(result.data) == struct.pack("=Q", generation):
+                reader.own += 1
+            else:
+                reader.impostors += 1
+                reader.failure = f"quickly, as generation {generation}: {result.data!r}"
+            reader.reads_in_round += 1
+
     def read_naively(self, reader: Racer) -> None:
         """Read by number alone."""
         naive = NaiveReader(NUMBER, MARKER, 8)
@@ -159,11 +186,11 @@ class Race:
             reader.reads_in_round += 1
 
     def failed(self) -> bool:
-        return any(reader.failure for reader in self.readers)
+        return any(reader.failure for reader in [*self.readers, self.quick])
 
     def wait_for_reads(self, more: int) -> None:
         """Wait until every reader has read ``more`` times with this round's handle."""
-        everybody = [*self.readers, self.control]
+        everybody = [*self.readers, self.control, *([self.quick] if self.quick.own else [])]
         number = self.current[0]
         wanted = [more + reader.reads_in(number) for reader in everybody]
         give_up = time.monotonic() + PATIENCE_S
@@ -211,16 +238,20 @@ class Race:
 def race_of_reads(rounds: int) -> dict[str, object]:
     """Swap the process behind the number ``rounds`` times under threads that read it."""
     access = choose(probe()).wait
-    with respawner() as swapping:
+    # All are forks of one process, so that its page table and random bytes stand for theirs.
+    with respawner() as swapping, program_of(swapping.pid) as program:
         race = Race(*swapping.swap())
-        careful = [partial(race.read_with_care, reader, access) for reader in race.readers]
-        race.run_under([*careful, partial(race.read_naively, race.control)], swapping, rounds)
+        racing = [partial(race.read_with_care, reader, access) for reader in race.readers]
+        racing.append(partial(race.read_quickly, access, program))
+        racing.append(partial(race.read_naively, race.control))
+        race.run_under(racing, swapping, rounds)
     return {
         "rounds": race.current[0],
         "own": sum(reader.own for reader in race.readers),
         "gone": sum(reader.gone for reader in race.readers),
         "impostors": sum(reader.impostors for reader in race.readers),
-        "failures": [reader.failure for reader in race.readers if reader.failure],
+        "quick": asdict(race.quick),
+        "failures": [reader.failure for reader in [*race.readers, race.quick] if reader.failure],
         "control_impostors": race.control.impostors,
     }
 

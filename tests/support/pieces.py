@@ -25,7 +25,7 @@ class Taken:
 def take_apart(body: bytes) -> tuple[list[Taken], dict[str, Any] | None]:
     """Return the pieces of ``body``, and what the last one says; None if it was cut off."""
     pieces: list[Taken] = []
-    for shown, data in _frames(body):
+    for shown, data in frames(body):
         if shown.get("done"):
             return pieces, shown
         pieces.append(
@@ -36,7 +36,8 @@ def take_apart(body: bytes) -> tuple[list[Taken], dict[str, Any] | None]:
     return pieces, None
 
 
-def _frames(body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+def frames(body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Return each object, and the bytes behind it."""
     at = 0
     while at < len(body):
         (size,) = struct.unpack_from(">I", body, at)

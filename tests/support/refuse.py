@@ -15,6 +15,7 @@ _PR_SET_SECCOMP = 22
 _NUMBERS = {
     "process_vm_readv": {"x86_64": 310, "aarch64": 270},
     "move_pages": {"x86_64": 279, "aarch64": 239},
+    "capset": {"x86_64": 126, "aarch64": 91},
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import watching
 from support.ending import Ending, end_process
 from support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+UNDER = "TESTS_SERVICE_UNDER"
+"""A variable: what starts all services of root's, for runs under a seccomp profile, say."""
 
 _HERE = Path(__file__).resolve().parent
 _AS_USER = _HERE / "as_user.py"
@@ -99,7 +104,8 @@ class Service(Ending):
             command = ["setpriv", "--pdeathsig", "KILL"]
             if without:
                 command += ["--bounding-set", ",".join(f"-{name}" for name in without)]
-            command += [*under, sys.executable, "-m", "farpeek_api"]
+            everywhere = shlex.split(os.environ.get(UNDER, ""))
+            command += [*everywhere, *under, sys.executable, "-m", "farpeek_api"]
         else:
             os.chown(folder, uid, uid)
             command = [sys.executable, str(_AS_USER), str(uid), str(uid), *as_user, "--"]
@@ -179,4 +185,6 @@ def ask(
         connection.request(method, path, payload, sent)
         response = connection.getresponse()
         found = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, found, response.read())
+        reply = Reply(response.status, found, response.read())
+    watching.saw_answer(method, path, reply)
+    return reply

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import struct
 from typing import TYPE_CHECKING, Any
 
+from support import watching
 from support.ending import Ending
 from support.frames import take_apart
 
@@ -52,10 +54,10 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
 class WebSocket(Ending):
     """An open stream. ``sock`` is connected already."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, request: bytes | None = None) -> None:
         self.sock = sock
         self._received = bytearray()
-        sock.sendall(handshake())
+        sock.sendall(request or handshake())
         while b"\r\n\r\n" not in self._received:
             self._receive()
         head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
@@ -82,11 +84,20 @@ class WebSocket(Ending):
             (length,) = struct.unpack(">Q", self._take(8))
         return first & 0x0F, self._take(length)
 
+    def has_more(self, within_s: float) -> bool:
+        """Wait so long, at most, until something has come."""
+        return bool(self._received or select.select([self.sock], [], [], max(0.0, within_s))[0])
+
     def next(self) -> tuple[Any, bytes]:
-        """Return the object of the next answer, and its bytes."""
+        """Return the object of the next answer, and its bytes; pings before it are answered."""
         opcode, payload = self.receive()
+        while opcode == PING:
+            self.sock.sendall(frame(payload, PONG))
+            opcode, payload = self.receive()
         assert opcode == BINARY, (opcode, payload)
-        return take_apart(payload)
+        shown, data = take_apart(payload)
+        watching.saw_object("StreamAnswer", shown)
+        return shown, data
 
     def ask(self, message: object) -> tuple[Any, bytes]:
         """Send a message, and return the next answer."""

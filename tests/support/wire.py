@@ -9,6 +9,7 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any
 
+from support import watching
 from support.ending import Ending
 from support.serving import Reply, Service, UnixConnection, ask
 from support.waiting import PATIENCE_S
@@ -78,9 +79,15 @@ def parse(received: bytes) -> Reply:
 class Events(Ending):
     """An open stream of events."""
 
-    def __init__(self, path: Path, query: str = "", last_id: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        query: str = "",
+        last_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._connection = UnixConnection(path)
-        headers = {} if last_id is None else {"Last-Event-ID": last_id}
+        headers = {**(headers or {}), **({} if last_id is None else {"Last-Event-ID": last_id})}
         self._connection.request("GET", f"/v1/events{query}", headers=headers)
         self.response = self._connection.getresponse()
 
@@ -100,4 +107,6 @@ class Events(Ending):
         while (block := self.next_block()) and block[0].startswith(":"):
             pass
         fields = dict(line.split(": ", 1) for line in block)
-        return int(fields["id"]), fields["event"], json.loads(fields["data"])
+        data = json.loads(fields["data"])
+        watching.saw_object("LostEvents" if fields["event"] == "lost" else "TargetEvent", data)
+        return int(fields["id"]), fields["event"], data
