@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek_api.openapi import document
+from support import watching
+from support.described import Described
 from support.folders import open_folder
 from support.sample import Sample
 from support.wire import Served
@@ -19,6 +23,15 @@ if TYPE_CHECKING:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FARPEEK_LISTEN", "NOTIFY_SOCKET"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _answers_are_as_described() -> Iterator[None]:
+    """Hold every answer that a test gets against the OpenAPI document."""
+    described = Described(json.loads(document.text()))
+    watching.watchers.append(described)
+    yield
+    watching.watchers.remove(described)
 
 
 @pytest.fixture

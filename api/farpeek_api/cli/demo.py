@@ -1,4 +1,4 @@
-"""`farpeek demo`: a real service, a sample process, a read with a hole, and the process's end."""
+"""`farpeek demo`: a real service, a sample process, commands, a read by HTTP, the process's end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
+from farpeek_api.cli import running, statuses
 from farpeek_api.cli.localhttp import connect
 from farpeek_api.serving.listeners import UnixAddress
 
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 20.0
 """For each step; none takes longer than a second on a machine that is not overloaded."""
 
-# Three pages with the middle one closed. It ends with its standard input, so it never outlives us.
+# Three pages with the middle one closed, and in the last one a counter that goes up. It ends with
+# its standard input, so it never outlives us.
 _SAMPLE: Final = """
-import ctypes, mmap, sys
+import ctypes, mmap, select, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts the demo means us
 PR_SET_PTRACER, PR_SET_PTRACER_ANY, PROT_NONE = 0x59616D61, ctypes.c_ulong(-1), 0
 page = mmap.PAGESIZE
 area = mmap.mmap(-1, 3 * page)
@@ -40,8 +44,11 @@ libc = ctypes.CDLL(None)
 libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), PROT_NONE)
 # Where Yama restricts ptrace, a process may still name who is allowed to read it.
 libc.prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
+counter = ctypes.c_uint64.from_buffer(area, 3 * page - 8)
+counter.value = 0
 print(start, page, flush=True)
-sys.stdin.read()
+while not select.select([sys.stdin], [], [], 0.05)[0]:
+    counter.value += 1
 sys.exit(7)
 """
 
@@ -50,13 +57,18 @@ class DemoError(Exception):
     """A step did not work; the text says which."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    return argparse.ArgumentParser(
+        prog="farpeek demo",
+        description="Start a service and a sample process, look into it by commands and by HTTP, "
+        "see it exit.",
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Show everything once; 0 if it all worked."""
-    parser = argparse.ArgumentParser(
-        prog="farpeek demo",
-        description="Start a service and a sample process, read across a hole, see it exit.",
-    )
-    parser.parse_args(arguments)
+    parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="farpeek-demo-") as folder:
@@ -64,6 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _say("Interrupted; everything is cleaned up.")
         return 130
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
     except (DemoError, OSError, ValueError) as error:
         sys.stderr.write(f"farpeek demo: {error}\n")
         return 1
@@ -88,10 +102,33 @@ def _show(address: UnixAddress) -> None:
                 "\n4. One vectored read: its beginning, and 48 bytes across both edges of the hole."
             )
             _read(address, target["id"], start, page)
-            _say("\n5. The sample process ends with exit status 7; the service tells it as events.")
+            _say(
+                "\n5. From a shell: where its pages are, what is around the hole, and a counter at"
+            )
+            _say("   their end, as it goes up.")
+            _look(address, sample.pid, start, page)
+            _say("\n6. The sample process ends with exit status 7; the service tells it as events.")
             _end(sample)
             _show_events(events)
-    _say("\n6. Service and sample process have ended; nothing is left behind.")
+    _say("\n7. Service and sample process have ended; nothing is left behind.")
+
+
+def _look(address: UnixAddress, pid: int, start: int, page: int) -> None:
+    """Show commands, and what they show."""
+    _command(address, "maps", pid, f"{start:#x}", "--after", 2)
+    _command(address, "read", pid, f"{start + page - 16:#x}", page + 32, status=statuses.INCOMPLETE)
+    counter = f"{start + 3 * page - 8:#x}"
+    _command(address, "watch", pid, counter, "--type", "u64", "--hz", 20, "--ticks", 12)
+
+
+def _command(address: UnixAddress, name: str, *words: object, status: int = statuses.DONE) -> None:
+    """Run a command, as a shell would."""
+    shown = [str(word) for word in words]
+    _say(f"\n   $ farpeek {shlex.join([name, *shown])}\n")
+    with contextlib.redirect_stderr(sys.stdout):
+        ended = running.run(name, [*shown, "--url", str(address)])
+    if ended != status:
+        raise DemoError(f"farpeek {name} should have ended with status {status}")
 
 
 def _read(address: UnixAddress, target_id: str, start: int, page: int) -> None:

@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 TIMEOUT_S = 3.0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Give 0 for a ready service; 1, and a line that says why, for any other."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
         prog="farpeek health", description="Ask a running service whether it is ready."
     )
-    parser.add_argument(
+    made.add_argument(
         "--listen",
         metavar="URL",
         default=_default_listener(),
         help="where it listens: unix:PATH or http://HOST:PORT (default: %(default)s)",
     )
-    url: str = parser.parse_args(arguments).listen
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Give 0 for a ready service; 1, and a line that says why, for any other."""
+    url: str = parser().parse_args(arguments).listen
     complaint = ask(url)
     if complaint is None:
         return 0

@@ -3,18 +3,20 @@
 Nothing of the server is imported with it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from farpeek_api.client.client import AsyncClient, Client
-from farpeek_api.client.conversation import Left, Tick
-from farpeek_api.client.events import Event
-from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
-from farpeek_api.client.pieces import Piece, Sums
 from farpeek_api.client.problems import (
     AccessDenied,
     AlreadyTraced,
     Ambiguous,
+    AuditUnavailable,
     BadAnswer,
     Deadline,
     ExpectationFailed,
+    FileRemote,
     Forbidden,
     IncompleteRead,
     Internal,
@@ -22,6 +24,7 @@ from farpeek_api.client.problems import (
     Invalid,
     Malformed,
     MethodNotAllowed,
+    NoFile,
     NoSuchMatch,
     NoSuchProcess,
     NoSuchTarget,
@@ -29,6 +32,7 @@ from farpeek_api.client.problems import (
     NotFound,
     PeekError,
     Problem,
+    RangeBeyond,
     RangeUnreadable,
     ShuttingDown,
     SlowRequest,
@@ -44,19 +48,32 @@ from farpeek_api.client.problems import (
     UnsupportedMediaType,
     UpgradeRequired,
 )
-from farpeek_api.client.ranges import Dump
 from farpeek_api.client.results import (
     Exit,
+    FileInfo,
     Gap,
     MappedRegion,
     Process,
     ReadResult,
+    Registers,
     StandingMatch,
     TargetInfo,
+    Thread,
 )
-from farpeek_api.client.stream import AsyncStream, AsyncSubscription, Stream, Subscription
 from farpeek_api.client.target import AsyncTarget, Target
-from farpeek_api.client.writing import WriteResult
+
+if TYPE_CHECKING:
+    from farpeek_api.client.conversation import Left, Tick
+    from farpeek_api.client.cores import Core, CoreGap
+    from farpeek_api.client.events import Event
+    from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
+    from farpeek_api.client.pieces import Piece, Sums
+    from farpeek_api.client.plans import Plan, PlanResult
+    from farpeek_api.client.ranges import Dump
+    from farpeek_api.client.searches import SearchDone, SearchMatch, SearchProgress
+    from farpeek_api.client.stream import AsyncStream, Stream
+    from farpeek_api.client.subscriptions import AsyncSubscription, Subscription
+    from farpeek_api.client.writing import WriteResult
 
 __all__ = [
     "AccessDenied",
@@ -67,13 +84,18 @@ __all__ = [
     "AsyncStream",
     "AsyncSubscription",
     "AsyncTarget",
+    "AuditUnavailable",
     "BadAnswer",
     "Client",
+    "Core",
+    "CoreGap",
     "Deadline",
     "Dump",
     "Event",
     "Exit",
     "ExpectationFailed",
+    "FileInfo",
+    "FileRemote",
     "Forbidden",
     "Gap",
     "IncompleteRead",
@@ -85,6 +107,7 @@ __all__ = [
     "MappedRegion",
     "MemoryFile",
     "MethodNotAllowed",
+    "NoFile",
     "NoSuchMatch",
     "NoSuchProcess",
     "NoSuchTarget",
@@ -92,10 +115,17 @@ __all__ = [
     "NotFound",
     "PeekError",
     "Piece",
+    "Plan",
+    "PlanResult",
     "Problem",
     "Process",
+    "RangeBeyond",
     "RangeUnreadable",
     "ReadResult",
+    "Registers",
+    "SearchDone",
+    "SearchMatch",
+    "SearchProgress",
     "ShuttingDown",
     "SlowRequest",
     "StandingMatch",
@@ -107,6 +137,7 @@ __all__ = [
     "TargetExited",
     "TargetInfo",
     "TargetStuck",
+    "Thread",
     "Tick",
     "TooBusy",
     "TooLarge",
@@ -118,3 +149,43 @@ __all__ = [
     "UpgradeRequired",
     "WriteResult",
 ]
+
+# Whoever reads once needs neither asyncio nor wsproto, which take 60 ms, nor what dumps need.
+_LATER = {
+    "AsyncMemoryFile": "files",
+    "AsyncStream": "stream",
+    "AsyncSubscription": "subscriptions",
+    "Core": "cores",
+    "CoreGap": "cores",
+    "Dump": "ranges",
+    "Event": "events",
+    "Left": "conversation",
+    "MemoryFile": "files",
+    "Piece": "pieces",
+    "Plan": "plans",
+    "PlanResult": "plans",
+    "SearchDone": "searches",
+    "SearchMatch": "searches",
+    "SearchProgress": "searches",
+    "Stream": "stream",
+    "Subscription": "subscriptions",
+    "Sums": "pieces",
+    "Tick": "conversation",
+    "WriteResult": "writing",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is asked for (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - rarely asked for
+
+    found = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List all names, those that come later, too."""
+    return __all__

@@ -8,7 +8,7 @@ import socket
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from farpeek_api.client.problems import Unreachable
@@ -21,13 +21,14 @@ _LARGEST_TOKEN_FILE: Final = 1 << 20
 class Place:
     """A service's address: ``base`` is what HTTP calls it, ``socket`` its unix socket if it is one.
 
-    ``shown`` is how a person writes it.
+    ``shown`` is how a person writes it. ``token_file`` is where the token was found, if in a file.
     """
 
     shown: str
     base: str
     socket: Path | None
     token: str | None = field(repr=False)
+    token_file: Path | None = None
 
 
 def default_socket() -> Path:
@@ -39,36 +40,60 @@ def default_socket() -> Path:
     return folder / "farpeek.sock"
 
 
-def find(url: str | None = None, token: str | None = None) -> Place:
+def find(
+    url: str | None = None,
+    token: str | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+) -> Place:
     """Find the service: ``url``, ``$FARPEEK_URL``, the default socket, TCP on this host.
 
-    Raises ValueError for what is no address, Unreachable for a socket that nobody listens on.
+    Raises ValueError for what is no address, Unreachable for a socket that nobody listens on,
+    OSError for a token file that cannot be read.
     """
+    given = _Token(token)
+    if token is None and token_file is not None:
+        given = _Token.read(Path(token_file))
     url = url or os.environ.get("FARPEEK_URL")
     if url:
-        return _place(url, token)
+        return _place(url, given)
     path = default_socket()
     if path.exists():
         _check_listens(path)
-        return _place(f"unix:{path}", token)
-    return _place(f"http://127.0.0.1:{PORT}", token)
+        return _place(f"unix:{path}", given)
+    return _place(f"http://127.0.0.1:{PORT}", given)
 
 
-def _place(url: str, token: str | None) -> Place:
+class _Token(NamedTuple):
+    """A token, or None for none; and the file that it is from."""
+
+    text: str | None = None
+    file: Path | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> _Token:
+        return cls(read_token(path), path)
+
+
+def _place(url: str, given: _Token) -> Place:
     if url.startswith("unix:"):
         # unix:///run/x.sock is how some tools write it
         path = Path("/" + url.removeprefix("unix:").lstrip("/"))
         if not url.removeprefix("unix:").startswith("/"):
             raise ValueError(f"{url!r}: the path of a socket begins with /")
         # A Host without a dot is taken on unix sockets.
-        return Place(f"unix:{path}", "http://farpeek", path, token or _token(path))
+        token = given if given.text else _token(path)
+        return Place(f"unix:{path}", "http://farpeek", path, *token)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no address: write unix:PATH, http://HOST:PORT or https://...")
+    try:
+        parts.port  # noqa: B018 - it is looked at, and refused
+    except ValueError:
+        raise ValueError(f"{url!r} is no address: a port is a number up to 65535") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address has no user or password in it: give `token`")
-    token = token or _token(None, is_here=_is_loopback(parts.hostname))
-    return Place(url, url.rstrip("/"), None, token)
+    token = given if given.text else _token(None, is_here=_is_loopback(parts.hostname))
+    return Place(url, url.rstrip("/"), None, *token)
 
 
 def _is_loopback(host: str) -> bool:
@@ -78,21 +103,21 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _token(path: Path | None, *, is_here: bool = True) -> str | None:
+def _token(path: Path | None, *, is_here: bool = True) -> _Token:
     """Find the token: $FARPEEK_TOKEN_FILE, else the file beside the socket where one is needed.
 
     That file is for this host's service. Another host would be given what it has no right to.
     """
     named = os.environ.get("FARPEEK_TOKEN_FILE")
     if named:
-        return read_token(Path(named))
+        return _Token.read(Path(named))
     if not is_here or (path is not None and _knows_us(path)):
-        return None
+        return _Token()
     beside = (path or default_socket()).with_name("token")
     try:
-        return read_token(beside)
+        return _Token.read(beside)
     except OSError:
-        return None  # it may need none; if it does, it says so
+        return _Token()  # it may need none; if it does, it says so
 
 
 def _knows_us(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 from urllib.parse import quote
@@ -12,18 +11,39 @@ from farpeek_api.client import framing, members
 from farpeek_api.client.framing import FRAME, IOV
 from farpeek_api.client.members import Members, Odd
 from farpeek_api.client.problems import BadAnswer, IncompleteRead, Problem, problem_of
-from farpeek_api.client.results import MappedRegion, Process, ReadResult, StandingMatch, TargetInfo
-from farpeek_api.client.steps import MOST_JSON, SILENCE_S, Call, Open, Reply, Request, retry_after_s
+from farpeek_api.client.results import (
+    FileInfo,
+    MappedRegion,
+    Process,
+    ReadResult,
+    StandingMatch,
+    TargetInfo,
+    Thread,
+)
+from farpeek_api.client.steps import (
+    MIB,
+    MOST_JSON,
+    SILENCE_S,
+    Call,
+    Open,
+    Reply,
+    Request,
+    more,
+    retry_after_s,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from farpeek_api.client.plans import PlanResult
 
 T = TypeVar("T")
 Mode = Literal["wait", "nowait"]
 OnGap = Literal["continue", "stop"]
 
 _OK: Final = range(200, 300)
-_LONGEST_WAIT_S: Final = 300.0
+_WHOLE: Final = 200
+_LONGEST_PIECE: Final = MIB
 _MOST_PAGES: Final = 4096
 """Of a list, against a service that never ends one."""
 
@@ -124,18 +144,6 @@ def target(target_id: str, wait_s: float | None = None) -> Call[TargetInfo]:
         return TargetInfo.parse(members.parse(reply.body))
 
 
-def wait(target_id: str, timeout_s: float | None) -> Call[TargetInfo]:
-    """Wait for a target's exit. Raises TimeoutError."""
-    give_up = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        left = _LONGEST_WAIT_S if give_up is None else give_up - time.monotonic()
-        found = yield from target(target_id, min(max(left, 0.001), _LONGEST_WAIT_S))
-        if found.state != "running":
-            return found
-        if give_up is not None and time.monotonic() >= give_up:
-            raise TimeoutError(f"target {target_id} has not exited within {timeout_s} s")
-
-
 def release(target_id: str, *, everybody: bool) -> Call[None]:
     """``DELETE /v1/targets/{id}``."""
     query = {"all": "true"} if everybody else {}
@@ -180,6 +188,49 @@ def auxv(target_id: str) -> Call[dict[str, int]]:
     with answer_of_a_farpeek():
         found = shown.inner("auxv")
         return {name: found.address(name) for name in found.all}
+
+
+def threads(target_id: str) -> Call[list[Thread]]:
+    """``GET /v1/targets/{id}/threads``."""
+    return listed(target_path(target_id, "/threads"), "threads", {}, Thread.parse)
+
+
+def file_info(target_id: str, address: int) -> Call[FileInfo]:
+    """``HEAD /v1/targets/{id}/file``."""
+    query = {"address": hex(framing.check_address(address))}
+    reply = yield from ask(Request("HEAD", target_path(target_id, "/file"), query))
+    with answer_of_a_farpeek():
+        return FileInfo.parse(reply.headers)
+
+
+def read_file(
+    target_id: str, address: int, offset: int, length: int, version: str | None
+) -> Call[bytes]:
+    """``GET /v1/targets/{id}/file``, a range of it. ValueError for one that makes no sense."""
+    if offset < 0 or length < 0:
+        raise ValueError("offset and length are counts of bytes, from 0 on")
+    if not length:
+        return b""
+    query = {"address": hex(framing.check_address(address))}
+    headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
+    if version is not None:
+        headers["If-Range"] = f'"{version}"'
+    request = Request("GET", target_path(target_id, "/file"), query, headers, most=MOST_JSON)
+    reply = yield from ask(Open(request))
+    is_same = version is None or reply.headers.get("etag") == f'"{version}"'
+    whole = reply.headers.get("content-length", "") if reply.status == _WHOLE and not offset else ""
+    # A range that covers the file is answered by all of it.
+    is_all = is_same and whole.isdecimal() and len(whole) < 20 and int(whole) <= length  # noqa: PLR2004 - digits
+    if is_all or reply.headers.get("content-range", "").startswith(f"bytes {offset}-"):
+        content = bytearray()
+        while part := (yield from more()):
+            content += part
+            if len(content) > length:
+                raise BadAnswer("the answer has more bytes than the range")
+        return bytes(content)
+    if not is_same:
+        raise BadAnswer("the file has been changed, or another one is mapped there: look again")
+    raise BadAnswer("the answer is not of the range that was asked for")
 
 
 # Standing matches.
@@ -235,6 +286,27 @@ def readv(
         return framing.read_result(shown, bytes(data), wanted, stops=stops)
 
 
+def plan(
+    target_id: str, wanted: Mapping[str, object], options: Mapping[str, object]
+) -> Call[PlanResult]:
+    """``POST /v1/targets/{id}/plan``, answered in columns."""
+    from farpeek_api.client.plans import PlanResult  # noqa: PLC0415 - ctypes, for those who plan
+
+    path = target_path(target_id, "/plan")
+    reply = yield from ask(json_request(path, {**wanted, **options}, FRAME))
+    with answer_of_a_farpeek():
+        return PlanResult.parse(*framing.split_frame(reply.body))
+
+
+def readv_in_json(
+    target_id: str, regions: Sequence[tuple[int, int]], options: Mapping[str, object]
+) -> Request:
+    """Give the same request as text, for people to see."""
+    addresses = [hex(framing.check_address(address)) for address, _ in regions]
+    body = {"addresses": addresses, "lengths": [length for _, length in regions], **options}
+    return json_request(target_path(target_id, "/readv"), body)
+
+
 def read(target_id: str, address: int, length: int, options: Mapping[str, object]) -> Call[bytes]:
     """Read one region whole. Raises IncompleteRead."""
     result = yield from readv(target_id, [(address, length)], options)
@@ -243,15 +315,27 @@ def read(target_id: str, address: int, length: int, options: Mapping[str, object
     return result.data
 
 
-def cstring(target_id: str, address: int, limit: int, options: Mapping[str, object]) -> Call[bytes]:
+def cstring(
+    target: TargetInfo, address: int, limit: int, options: Mapping[str, object]
+) -> Call[bytes]:
     """Read up to a NUL. Raises IncompleteRead for a gap before it, ValueError for none."""
-    stop = {**options, "on_gap": "stop"}
-    result = yield from readv(target_id, [(address, limit)], stop)
-    text, nul, _ = result.data.partition(b"\0")
-    if nul:
-        return text
-    if not result.complete:
-        raise IncompleteRead(result)
+    options = {**options, "on_gap": "stop"}
+    parts: list[bytes] = []
+    size = target.page_size
+    at, end = address, address + limit
+    while at < end:
+        # To a page's end: what lies behind it may be a gap, far from the string.
+        length = min(end - at, size - at % target.page_size)
+        result = yield from readv(target.id, [(at, length)], options)
+        text, nul, _ = result.data.partition(b"\0")
+        parts.append(text)
+        if nul:
+            return b"".join(parts)
+        if not result.complete:
+            raise IncompleteRead(result)
+        options = {"generation": result.generation, **options}
+        at += length
+        size = min(2 * size, _LONGEST_PIECE)
     raise ValueError(f"there is no NUL in {limit} bytes from {address:#x} on")
 
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from farpeek_api.client import address, calls
-from farpeek_api.client import events as event_stream
-from farpeek_api.client.drivers import AsyncDriver, Driver, Wire
+from farpeek_api.client.drivers import AsyncDriver, Driver
 from farpeek_api.client.operations import Awaiting, Waiting, flow, operation
-from farpeek_api.client.ranges import PATIENCE_S
 from farpeek_api.client.results import StandingMatch
-from farpeek_api.client.stream import AsyncStream, Stream
+from farpeek_api.client.steps import PATIENCE_S
 from farpeek_api.client.target import AsyncTarget, Operations, Target
+from farpeek_api.client.wire import Wire
 
 if TYPE_CHECKING:
+    import os
     import ssl
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
     from typing import Self
 
     from farpeek_api.client.calls import Mode, OnGap
+    from farpeek_api.client.events import Event
     from farpeek_api.client.problems import Problem
     from farpeek_api.client.results import Process, ReadResult, TargetInfo
     from farpeek_api.client.steps import Call, Flow
+    from farpeek_api.client.stream import AsyncStream, Stream
 
 TargetT = TypeVar("TargetT", bound=Operations)
 
@@ -32,6 +33,22 @@ class ClientOperations(Generic[TargetT]):
 
     All of them raise `Problem`, and `Unreachable` or `Interrupted` without a service.
     """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        retries: int = 0,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
+        self.place = address.find(url, token, token_file)
+        """Where the service is, and the token for it."""
+        self._connect(Wire(self.place, verify), retries)
+
+    def _connect(self, wire: Wire, retries: int) -> None:
+        raise NotImplementedError
 
     def _target_of(self, info: TargetInfo) -> TargetT:
         raise NotImplementedError
@@ -154,7 +171,7 @@ class ClientOperations(Generic[TargetT]):
         *,
         after: int | None = None,
         patience_s: float = PATIENCE_S,
-    ) -> Flow[event_stream.Event]:
+    ) -> Flow[Event]:
         """Follow what happens to targets, or to one of them; it does not end by itself.
 
         It begins when the first one is asked for: with what comes then, or with what the service
@@ -168,6 +185,8 @@ class ClientOperations(Generic[TargetT]):
         'registered'
         >>> happened.close()
         """
+        from farpeek_api.client import events as event_stream
+
         target_id = target.id if isinstance(target, Operations) else target
         return event_stream.events(target_id, after, patience_s)
 
@@ -238,27 +257,20 @@ class Client(ClientOperations[Target], Waiting):
 
     It is found at ``url`` (``unix:PATH``, ``http://HOST:PORT``, ``https://...``), else at
     ``$FARPEEK_URL``, at the default socket, or at ``http://127.0.0.1:7335``. The token is
-    ``token``, else the first of ``$FARPEEK_TOKEN_FILE``, else of the file ``token`` beside the
-    socket. ``retries`` is how often a request is put again that found the service too busy (429).
-    ``verify`` is the TLS context of an ``https`` address.
+    ``token``, else the first of ``token_file``, of ``$FARPEEK_TOKEN_FILE``, or of the file
+    ``token`` beside the socket. ``retries`` is how often a request is put again that found the
+    service too busy (429). ``verify`` is the TLS context of an ``https`` address.
 
     Raises Unreachable for a default socket that nobody listens on, ValueError for what is no
-    address.
+    address, OSError for a token file that cannot be read.
 
     >>> with Client(url) as other:
     ...     other.target(pid).u8(address)
     0
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        token: str | None = None,
-        retries: int = 0,
-        verify: ssl.SSLContext | None = None,
-    ) -> None:
-        self._driver = Driver(Wire(address.find(url, token), verify), retries)
+    def _connect(self, wire: Wire, retries: int) -> None:
+        self._driver = Driver(wire, retries)
 
     def _target_of(self, info: TargetInfo) -> Target:
         return Target(self._driver, info)
@@ -270,6 +282,8 @@ class Client(ClientOperations[Target], Waiting):
         ...     stream.readv(target, [(address, 2)]).result().data.hex()
         '0001'
         """
+        from farpeek_api.client.stream import Stream
+
         return Stream(self._driver)
 
     def close(self) -> None:
@@ -282,12 +296,7 @@ class Client(ClientOperations[Target], Waiting):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -303,15 +312,8 @@ class AsyncClient(ClientOperations[AsyncTarget], Awaiting):
     0
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        token: str | None = None,
-        retries: int = 0,
-        verify: ssl.SSLContext | None = None,
-    ) -> None:
-        self._driver = AsyncDriver(Wire(address.find(url, token), verify), retries)
+    def _connect(self, wire: Wire, retries: int) -> None:
+        self._driver = AsyncDriver(wire, retries)
 
     def _target_of(self, info: TargetInfo) -> AsyncTarget:
         return AsyncTarget(self._driver, info)
@@ -327,6 +329,8 @@ class AsyncClient(ClientOperations[AsyncTarget], Awaiting):
         >>> asyncio.run(two_bytes()).hex()
         '0001'
         """
+        from farpeek_api.client.stream import AsyncStream
+
         return AsyncStream(self._driver)
 
     async def close(self) -> None:
@@ -336,10 +340,5 @@ class AsyncClient(ClientOperations[AsyncTarget], Awaiting):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

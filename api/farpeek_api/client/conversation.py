@@ -8,7 +8,9 @@ be made outside of that, for they may call back.
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -20,14 +22,14 @@ from wsproto.utilities import ProtocolError, generate_accept_token, generate_non
 
 from farpeek_api.client import calls, framing, members
 from farpeek_api.client.members import Members, Odd
+from farpeek_api.client.plans import PlanResult
 from farpeek_api.client.problems import BadAnswer, Interrupted, PeekError, problem_of
+from farpeek_api.client.results import ReadResult
 from farpeek_api.client.steps import MIB, MOST_JSON, Reply, Request, retry_after_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
-
-    from farpeek_api.client.results import ReadResult
 
     Deliveries = list[Callable[[], None]]
 
@@ -54,12 +56,31 @@ class Tick:
     at: datetime
     dropped: int
     dropped_by: Mapping[str, int]
-    result: ReadResult
+    found: ReadResult | PlanResult
+
+    @property
+    def result(self) -> ReadResult:
+        """What the read gave."""
+        if isinstance(self.found, ReadResult):
+            return self.found
+        raise TypeError("it is a plan that is subscribed to: what came of it is in `plan`")
+
+    @property
+    def plan(self) -> PlanResult:
+        """What came of the plan."""
+        if isinstance(self.found, ReadResult):
+            raise TypeError("it is no plan that is subscribed to: what was read is in `result`")
+        return self.found
 
     @property
     def data(self) -> bytes:
         """The bytes of the regions, one behind the other."""
         return self.result.data
+
+    @property
+    def size(self) -> int:
+        """How many bytes came."""
+        return len(self.found.data) if isinstance(self.found, ReadResult) else self.found.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +114,7 @@ class Ticks:
 
     def add(self, tick: Tick) -> None:
         """Keep a tick, unless there are too many that nobody has taken."""
-        size = len(tick.data)
+        size = tick.size
         full = len(self._ticks) >= MOST_TICKS or self._bytes + size > MOST_TICK_BYTES
         if full and self._ticks:
             self._dropped += 1 + tick.dropped
@@ -109,7 +130,7 @@ class Ticks:
         """Take the oldest; None at the end. Raises what it has ended by, if that was a mistake."""
         if self._ticks:
             tick = self._ticks.popleft()
-            self._bytes -= len(tick.data)
+            self._bytes -= tick.size
             return tick
         if self.error is not None:
             raise self.error
@@ -150,7 +171,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    regions: list[tuple[int, int]]
+    regions: list[tuple[int, int]] | None  # None: it is a plan
     receiver: Receiver
 
 
@@ -212,14 +233,23 @@ class Conversation:
 
     def subscribe(
         self,
-        regions: Sequence[tuple[int, int]],
+        what: Sequence[tuple[int, int]] | Mapping[str, object],
         options: Mapping[str, object],
         receiver: Receiver,
     ) -> tuple[int, bytes]:
-        """Ask for ticks, of a ``target`` or a ``match``; gives the subscription's number too."""
-        wanted, columns = self._columns(regions)
+        """Ask for ticks, of a ``target`` or a ``match``; gives the subscription's number too.
+
+        ``what`` is regions, or a plan.
+        """
+        wanted: list[tuple[int, int]] | None = None
+        sampled: Mapping[str, object]
+        if isinstance(what, Mapping):
+            self._next_number()
+            sampled = {"plan": what}
+        else:
+            wanted, sampled = self._columns(what)
         self._samplings[self._last] = _Sampling(wanted, receiver)
-        sampling = {**columns, **calls.given(options)}
+        sampling = {**sampled, **calls.given(options)}
         return self._last, self._say({"id": self._last, "subscribe": sampling})
 
     def unsubscribe(self, number: int) -> bytes:
@@ -238,14 +268,17 @@ class Conversation:
         self, regions: Sequence[tuple[int, int]]
     ) -> tuple[list[tuple[int, int]], dict[str, list[int]]]:
         """Check regions, take the next number for them, and write them as the wire has them."""
-        if self.error is not None:
-            raise self.error
         wanted = list(regions)
         framing.pack_regions(wanted)
         lengths = [length for _, length in wanted]
+        self._next_number()
         self._most = max(self._most, MOST_JSON + sum(lengths))
-        self._last += 1
         return wanted, {"addresses": [address for address, _ in wanted], "lengths": lengths}
+
+    def _next_number(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self._last += 1
 
     def _say(self, message: Mapping[str, object]) -> bytes:
         return self._connection.send(events.TextMessage(data=json.dumps(message)))
@@ -270,6 +303,8 @@ class Conversation:
         except Odd as error:
             wrong = BadAnswer(f"{error}: it is no farpeek, or one of another version")
             deliveries += self.fail(wrong)
+        except BadAnswer as error:
+            deliveries += self.fail(error)
         except ProtocolError as error:
             deliveries += self.fail(BadAnswer(f"what answers is no WebSocket: {error}"))
         return deliveries, bytes(out)
@@ -338,7 +373,12 @@ class Conversation:
         return []
 
 
-def _tick(shown: Members, data: memoryview, regions: list[tuple[int, int]]) -> Tick:
+def _tick(shown: Members, data: memoryview, regions: list[tuple[int, int]] | None) -> Tick:
+    found: ReadResult | PlanResult
+    if regions is None:
+        found = PlanResult.parse(shown, data)
+    else:
+        found = framing.read_result(shown, bytes(data), regions, stops=False)
     by = shown.inner("dropped_by").all
     return Tick(
         number=shown.number("tick"),
@@ -346,13 +386,14 @@ def _tick(shown: Members, data: memoryview, regions: list[tuple[int, int]]) -> T
         at=shown.time("at"),
         dropped=shown.number("dropped"),
         dropped_by={name: value for name, value in by.items() if isinstance(value, int)},
-        result=framing.read_result(shown, bytes(data), regions, stops=False),
+        found=found,
     )
 
 
 def _hz(shown: Members) -> float:
     hz = shown.all.get("hz")
-    if not isinstance(hz, (int, float)):
+    # JSON has integers that are no float, and Python's has NaN.
+    if not isinstance(hz, (int, float)) or not 0 < hz <= sys.float_info.max:
         raise Odd("the answer has an odd `hz`")
     return float(hz)
 

@@ -1,138 +1,166 @@
-"""Do what calls yield, over httpx2: one driver that waits, and one that awaits.
+"""Do what calls yield, over httpcore2: one driver that waits, and one that awaits.
 
-They differ in nothing else. The transports of httpx2 are used without its clients, which would
-follow proxies of the environment, redirects and cookies: target memory goes where it was meant to.
+What is done is written once, as coroutines. They differ in their input and output alone: where that
+waits, a coroutine never suspends, and is run by a single step. httpcore2 follows no proxies of the
+environment, no redirects and no cookies: target memory goes where it was meant to.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
-import httpx2
+import httpcore2
 
-from farpeek_api.client.address import complaint
-from farpeek_api.client.problems import BadAnswer, Interrupted, Unreachable
-from farpeek_api.client.steps import (
-    Call,
-    Flow,
-    Item,
-    More,
-    Open,
-    Pause,
-    Reply,
-    Request,
-    patient,
-)
+from farpeek_api.client.joining import AsyncJoining, Joining
+from farpeek_api.client.problems import BadAnswer
+from farpeek_api.client.steps import Item, More, Open, Pause, Reply, Request, patient
+from farpeek_api.client.wire import head
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 
-    import httpcore2
-
-    from farpeek_api.client.address import Place
-    from farpeek_api.client.steps import Step
+    from farpeek_api.client.conversation import Handshake
+    from farpeek_api.client.steps import Call, Flow, Step
+    from farpeek_api.client.wire import Wire
 
 T = TypeVar("T")
 
-CONNECT_S: Final = 10.0
+_CONNECTIONS: Final = 100
+_KEPT: Final = 20
+_KEPT_S: Final = 5.0
 _SWITCHING: Final = 101
-_MOST_URLS: Final = 256
 _FAR_BEYOND: Final = 1 << 20  # of a refusal, whatever was asked for
 
 
-class Wire:
-    """What both drivers need to know of a service: its address, and how requests look there."""
+class _Exchange(Protocol):
+    """An answer that has begun."""
 
-    def __init__(self, place: Place, verify: ssl.SSLContext | None) -> None:
-        self.place = place
-        if verify is None and place.base.startswith("https:"):
-            verify = ssl.create_default_context()
-        # A context without certificates, where none are needed: to load them takes 80 ms.
-        self.verify = verify or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.socket = None if place.socket is None else str(place.socket)
-        self._urls: dict[tuple[object, ...], httpx2.URL] = {}
-        self._headers = {"Accept-Encoding": "identity", "User-Agent": "farpeek"}
-        if place.token is not None:
-            self._headers["Authorization"] = f"Bearer {place.token}"
+    response: httpcore2.Response
 
-    def request(self, wanted: Request) -> httpx2.Request:
-        """Write a request as httpx2 has it."""
-        silence_s = wanted.silence_s
-        waits = {"connect": CONNECT_S, "read": silence_s, "write": silence_s, "pool": silence_s}
-        return httpx2.Request(
-            wanted.method,
-            self._url(wanted),
-            headers={**self._headers, **wanted.headers},
-            content=wanted.body or None,
-            extensions={"timeout": waits},
-        )
+    async def part(self) -> bytes:
+        """Give the next part of its body; nothing at the end."""
+        ...
 
-    def _url(self, wanted: Request) -> httpx2.URL:
-        """Give a request's URL; to parse one takes a tenth of a small read."""
-        name = (wanted.path, *wanted.query.items())
-        url = self._urls.get(name)
-        if url is None:
-            url = httpx2.URL(self.place.base + wanted.path, params=wanted.query or None)
-            if len(self._urls) >= _MOST_URLS:
-                self._urls.clear()
-            self._urls[name] = url
-        return url
+    async def close(self) -> None: ...
 
-    @contextmanager
-    def errors(self) -> Generator[None, None, None]:
-        """Say what httpx2's errors mean."""
+
+class _Port(Protocol):
+    """All that waits for something, in one of the two ways."""
+
+    async def send(self, request: httpcore2.Request) -> _Exchange: ...
+    async def upgrade(self, request: httpcore2.Request) -> _Exchange: ...
+    async def pause(self, seconds: float) -> None: ...
+    async def work(self, function: Callable[[], object]) -> object: ...
+    async def close(self) -> None: ...
+
+
+class _Doing(Generic[T]):
+    """A call or a flow that is being done, and the answer that it has open."""
+
+    def __init__(self, port: _Port, wire: Wire, steps: Generator[Any, Any, T]) -> None:
+        self._port = port
+        self._wire = wire
+        self._steps = steps
+        self._open: _Exchange | None = None
+        self._result: T | None = None
+
+    async def run(self) -> T:
+        """Do all of a call; its result."""
         try:
-            yield
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise Unreachable(complaint(self.place.shown, _cause(error))) from error
-        except httpx2.ReadTimeout as error:
-            raise Interrupted(f"{self.place.shown} did not go on with its answer") from error
-        except (httpx2.TransportError, httpx2.StreamError) as error:
-            why = str(error) or type(error).__name__
-            raise Interrupted(f"{self.place.shown} ended the answer: {why}") from error
+            await self.item()
+            return cast("T", self._result)
+        finally:
+            await self.close()
+
+    async def item(self) -> Item[Any] | None:
+        """Go on to the next item of a flow; None at the end."""
+        try:
+            step: Step | Item[Any] = next(self._steps)
+            while not isinstance(step, Item):
+                try:
+                    came = await self._do(step)
+                except Exception as error:  # noqa: BLE001 - the call decides
+                    step = self._steps.throw(error)
+                else:
+                    step = self._steps.send(came)
+        except StopIteration as end:
+            self._result = end.value
+            return None
+        return step
+
+    async def close(self) -> None:
+        """End what has not ended."""
+        self._steps.close()
+        await self._close_answer()
+
+    async def _do(self, step: Step) -> object:
+        if isinstance(step, Request):
+            return await _ask(self._port, self._wire, step)
+        if isinstance(step, More):
+            with self._wire.errors():
+                return b"" if self._open is None else await self._open.part()
+        if isinstance(step, Open):
+            return await self._begin(step.request)
+        if isinstance(step, Pause):
+            await self._port.pause(step.seconds)
+            return None
+        return await self._port.work(step.function)
+
+    async def _begin(self, wanted: Request) -> Reply:
+        await self._close_answer()
+        with self._wire.errors():
+            self._open = await self._port.send(self._wire.request(wanted))
+            if not _is_fine(self._open):
+                return await _whole(self._open, _FAR_BEYOND)
+            return head(self._open.response)
+
+    async def _close_answer(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            with self._wire.errors():
+                await opened.close()
 
 
-def _cause(error: BaseException) -> OSError | None:
-    """Find the system's error behind httpx2's."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError):
-            return found
-        found = found.__cause__ or found.__context__
-    return None
+async def _ask(port: _Port, wire: Wire, wanted: Request) -> Reply:
+    with wire.errors():
+        exchange = await port.send(wire.request(wanted))
+        try:
+            return await _whole(exchange, wanted.most if _is_fine(exchange) else _FAR_BEYOND)
+        finally:
+            await exchange.close()
 
 
-def _head(response: httpx2.Response) -> Reply:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if "content-encoding" in headers:
-        raise BadAnswer("the answer is encoded, which was not asked for")
-    return Reply(response.status_code, headers)
+async def _upgrade(port: _Port, wire: Wire, handshake: Handshake) -> Any:  # noqa: ANN401 - of either kind
+    """Agree on a WebSocket; what to speak it on."""
+    with wire.errors():
+        exchange = await port.upgrade(wire.request(handshake.request))
+        is_switched = exchange.response.status == _SWITCHING
+        try:
+            reply = head(exchange.response) if is_switched else await _whole(exchange, _FAR_BEYOND)
+            handshake.check(reply)
+        except BaseException:
+            await exchange.close()
+            raise
+        extensions = cast("dict[str, Any]", exchange.response.extensions)  # pyright: ignore[reportUnknownMemberType] - httpcore2 leaves its types open
+        return extensions["network_stream"]
 
 
-def _is_fine(response: httpx2.Response) -> bool:
-    return response.status_code // 100 == 2  # noqa: PLR2004 - 2xx
+async def _whole(exchange: _Exchange, most: int) -> Reply:
+    """Take all of an answer's body, up to the most that is taken."""
+    found = head(exchange.response)
+    parts: list[bytes] = []
+    size = 0
+    while part := await exchange.part():
+        size += len(part)
+        if size > most:
+            raise BadAnswer(f"the answer has more than the {most} bytes that it may have")
+        parts.append(part)
+    return Reply(found.status, found.headers, b"".join(parts))
 
 
-class _Body:
-    """An answer's bytes as they come, up to the most that are taken."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def add(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > self._most:
-            raise BadAnswer(f"the answer has more than the {self._most} bytes that it may have")
-        self._parts.append(part)
-
-    def whole(self, head: Reply) -> Reply:
-        return Reply(head.status, head.headers, b"".join(self._parts))
+def _is_fine(exchange: _Exchange) -> bool:
+    return exchange.response.status // 100 == 2  # noqa: PLR2004 - 2xx
 
 
 class Driver:
@@ -141,118 +169,81 @@ class Driver:
     def __init__(self, wire: Wire, retries: int) -> None:
         self._wire = wire
         self._retries = retries
-        self._transport = httpx2.HTTPTransport(uds=wire.socket, verify=wire.verify)
+        self._port = _WaitingPort(wire)
 
     def close(self) -> None:
         """Close all connections."""
-        self._transport.close()
+        _waited(self._port.close())
 
-    def upgrade(self, wanted: Request) -> tuple[Reply, httpcore2.NetworkStream | None]:
-        """Ask for another protocol: the answer, and what to speak it on, if that was agreed to."""
-        steps = _Steps(self._transport, self._wire)
-        with self._wire.errors():
-            response = self._transport.handle_request(self._wire.request(wanted))
-            if response.status_code == _SWITCHING:
-                return _head(response), response.extensions["network_stream"]
-            try:
-                return steps.whole(response, _FAR_BEYOND), None
-            finally:
-                response.close()
+    def upgrade(self, handshake: Handshake) -> httpcore2.NetworkStream:
+        """Begin to speak WebSocket; on what. Raises Problem or BadAnswer."""
+        opened = _waited(_upgrade(self._port, self._wire, handshake))
+        return cast("httpcore2.NetworkStream", opened)
 
     def run(self, call: Call[T]) -> T:
         """Do a call; its result."""
-        steps = _Steps(self._transport, self._wire)
-        call = patient(call, self._retries)
-        try:
-            step = next(call)
-            while True:
-                try:
-                    came = steps.do(step)
-                except Exception as error:  # noqa: BLE001 - the call decides
-                    step = call.throw(error)
-                else:
-                    step = call.send(came)
-        except StopIteration as end:
-            return cast("T", end.value)
-        finally:
-            call.close()
-            steps.close()
+        return _waited(_Doing(self._port, self._wire, patient(call, self._retries)).run())
 
     def iterate(self, flow: Flow[T]) -> Generator[T, None, None]:
         """Do a flow; its items."""
-        steps = _Steps(self._transport, self._wire)
-        flow = patient(flow, self._retries)
+        doing = _Doing(self._port, self._wire, patient(flow, self._retries))
         try:
-            step = next(flow)
-            while True:
-                try:
-                    came: object = None
-                    if isinstance(step, Item):
-                        yield step.value
-                    else:
-                        came = steps.do(step)
-                except Exception as error:  # noqa: BLE001 - the flow decides
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(came)
-        except StopIteration:
-            return
+            while (item := _waited(doing.item())) is not None:
+                yield item.value
         finally:
-            flow.close()
-            steps.close()
+            _waited(doing.close())
 
 
-class _Steps:
-    """The steps of one call, and the answer that it has open."""
+def _waited(coroutine: Coroutine[object, None, T]) -> T:
+    """Run a coroutine that suspends nowhere."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    coroutine.close()
+    raise RuntimeError("what was to wait has suspended")
 
-    def __init__(self, transport: httpx2.HTTPTransport, wire: Wire) -> None:
-        self._transport = transport
-        self._wire = wire
-        self._open: httpx2.Response | None = None
-        self._parts: Iterator[bytes] = iter(())
 
-    def do(self, step: Step) -> object:
-        if isinstance(step, Request):
-            return self._ask(step)
-        if isinstance(step, More):
-            with self._wire.errors():
-                return next(self._parts, b"")
-        if isinstance(step, Open):
-            return self._begin(step.request)
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
-        return step.function()
+class _WaitingExchange:
+    def __init__(self, response: httpcore2.Response) -> None:
+        self.response = response
+        self._parts = response.iter_stream()
 
-    def _ask(self, wanted: Request) -> Reply:
-        with self._wire.errors():
-            response = self._transport.handle_request(self._wire.request(wanted))
-            try:
-                return self.whole(response, wanted.most)
-            finally:
-                response.close()
+    async def part(self) -> bytes:
+        return next(self._parts, b"")
 
-    def whole(self, response: httpx2.Response, most: int) -> Reply:
-        head = _head(response)
-        body = _Body(most if _is_fine(response) else _FAR_BEYOND)
-        for part in response.iter_raw():
-            body.add(part)
-        return body.whole(head)
+    async def close(self) -> None:
+        self.response.close()
 
-    def _begin(self, wanted: Request) -> Reply:
-        self.close()
-        with self._wire.errors():
-            response = self._open = self._transport.handle_request(self._wire.request(wanted))
-            if not _is_fine(response):
-                return self.whole(response, _FAR_BEYOND)
-            self._parts = response.iter_raw()
-            return _head(response)
 
-    def close(self) -> None:
-        response, self._open = self._open, None
-        if response is not None:
-            with self._wire.errors():
-                response.close()
+class _WaitingPort:
+    def __init__(self, wire: Wire) -> None:
+        self._requests = httpcore2.ConnectionPool(
+            ssl_context=wire.verify,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=_KEPT_S,
+            uds=wire.socket,
+            network_backend=Joining(),
+        )
+        # What follows on them is sent as it is written.
+        self._streams = httpcore2.ConnectionPool(ssl_context=wire.verify, uds=wire.socket)
+
+    async def send(self, request: httpcore2.Request) -> _WaitingExchange:
+        return _WaitingExchange(self._requests.handle_request(request))
+
+    async def upgrade(self, request: httpcore2.Request) -> _WaitingExchange:
+        return _WaitingExchange(self._streams.handle_request(request))
+
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - no loop runs it
+
+    async def work(self, function: Callable[[], object]) -> object:
+        return function()
+
+    async def close(self) -> None:
+        self._requests.close()
+        self._streams.close()
 
 
 class AsyncDriver:
@@ -261,119 +252,72 @@ class AsyncDriver:
     def __init__(self, wire: Wire, retries: int) -> None:
         self._wire = wire
         self._retries = retries
-        self._transport = httpx2.AsyncHTTPTransport(uds=wire.socket, verify=wire.verify)
+        self._port = _AwaitingPort(wire)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._transport.aclose()
+        await self._port.close()
 
-    async def upgrade(self, wanted: Request) -> tuple[Reply, httpcore2.AsyncNetworkStream | None]:
-        """Ask for another protocol: the answer, and what to speak it on, if that was agreed to."""
-        steps = _AsyncSteps(self._transport, self._wire)
-        with self._wire.errors():
-            response = await self._transport.handle_async_request(self._wire.request(wanted))
-            if response.status_code == _SWITCHING:
-                return _head(response), response.extensions["network_stream"]
-            try:
-                return await steps.whole(response, _FAR_BEYOND), None
-            finally:
-                await response.aclose()
+    async def upgrade(self, handshake: Handshake) -> httpcore2.AsyncNetworkStream:
+        """Begin to speak WebSocket; on what. Raises Problem or BadAnswer."""
+        opened = await _upgrade(self._port, self._wire, handshake)
+        return cast("httpcore2.AsyncNetworkStream", opened)
 
     async def run(self, call: Call[T]) -> T:
         """Do a call; its result."""
-        steps = _AsyncSteps(self._transport, self._wire)
-        call = patient(call, self._retries)
-        try:
-            step = next(call)
-            while True:
-                try:
-                    came = await steps.do(step)
-                except Exception as error:  # noqa: BLE001 - the call decides
-                    step = call.throw(error)
-                else:
-                    step = call.send(came)
-        except StopIteration as end:
-            return cast("T", end.value)
-        finally:
-            call.close()
-            await steps.close()
+        return await _Doing(self._port, self._wire, patient(call, self._retries)).run()
 
     async def iterate(self, flow: Flow[T]) -> AsyncGenerator[T, None]:
         """Do a flow; its items."""
-        steps = _AsyncSteps(self._transport, self._wire)
-        flow = patient(flow, self._retries)
+        doing = _Doing(self._port, self._wire, patient(flow, self._retries))
         try:
-            step = next(flow)
-            while True:
-                try:
-                    came: object = None
-                    if isinstance(step, Item):
-                        yield step.value
-                    else:
-                        came = await steps.do(step)
-                except Exception as error:  # noqa: BLE001 - the flow decides
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(came)
-        except StopIteration:
-            return
+            while (item := await doing.item()) is not None:
+                yield item.value
         finally:
-            flow.close()
-            await steps.close()
+            await doing.close()
 
 
-class _AsyncSteps:
-    """The same as `_Steps`, awaited."""
+class _AwaitingExchange:
+    def __init__(self, response: httpcore2.Response) -> None:
+        self.response = response
+        self._parts = response.aiter_stream()
 
-    def __init__(self, transport: httpx2.AsyncHTTPTransport, wire: Wire) -> None:
-        self._transport = transport
-        self._wire = wire
-        self._open: httpx2.Response | None = None
-        self._parts: AsyncGenerator[bytes, None] | None = None
-
-    async def do(self, step: Step) -> object:
-        if isinstance(step, Request):
-            return await self._ask(step)
-        if isinstance(step, More):
-            with self._wire.errors():
-                return b"" if self._parts is None else await anext(self._parts, b"")
-        if isinstance(step, Open):
-            return await self._begin(step.request)
-        if isinstance(step, Pause):
-            await asyncio.sleep(step.seconds)
-            return None
-        return await asyncio.to_thread(step.function)
-
-    async def _ask(self, wanted: Request) -> Reply:
-        with self._wire.errors():
-            response = await self._transport.handle_async_request(self._wire.request(wanted))
-            try:
-                return await self.whole(response, wanted.most)
-            finally:
-                await response.aclose()
-
-    async def whole(self, response: httpx2.Response, most: int) -> Reply:
-        head = _head(response)
-        body = _Body(most if _is_fine(response) else _FAR_BEYOND)
-        async for part in response.aiter_raw():
-            body.add(part)
-        return body.whole(head)
-
-    async def _begin(self, wanted: Request) -> Reply:
-        await self.close()
-        with self._wire.errors():
-            response = await self._transport.handle_async_request(self._wire.request(wanted))
-            self._open = response
-            if not _is_fine(response):
-                return await self.whole(response, _FAR_BEYOND)
-            self._parts = response.aiter_raw()
-            return _head(response)
+    async def part(self) -> bytes:
+        return await anext(self._parts, b"")
 
     async def close(self) -> None:
-        response, self._open = self._open, None
-        if response is not None:
-            with self._wire.errors():
-                await response.aclose()
+        await self.response.aclose()
 
 
-Anything = Any
+class _AwaitingPort:
+    def __init__(self, wire: Wire) -> None:
+        self._requests = httpcore2.AsyncConnectionPool(
+            ssl_context=wire.verify,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=_KEPT_S,
+            uds=wire.socket,
+            network_backend=AsyncJoining(),
+        )
+        # What follows on them is sent as it is written.
+        self._streams = httpcore2.AsyncConnectionPool(ssl_context=wire.verify, uds=wire.socket)
+
+    async def send(self, request: httpcore2.Request) -> _AwaitingExchange:
+        return _AwaitingExchange(await self._requests.handle_async_request(request))
+
+    async def upgrade(self, request: httpcore2.Request) -> _AwaitingExchange:
+        return _AwaitingExchange(await self._streams.handle_async_request(request))
+
+    async def pause(self, seconds: float) -> None:
+        import asyncio  # noqa: PLC0415 - a loop runs us, so it is there; programs that wait lack it
+
+        await asyncio.sleep(seconds)
+
+    async def work(self, function: Callable[[], object]) -> object:
+        import asyncio  # noqa: PLC0415 - the same
+
+        return await asyncio.to_thread(function)
+
+    async def close(self) -> None:
+        await self._requests.aclose()
+        await self._streams.aclose()

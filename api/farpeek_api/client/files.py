@@ -12,7 +12,6 @@ from farpeek_api.client.pieces import check_ranges
 from farpeek_api.client.steps import MIB
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from _typeshed import WriteableBuffer
@@ -146,10 +145,5 @@ class AsyncMemoryFile:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         pass

@@ -46,6 +46,7 @@ def read_result(
     shown: Members, data: bytes, regions: list[tuple[int, int]], *, stops: bool
 ) -> ReadResult:
     """Put a read's object and bytes together. Raises Odd where they do not fit."""
+    shown.need("target", "requested", "read", "gaps", "backend", "began_ns", "elapsed_us")
     result = ReadResult(
         target=shown.text("target"),
         regions=regions,

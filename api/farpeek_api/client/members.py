@@ -46,6 +46,12 @@ class Members:
             raise Odd(f"the answer {what} `{name}`")
         return value
 
+    def need(self, *names: str) -> None:
+        """Raise Odd, naming all that are missing, for a service of another version."""
+        lacking = [f"`{name}`" for name in names if name not in self.all]
+        if lacking:
+            raise Odd(f"the answer lacks {', '.join(lacking)}")
+
     def text(self, name: str) -> str:
         """A text."""
         return self._of(name, str)
@@ -75,7 +81,13 @@ class Members:
 
     def address(self, name: str) -> int:
         """An address: ``"0x..."``."""
-        text = self.text(name)
+        return self._address(name, self.text(name))
+
+    def addresses(self, name: str) -> tuple[int, ...]:
+        """A list of them."""
+        return tuple(self._address(name, each) for each in self.text_list(name))
+
+    def _address(self, name: str, text: str) -> int:
         try:
             value = int(text, 16) if text.startswith("0x") and len(text) <= 18 else -1  # noqa: PLR2004
         except ValueError:
@@ -113,6 +125,13 @@ class Members:
     def text_list(self, name: str) -> list[str]:
         """A list of texts."""
         return [str(each) for each in self._list(name)]
+
+    def rows(self, name: str) -> list[list[object]]:
+        """A list of lists."""
+        found = self._list(name)
+        if not all(isinstance(each, list) for each in found):
+            raise Odd(f"the answer has an odd `{name}`")
+        return cast("list[list[object]]", found)
 
     def texts(self, name: str) -> dict[str, str]:
         """An object of texts."""

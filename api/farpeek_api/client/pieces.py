@@ -80,6 +80,8 @@ class PieceParser:
 
         Raises Odd for what is no such answer.
         """
+        if self._data is not None and not self._buffer and len(part) <= self._data.length:
+            return [self._take(self._data, part)]  # as it is: copies are most of a dump's time
         self._buffer += part
         found = list(self._pieces())
         if self.is_done and self._buffer:
@@ -138,6 +140,10 @@ class PieceParser:
     def _take_data(self, piece: Piece) -> Piece:
         taken = bytes(self._buffer[: piece.length])
         del self._buffer[: len(taken)]
+        return self._take(piece, taken)
+
+    def _take(self, piece: Piece, taken: bytes) -> Piece:
+        """Take bytes of what is to come; what is to come then."""
         rest = piece.length - len(taken)
         self._data = Piece(piece.address + len(taken), rest, "data") if rest else None
         part = Piece(piece.address, len(taken), "data", None, taken)

@@ -17,6 +17,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from farpeek_api.client import members
+from farpeek_api.client.results import TargetInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -160,6 +161,10 @@ class NoSuchProcess(Problem, status=404):
     """No process has that number, or fits that match."""
 
 
+class NoFile(Problem, status=404):
+    """There is no file behind an address."""
+
+
 class MethodNotAllowed(Problem, status=405):
     """The route does not take that method: the service is of another version."""
 
@@ -197,8 +202,20 @@ class TargetChanged(Problem, status=409):
     """The target executes another program than the one that was meant."""
 
 
+class FileRemote(Problem, status=409):
+    """A file that the service does not open: it is a device, or its filesystem could hang."""
+
+
 class TargetExited(Problem, status=410):
     """The target has exited, and its memory is gone."""
+
+    @property
+    def target(self) -> TargetInfo | None:
+        """What the service still knows of it; None where it was no target yet."""
+        try:
+            return TargetInfo.parse(members.Members(self.members.get("target")))
+        except members.Odd:
+            return None
 
     @property
     def exit(self) -> Mapping[str, object] | None:
@@ -218,6 +235,10 @@ class UnsupportedMediaType(Problem, status=415):
 
 class RangeUnreadable(Problem, status=416):
     """A range cannot be read from there on: ``members["gap"]`` says why."""
+
+
+class RangeBeyond(Problem, status=416):
+    """A file ends before the range that was asked for begins."""
 
 
 class UnsupportedExpectation(Problem, status=417):
@@ -246,6 +267,10 @@ class Unsupported(Problem, status=501):
 
 class TargetStuck(Problem, status=503):
     """All threads for this target hang in the kernel."""
+
+
+class AuditUnavailable(Problem, status=503):
+    """The service may do nothing that it cannot record, and its audit takes no more at present."""
 
 
 class ShuttingDown(Problem, status=503):

@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from farpeek_api.client.members import Odd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from farpeek_api.client.members import Members
+
+_OF_A_PROCESS: Final = ("pid", "ns_pids", "comm", "uid", "gid", "start_time")
+_OF_A_TARGET: Final = (
+    "pointer_size",
+    "byte_order",
+    "page_size",
+    "state",
+    "registered_at",
+    "labels",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,7 @@ class Process:
     @classmethod
     def parse(cls, shown: Members) -> Process:
         """Take it from an answer."""
+        shown.need(*_OF_A_PROCESS)
         return cls(
             shown.number("pid"),
             shown.numbers("ns_pids"),
@@ -148,15 +161,16 @@ class TargetInfo:
     """A target, as it was when the service was asked.
 
     ``state`` is ``running``, ``exited`` or ``reaped``; ``exit`` is None while the kernel does not
-    tell. ``pointer_size`` and ``page_size`` are bytes, ``byte_order`` is ``little`` or ``big``.
+    tell. ``pointer_size`` and ``page_size`` are bytes, ``byte_order`` is ``little`` or ``big``;
+    None where the service may not look at the program, as it may not at its memory.
     ``generation`` counts the programs that it was seen to execute; None where that cannot be seen.
     """
 
     id: str
     process: Process
     generation: int | None
-    pointer_size: int
-    byte_order: str
+    pointer_size: int | None
+    byte_order: str | None
     page_size: int
     state: str
     registered_at: datetime
@@ -173,12 +187,13 @@ class TargetInfo:
     @classmethod
     def parse(cls, shown: Members) -> TargetInfo:
         """Take it from an answer."""
+        shown.need("id", *_OF_A_PROCESS, *_OF_A_TARGET)
         return cls(
             shown.text("id"),
             Process.parse(shown),
             shown.number_or_none("generation"),
-            shown.number("pointer_size"),
-            shown.text("byte_order"),
+            shown.number_or_none("pointer_size"),
+            shown.text_or_none("byte_order"),
             shown.number("page_size"),
             shown.text("state"),
             shown.time("registered_at"),
@@ -215,6 +230,7 @@ class MappedRegion:
     @classmethod
     def parse(cls, shown: Members) -> MappedRegion:
         """Take it from an answer."""
+        shown.need("start", "end", "perms", "offset")
         return cls(
             shown.address("start"),
             shown.address("end"),
@@ -225,6 +241,89 @@ class MappedRegion:
             shown.number_or_none("resident_pages"),
             shown.number_or_none("swapped_pages"),
             shown.all,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """The file behind a mapping: ``size`` in bytes, ``build_id`` of an ELF file that has one.
+
+    ``version`` is another text once the file is another one, or was changed.
+    """
+
+    size: int
+    device: str
+    inode: int
+    build_id: str | None
+    version: str
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> FileInfo:
+        """Take it from the head of an answer."""
+        size, inode = headers.get("content-length", ""), headers.get("farpeek-file-inode", "")
+        if not (size.isdecimal() and inode.isdecimal()):
+            raise Odd("the answer lacks `Content-Length` or `Farpeek-File-Inode`")
+        return cls(
+            int(size),
+            headers.get("farpeek-file-device", ""),
+            int(inode),
+            headers.get("farpeek-build-id"),
+            headers.get("etag", "").strip('"'),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """What is known of a thread that does not run: program counter and stack pointer.
+
+    ``syscall`` is the number of the system call that it is in, and ``arguments`` are its six; both
+    are None in a page fault and in a stop.
+    """
+
+    pc: int
+    sp: int
+    syscall: int | None
+    arguments: tuple[int, ...] | None
+
+    @classmethod
+    def parse(cls, shown: Members) -> Registers:
+        """Take them from an answer."""
+        return cls(
+            shown.address("pc"),
+            shown.address("sp"),
+            shown.number_or_none("syscall"),
+            shown.addresses("arguments") if shown.has("arguments") else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread of a target, at one moment; nothing was stopped for it.
+
+    ``state`` is the letter of proc_pid_stat(5). Of one that is ``running`` the ``registers`` are
+    not known. ``wchan`` is the kernel's function that it sleeps in, ``cpu_ns`` how long it has run.
+    """
+
+    tid: int
+    comm: str
+    state: str
+    running: bool
+    registers: Registers | None
+    wchan: str | None
+    cpu_ns: int
+
+    @classmethod
+    def parse(cls, shown: Members) -> Thread:
+        """Take it from an answer."""
+        known = shown.has("registers")
+        return cls(
+            shown.number("tid"),
+            shown.text("comm"),
+            shown.text("state"),
+            shown.flag("running"),
+            Registers.parse(shown.inner("registers")) if known else None,
+            shown.text_or_none("wchan"),
+            shown.number("cpu_ns"),
         )
 
 
@@ -247,6 +346,7 @@ class StandingMatch:
     @classmethod
     def parse(cls, shown: Members) -> StandingMatch:
         """Take it from an answer."""
+        shown.need("id", "match", "limit", "held", "refused")
         return cls(
             shown.text("id"),
             shown.inner("match").all,

@@ -23,6 +23,9 @@ MOST_JSON: Final = 64 * MIB
 SILENCE_S: Final = 60.0
 """Longest silence of a service that is asked; its own deadline is 10 s by default."""
 
+PATIENCE_S: Final = 30.0
+"""How long a dump or a stream of events tries to reach a service that has gone away."""
+
 _LONGEST_PAUSE_S: Final = 60.0
 
 
@@ -103,6 +106,10 @@ def patient(call: Generator[Any, Any, T], retries: int) -> Generator[Any, Any, T
 
     A 429 means that nothing was done, so any request may be sent again.
     """
+    return _patient(call, retries) if retries else call
+
+
+def _patient(call: Generator[Any, Any, T], retries: int) -> Generator[Any, Any, T]:
     try:
         step = next(call)
         while True:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from farpeek_api.client import calls, writing
-from farpeek_api.client import ranges as long_ranges
-from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
+from farpeek_api.client import calls
 from farpeek_api.client.operations import Awaiting, Waiting, flow, operation
+from farpeek_api.client.steps import PATIENCE_S
+from farpeek_api.client.values import Values
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
-    from types import TracebackType
     from typing import Self
 
     from farpeek_api.client.calls import Mode, OnGap
+    from farpeek_api.client.cores import Core
     from farpeek_api.client.drivers import AsyncDriver, Driver
+    from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
     from farpeek_api.client.pieces import Piece, Range
+    from farpeek_api.client.plans import Plan, PlanResult
     from farpeek_api.client.ranges import Dump
-    from farpeek_api.client.results import MappedRegion, ReadResult, TargetInfo
+    from farpeek_api.client.results import FileInfo, MappedRegion, ReadResult, TargetInfo, Thread
+    from farpeek_api.client.searches import Pattern, SearchItem
     from farpeek_api.client.steps import Call, Flow
     from farpeek_api.client.writing import WriteResult
 
-_POINTERS: Final = {4: "I", 8: "Q"}
 
-
-class Operations:
+class Operations(Values):
     """What can be done with a target. In `AsyncTarget` each of these is awaited.
 
     Addresses and lengths are integers, of bytes. All of them raise `Problem`: `TargetExited` when
@@ -65,7 +66,8 @@ class Operations:
     def wait(self, timeout_s: float | None = None) -> Call[TargetInfo]:
         """Wait until the process has exited; how it ended is in ``exit``, once the kernel tells.
 
-        TimeoutError after ``timeout_s`` seconds; None waits for as long as it takes.
+        TimeoutError after ``timeout_s`` seconds; None waits for as long as it takes. It goes on
+        with a service that was started again; TargetExited if the process ended before that.
 
         >>> try:
         ...     target.wait(timeout_s=0.01)
@@ -73,7 +75,9 @@ class Operations:
         ...     print("it runs")
         it runs
         """
-        return calls.wait(self.id, timeout_s)
+        from farpeek_api.client import waiting
+
+        return waiting.wait(self.id, timeout_s)
 
     @operation
     def release(self, *, everybody: bool = False) -> Call[None]:
@@ -141,129 +145,27 @@ class Operations:
         return calls.read(self.id, address, length, _how(mode, timeout_s, generation))
 
     @operation
-    def unpack(
+    def plan(
         self,
-        format: str,  # noqa: A002 - as in struct
-        address: int,
+        plan: Plan | Mapping[str, object],
         *,
         mode: Mode | None = None,
-    ) -> Call[tuple[int | float | bytes | bool, ...]]:
-        """Read what `struct.unpack` then takes apart. IncompleteRead; struct.error for the format.
+        generation: int | None = None,
+    ) -> Call[PlanResult]:
+        """Follow what memory says: structures, lists, arrays, chains of pointers, texts.
 
-        >>> target.unpack("<BH", address)
-        (0, 513)
+        ``plan`` is built by `Plan`, or a mapping with ``types``, ``steps`` and ``limits`` as the
+        wire has them. All of it is one request. What is missing is in ``gaps``, and ``stopped`` of
+        each step's rows says why there are no more.
+
+        >>> from farpeek_api.client import Plan
+        >>> plan = Plan()
+        >>> words = plan.array("words", "u16", address, count=3, most=100)
+        >>> [hex(word) for word in target.plan(plan)["words"]["value"]]
+        ['0x100', '0x302', '0x504']
         """
-        return _unpack(self.id, struct.Struct(format), address, mode)
-
-    @operation
-    def u8(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read an unsigned integer of 8 bits. IncompleteRead.
-
-        >>> target.u8(address + 7)
-        7
-        """
-        return self._integer(address, "B", mode)
-
-    @operation
-    def u16(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read an unsigned integer of 16 bits, in the target's byte order. IncompleteRead.
-
-        >>> hex(target.u16(address))
-        '0x100'
-        """
-        return self._integer(address, "H", mode)
-
-    @operation
-    def u32(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read an unsigned integer of 32 bits, in the target's byte order. IncompleteRead.
-
-        >>> hex(target.u32(address))
-        '0x3020100'
-        """
-        return self._integer(address, "I", mode)
-
-    @operation
-    def u64(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read an unsigned integer of 64 bits, in the target's byte order. IncompleteRead.
-
-        >>> hex(target.u64(address))
-        '0x706050403020100'
-        """
-        return self._integer(address, "Q", mode)
-
-    @operation
-    def i8(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read a signed integer of 8 bits. IncompleteRead.
-
-        >>> target.i8(address + 250)
-        -6
-        """
-        return self._integer(address, "b", mode)
-
-    @operation
-    def i16(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read a signed integer of 16 bits, in the target's byte order. IncompleteRead.
-
-        >>> target.i16(address + 200)
-        -13880
-        """
-        return self._integer(address, "h", mode)
-
-    @operation
-    def i32(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read a signed integer of 32 bits, in the target's byte order. IncompleteRead.
-
-        >>> target.i32(address)
-        50462976
-        """
-        return self._integer(address, "i", mode)
-
-    @operation
-    def i64(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read a signed integer of 64 bits, in the target's byte order. IncompleteRead.
-
-        >>> target.i64(address + 240) < 0
-        True
-        """
-        return self._integer(address, "q", mode)
-
-    @operation
-    def f32(self, address: int, *, mode: Mode | None = None) -> Call[float]:
-        """Read a float of 32 bits, in the target's byte order. IncompleteRead.
-
-        >>> target.f32(address) < 1
-        True
-        """
-        return self._number(address, "f", mode)
-
-    @operation
-    def f64(self, address: int, *, mode: Mode | None = None) -> Call[float]:
-        """Read a float of 64 bits, in the target's byte order. IncompleteRead.
-
-        >>> target.f64(address) < 1
-        True
-        """
-        return self._number(address, "d", mode)
-
-    @operation
-    def pointer(self, address: int, *, mode: Mode | None = None) -> Call[int]:
-        """Read an address, of the size that the target's program has. IncompleteRead.
-
-        >>> target.pointer(address) == target.u64(address)
-        True
-        """
-        return self._integer(address, _POINTERS[self.info.pointer_size], mode)
-
-    @operation
-    def cstring(self, address: int, *, limit: int = 4096, mode: Mode | None = None) -> Call[bytes]:
-        r"""Read the bytes before the next NUL, which is looked for in ``limit`` bytes.
-
-        ValueError if there is none among them, IncompleteRead if a gap comes first.
-
-        >>> target.cstring(address + 248)
-        b'\xf8\xf9\xfa'
-        """
-        return calls.cstring(self.id, address, limit, {"mode": mode})
+        wanted = plan.body() if not isinstance(plan, Mapping) else plan
+        return calls.plan(self.id, wanted, {"mode": mode, "generation": generation})
 
     @operation
     def maps(
@@ -291,6 +193,81 @@ class Operations:
         """
         return calls.auxv(self.id)
 
+    @operation
+    def threads(self) -> Call[list[Thread]]:
+        """List the threads by their ids, with what is known of their registers.
+
+        Nothing is stopped: of a thread that runs they are not known.
+
+        >>> [first, *_] = target.threads()
+        >>> first.tid == target.pid, first.registers is None
+        (True, False)
+        """
+        return calls.threads(self.id)
+
+    @operation
+    def file_info(self, address: int) -> Call[FileInfo]:
+        """Tell of the file behind the mapping that holds ``address``: its size, its build id.
+
+        NoFile where there is none; FileRemote where it is one that the service does not open.
+
+        >>> target.file_info(target.auxv()["AT_ENTRY"]).size > 4096
+        True
+        """
+        return calls.file_info(self.id, address)
+
+    @operation
+    def read_file(
+        self, address: int, offset: int, length: int, *, version: str | None = None
+    ) -> Call[bytes]:
+        r"""Read from the file behind the mapping that holds ``address``; shorter at its end.
+
+        ``version`` is the `FileInfo`'s: BadAnswer if the file is another one by now.
+        RangeBeyond where the file ends before ``offset``.
+
+        >>> target.read_file(target.auxv()["AT_ENTRY"], 0, 4)
+        b'\x7fELF'
+        """
+        return calls.read_file(self.id, address, offset, length, version)
+
+    @flow
+    def search(  # noqa: PLR0913 - what the call has
+        self,
+        pattern: Pattern,
+        *,
+        ranges: Sequence[Range] | None = None,
+        mappings: Mapping[str, object] | None = None,
+        mode: Mode | None = None,
+        limit: int | None = None,
+        context: int | None = None,
+        within: Sequence[int] | None = None,
+        timeout_s: float | None = None,
+        generation: int | None = None,
+    ) -> Flow[SearchItem]:
+        r"""Look for a text, bytes, or a pattern as the wire has it, and give what is found.
+
+        That is a `SearchMatch` for each place, by rising addresses; a `SearchProgress` now and
+        then; and a `SearchDone` at the end. Interrupted where the answer is cut off. By default all
+        that is readable is searched, and nothing is brought into memory for it: what is not
+        resident is left alone, and counted.
+
+        >>> from farpeek_api.client import SearchMatch
+        >>> found = target.search(b"\x07\x08\x09", ranges=[(address, closed)], limit=2)
+        >>> [each.address - address for each in found if isinstance(each, SearchMatch)]
+        [7, 258]
+        """
+        from farpeek_api.client import searches
+
+        options = {
+            "mappings": mappings,
+            "mode": mode,
+            "limit": limit,
+            "context": context,
+            "timeout_s": timeout_s,
+            "generation": generation,
+        }
+        return searches.search(self.id, searches.body(pattern, ranges, within, options))
+
     @flow
     def pieces(
         self, ranges: Sequence[Range], *, mode: Mode | None = None, generation: int | None = None
@@ -305,6 +282,8 @@ class Operations:
         >>> sum(piece.length for piece in target.pieces(ranges) if piece.kind == "data")
         8192
         """
+        from farpeek_api.client import ranges as long_ranges
+
         return long_ranges.pieces(self.id, ranges, {"mode": mode, "generation": generation})
 
     @flow
@@ -319,6 +298,8 @@ class Operations:
         >>> sum(map(len, target.bulk(address, address + 100_000)))
         100000
         """
+        from farpeek_api.client import ranges as long_ranges
+
         query = {"mode": mode, "gaps": "zero" if zero_gaps else None}
         return long_ranges.bulk(self.id, start, end, query)
 
@@ -331,7 +312,7 @@ class Operations:
         mode: Mode | None = None,
         generation: int | None = None,
         progress: Callable[[int, int], object] | None = None,
-        patience_s: float = long_ranges.PATIENCE_S,
+        patience_s: float = PATIENCE_S,
     ) -> Call[Dump]:
         r"""Write ``(from, to)`` ranges to a file, whose offset 0 is the first one's start.
 
@@ -349,8 +330,38 @@ class Operations:
         ...     dump.complete, dump.sums.gaps, out.read_bytes()[:3]
         (False, 4096, b'\x00\x01\x02')
         """
+        from farpeek_api.client import ranges as long_ranges
+
         options = {"mode": mode, "generation": generation}
         return long_ranges.dump(self.id, path, ranges, options, progress, patience_s)
+
+    @operation
+    def core(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode | None = None,
+        filter: int | None = None,  # noqa: A002 - what the service and the kernel call it
+        generation: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Call[Core]:
+        r"""Save an ELF core, which debuggers open, of the process as it goes on.
+
+        Nothing is stopped. By default nothing is brought into memory either (``mode="nowait"``);
+        ``filter`` chooses mappings by the bits of coredump_filter, core(5). The file is sparse, its
+        owner's alone, and there only once it is whole. Registers are known of threads that wait.
+
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     out = pathlib.Path(folder, "core")
+        ...     core = target.core(out)
+        ...     out.read_bytes()[:4], core.size == out.stat().st_size
+        (b'\x7fELF', True)
+        """
+        from farpeek_api.client import cores
+
+        options = {"mode": mode, "filter": filter, "generation": generation}
+        return cores.core(self.id, path, options, progress)
 
     @operation
     def writev(  # noqa: PLR0913 - what the call has
@@ -384,33 +395,13 @@ class Operations:
             "allow_shared": allow_shared,
             "generation": generation,
         }
+        from farpeek_api.client import writing
+
         return writing.writev(self.id, regions, expect, options)
-
-    def _integer(self, address: int, kind: str, mode: Mode | None) -> Call[int]:
-        return _one(self.id, self._layout(kind), address, mode)
-
-    def _number(self, address: int, kind: str, mode: Mode | None) -> Call[float]:
-        return _one(self.id, self._layout(kind), address, mode)
-
-    def _layout(self, kind: str) -> struct.Struct:
-        return struct.Struct((">" if self.info.byte_order == "big" else "<") + kind)
 
 
 def _how(mode: Mode | None, timeout_s: float | None, generation: int | None) -> dict[str, object]:
     return {"mode": mode, "timeout_s": timeout_s, "generation": generation}
-
-
-def _unpack(
-    target_id: str, layout: struct.Struct, address: int, mode: Mode | None
-) -> Call[tuple[int | float | bytes | bool, ...]]:
-    return layout.unpack((yield from calls.read(target_id, address, layout.size, {"mode": mode})))
-
-
-def _one(target_id: str, layout: struct.Struct, address: int, mode: Mode | None) -> Call[int]:
-    (value,) = layout.unpack(
-        (yield from calls.read(target_id, address, layout.size, {"mode": mode}))
-    )
-    return value  # type: ignore[no-any-return]
 
 
 class Target(Operations, Waiting):
@@ -429,17 +420,14 @@ class Target(Operations, Waiting):
         ...     memory.seek(7), memory.read(2), memory.tell()
         (7, b'\x07\x08', 9)
         """
+        from farpeek_api.client.files import MemoryFile
+
         return MemoryFile(self._driver, self.id, start, end)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -452,15 +440,12 @@ class AsyncTarget(Operations, Awaiting):
 
     def open(self, start: int, end: int) -> AsyncMemoryFile:
         """Open a range as a file whose reads are awaited; its offset 0 is ``start``."""
+        from farpeek_api.client.files import AsyncMemoryFile
+
         return AsyncMemoryFile(self._driver, self.id, start, end)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.release()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek.kernel import users
 from farpeek_api.gate.head import authority_of
+from farpeek_api.gate.identifying import ON_BEHALF_OF, Asker, identify
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
+from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.serving.connection import Connection
 from farpeek_api.serving.listeners import TcpAddress, is_loopback, is_wildcard, plain_host
 
@@ -37,18 +39,20 @@ class Authenticator:
         tokens: Tokens | None,
         *,
         everybody: bool = False,
+        current: CurrentPolicy | None = None,
     ) -> None:
         hosts = [each.host for each in addresses if isinstance(each, TcpAddress)]
         self._names = {plain_host(name) for name in (*hosts, *allowed_hosts)}
         self._wildcard = any(is_wildcard(host) for host in hosts)
         self._tokens = tokens
         self._everybody = everybody
+        self._current = current or CurrentPolicy()
         self._trusted_uids = trusted_uids()
         # The same few hosts come with every request.
         self._is_ours = lru_cache(maxsize=256)(self._find_ours)
 
-    def admit(self, request: web.BaseRequest) -> str:
-        """Name the client whose request may go on; ``Forbidden`` or ``Unauthenticated`` otherwise.
+    def admit(self, request: web.BaseRequest) -> Asker:
+        """Name whoever's request may go on; ``Forbidden`` or ``Unauthenticated`` otherwise.
 
         Whoever has the same name shares what one client may have.
         """
@@ -66,27 +70,24 @@ class Authenticator:
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in _own_origins(host):
             raise Forbidden("a web page of another origin may not call this service")
-        authorization = None if self._everybody else headers.get("Authorization")
+        policy = self._current.policy
+        if policy is not None:
+            return identify(policy, headers, connection)
+        if ON_BEHALF_OF in headers:
+            raise Forbidden(f"`{ON_BEHALF_OF}` is for clients of a policy: start it with --policy")
+        name = self._name(request, connection)
+        return Asker(name, name)
+
+    def _name(self, request: web.BaseRequest, connection: Connection) -> str:
+        """Name a client where there is no policy that does."""
+        authorization = None if self._everybody else request.headers.get("Authorization")
         # What is sent is judged: behind a proxy that runs as root everybody's peer is root.
         if authorization is None and (self._everybody or connection.peer_uid in self._trusted_uids):
             uid = connection.peer_uid
             return f"from {request.remote}" if uid is None else f"uid {uid}"
+        if authorization is None and connection.certificate is not None:
+            return f"certificate {connection.certificate.subject}"
         return f"token {self._check_token(authorization)}"
-
-    def name_caller(self, request: web.BaseRequest) -> str:
-        """Say who puts a request that was let in, for an audit; never the token itself."""
-        connection = request.protocol
-        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
-        names: list[str] = []
-        if connection.peer_uid is not None:
-            names.append(f"uid {connection.peer_uid}")
-        authorization = request.headers.get("Authorization", "")
-        token = authorization.partition(" ")[2].strip()
-        if token and self._tokens is not None and (number := self._tokens.number_of(token)):
-            names.append(f"token {number}")
-        if connection.peer_uid is None:
-            names = [*(names or ["anybody"]), f"from {request.remote}"]
-        return " ".join(names)
 
     def _names_us(self, host: str, local_host: str | None) -> bool:
         return len(host) <= _LONGEST_HOST and self._is_ours(host, local_host)
@@ -96,7 +97,7 @@ class Authenticator:
         if parts is None:
             return False
         name = plain_host(parts[1])
-        if name in self._names or is_loopback(name):
+        if name in self._names or _wildcard(name) in self._names or is_loopback(name):
             return True
         if local_host is None:  # a unix socket, which no web page can reach
             return _BARE_NAME.fullmatch(name) is not None
@@ -116,6 +117,12 @@ class Authenticator:
         if number is None:
             raise Unauthenticated("the token is not one that this service knows")
         return number
+
+
+def _wildcard(name: str) -> str:
+    """Write what stands for a name with any first label, as in certificates (RFC 9525, 6.3)."""
+    label, _, rest = name.partition(".")
+    return f"*.{rest}" if label else name
 
 
 def _own_origins(host: str) -> tuple[str, str]:

@@ -16,9 +16,6 @@ from farpeek_api.http.refusals import BodyTooLarge, Malformed, UnsupportedExpect
 if TYPE_CHECKING:
     from aiohttp import web
 
-LARGEST_HEAD: Final = 32 << 10
-"""Bytes of all headers together. 128 of 8 KiB, each legal, are a megabyte to look at."""
-
 _ONCE: Final = frozenset(
     {
         b"accept-encoding",
@@ -26,6 +23,7 @@ _ONCE: Final = frozenset(
         b"content-encoding",
         b"content-type",
         b"expect",
+        b"farpeek-on-behalf-of",
         b"host",
         b"last-event-id",
         b"origin",
@@ -39,13 +37,16 @@ _ONCE: Final = frozenset(
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
-def check_head(request: web.BaseRequest, largest_body: int) -> None:
-    """Return for a request whose head is HTTP/1.x as it should be; a ``Refusal`` otherwise."""
+def check_head(request: web.BaseRequest, largest: int, largest_body: int) -> None:
+    """Return for a request whose head is HTTP/1.x as it should be; a ``Refusal`` otherwise.
+
+    ``largest`` is for all headers together: 128 of 8 KiB, each legal, are a megabyte to look at.
+    """
     if request.version not in (HttpVersion10, HttpVersion11):
         # The answer would carry the version of the request, which this service does not speak.
         request._cache["version"] = HttpVersion11  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - there is no other way to say it
         raise Malformed("the request line names another version than HTTP/1.1 or HTTP/1.0")
-    _check_headers(request)
+    _check_headers(request, largest)
     expectation = request.headers.get("Expect", "100-continue")
     if expectation.lower() != "100-continue":
         raise UnsupportedExpectation("only `Expect: 100-continue` is understood")
@@ -54,7 +55,7 @@ def check_head(request: web.BaseRequest, largest_body: int) -> None:
         raise BodyTooLarge(largest_body)
 
 
-def _check_headers(request: web.BaseRequest) -> None:
+def _check_headers(request: web.BaseRequest, largest: int) -> None:
     size = 0
     seen: set[bytes] = set()
     for name, value in request.raw_headers:
@@ -67,8 +68,10 @@ def _check_headers(request: web.BaseRequest) -> None:
         if not value.isascii():
             raise Malformed(f"the header {known.decode()} has bytes that are not ASCII")
         seen.add(known)
-    if size > LARGEST_HEAD:
-        raise Malformed(f"the headers have over {LARGEST_HEAD} bytes together: send fewer")
+    if size > largest:
+        raise Malformed(
+            f"the headers have over {largest} bytes together (--max-head-bytes): send fewer"
+        )
 
 
 def authority_of(target: str) -> str | None:

@@ -173,13 +173,18 @@ async def send_frame(
     """Send what was read as a frame, of which only ``none`` leaves the bytes out."""
     gaps = await render.array(result.gaps, render.gaps)
     text = frames.before_data(target_id, result) + frames.behind_data(result, gaps, elapsed_us)
-    head = frames.head(text)
     data = b"" if encoding == "none" else result.data
+    return await send_whole(request, FRAME_HEADERS, frames.head(text), data)
+
+
+async def send_whole(
+    request: web.Request, headers: Mapping[str, str], head: bytes, data: bytes | bytearray = b""
+) -> web.StreamResponse:
+    """Send what is written already, a large one piece by piece."""
     if len(head) + len(data) <= LARGEST_WHOLE:
-        return web.Response(body=head + data, headers=FRAME_HEADERS)
-    return await _stream(
-        request, FRAME_HEADERS, len(head) + len(data), _raw_pieces(head, memoryview(data))
-    )
+        return web.Response(body=head + data, headers=headers)
+    pieces = _raw_pieces(head, memoryview(data))
+    return await _stream(request, headers, len(head) + len(data), pieces)
 
 
 def _to_hex(data: bytes | bytearray | memoryview) -> bytes:
@@ -188,6 +193,9 @@ def _to_hex(data: bytes | bytearray | memoryview) -> bytes:
 
 def _to_base64(data: bytes | bytearray | memoryview) -> bytes:
     return binascii.b2a_base64(data, newline=False)
+
+
+_ENCODERS: Final = {"hex": _to_hex, "base64": _to_base64}
 
 
 def _pieces(
@@ -225,9 +233,14 @@ async def _stream(
     return response
 
 
+def encoded_whole(data: bytes | bytearray, encoding: str) -> bytes:
+    """Give a few bytes as hex or base64."""
+    return _ENCODERS[encoding](data)
+
+
 def encoded(data: bytes | bytearray, encoding: str) -> Iterator[bytes]:
     """Give ``data`` as hex or base64, piece by piece."""
-    encode = _to_hex if encoding == "hex" else _to_base64
+    encode = _ENCODERS[encoding]
     view = memoryview(data)
     return (encode(view[start : start + PIECE]) for start in range(0, len(view), PIECE))
 

@@ -11,41 +11,55 @@ from aiohttp import web
 
 from farpeek.errors import ShuttingDown
 from farpeek.threads.tracebacks import empty_frames
+from farpeek_api.audit.entry import DONE, GONE, Entry
 from farpeek_api.gate.head import check_head
 from farpeek_api.http import problems
+from farpeek_api.operations import OPERATIONS, following, memory, service, targets
 from farpeek_api.serving import request_ids
-from farpeek_api.serving.connection import Connection, log_failure
+from farpeek_api.serving.connection import Connection, client_of, entry_of, log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from farpeek_api.audit.trail import Trail
     from farpeek_api.gate.auth import Authenticator
     from farpeek_api.http.bulk import Bulk
+    from farpeek_api.http.cores import Cores
     from farpeek_api.http.exposition import Exposition
+    from farpeek_api.http.files import Files
     from farpeek_api.http.handlers import Handlers
     from farpeek_api.http.many import ManyReads
     from farpeek_api.http.matches import MatchRoutes
     from farpeek_api.http.pieces import Pieces
+    from farpeek_api.http.plans import Plans
     from farpeek_api.http.registering import RegisteringRoutes
+    from farpeek_api.http.searches import Searches
     from farpeek_api.http.sse import EventStreams
     from farpeek_api.http.writes import Writes
+    from farpeek_api.openapi.documents import Documents
+    from farpeek_api.operations.operation import Operation
+    from farpeek_api.policy.reach import Reaches
+    from farpeek_api.policy.verbs import Verb
+    from farpeek_api.serving.bounds import Bounds
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.metrics import Requests
-    from farpeek_api.stream.stream import Streams
+    from farpeek_api.serving.tracing import Tracing
+    from farpeek_api.stream.streams import Streams
 
-    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    Inner = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
+OPEN_PATHS: Final = frozenset(each.path for each in OPERATIONS if each.is_open)
 """For probes, which have no token and call by any name."""
 
-LIVE_PATH: Final = "/livez"
+LIVE_PATH: Final = service.LIVE.path
 
-DONE: Final = "done"
-GONE: Final = "client-gone"
-"""How a request ended that no problem was the answer to; besides the names of problems."""
-
-_ENDLESS: Final = frozenset({"GET /v1/events", "GET /v1/stream"})
-_TARGET = re.compile(r"/v1/targets/([^/]+)")
+_ENDLESS: Final = frozenset(f"{each.method} {each.path}" for each in OPERATIONS if each.is_endless)
+_TARGET: Final = re.compile(r"/v1/targets/([^/]+)")
+_ROUTES: Final = [
+    (each.method, re.compile(re.sub(r"\{\w+\}", "[^/]+", each.path)), each.verb)
+    for each in OPERATIONS
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +71,90 @@ class Endpoints:
     matches: MatchRoutes
     bulk: Bulk
     pieces: Pieces
+    files: Files
+    cores: Cores
     many: ManyReads
+    plans: Plans
+    searches: Searches
     events: EventStreams
     writes: Writes
     streams: Streams
     exposition: Exposition
+    documents: Documents
 
 
-def routes(endpoints: Endpoints) -> list[web.RouteDef]:
-    """Give all routes. HEAD goes where a GET has an end."""
-    handlers = endpoints.handlers
+def served(endpoints: Endpoints) -> list[tuple[Operation, Handler]]:
+    """Give each operation with what serves it."""
+    handlers, registering, matches = endpoints.handlers, endpoints.registering, endpoints.matches
     return [
-        web.post("/v1/targets/{id}/readv", handlers.readv),  # aiohttp looks in this order
-        web.post("/v1/readv", endpoints.many.readv),
-        web.get("/livez", handlers.livez),
-        web.get("/readyz", handlers.readyz),
-        web.get("/metrics", endpoints.exposition.metrics),
-        web.get("/v1/info", handlers.info),
-        web.get("/v1/processes", handlers.processes),
-        web.get("/v1/targets", endpoints.registering.targets),
-        web.post("/v1/targets", endpoints.registering.register),
-        web.get("/v1/matches", endpoints.matches.list),
-        web.post("/v1/matches", endpoints.matches.create),
-        web.get("/v1/matches/{id}", endpoints.matches.get),
-        web.delete("/v1/matches/{id}", endpoints.matches.delete),
-        web.get("/v1/targets/{id}", handlers.target),
-        web.delete("/v1/targets/{id}", endpoints.registering.release),
-        web.get("/v1/targets/{id}/maps", handlers.maps),
-        web.get("/v1/targets/{id}/auxv", handlers.auxv),
-        web.post("/v1/targets/{id}/writev", endpoints.writes.writev),
-        web.get("/v1/targets/{id}/memory", endpoints.bulk.get, allow_head=False),
-        web.head("/v1/targets/{id}/memory", endpoints.bulk.head),
-        web.post("/v1/targets/{id}/memory", endpoints.pieces.post),
-        web.get("/v1/events", endpoints.events.stream, allow_head=False),
-        web.get("/v1/stream", endpoints.streams.serve, allow_head=False),
+        (memory.READV, handlers.readv),  # aiohttp looks in this order
+        (memory.READV_MANY, endpoints.many.readv),
+        (service.LIVE, handlers.livez),
+        (service.READY, handlers.readyz),
+        (service.METRICS, endpoints.exposition.metrics),
+        (service.INFO, handlers.info),
+        (service.DOCTOR, handlers.doctor),
+        (targets.PROCESSES, handlers.processes),
+        (targets.LIST, registering.targets),
+        (targets.REGISTER, registering.register),
+        (targets.LIST_MATCHES, matches.list),
+        (targets.CREATE_MATCH, matches.create),
+        (targets.GET_MATCH, matches.get),
+        (targets.DELETE_MATCH, matches.delete),
+        (targets.GET, handlers.target),
+        (targets.RELEASE, registering.release),
+        (targets.MAPS, handlers.maps),
+        (targets.AUXV, handlers.auxv),
+        (targets.THREADS, handlers.threads),
+        (memory.PLAN, endpoints.plans.post),
+        (memory.SEARCH, endpoints.searches.post),
+        (memory.WRITEV, endpoints.writes.writev),
+        (memory.MEMORY, endpoints.bulk.get),
+        (memory.MEMORY_HEAD, endpoints.bulk.head),
+        (memory.MEMORY_PIECES, endpoints.pieces.post),
+        (memory.FILE, endpoints.files.get),
+        (memory.CORE, endpoints.cores.get),
+        (following.EVENTS, endpoints.events.stream),
+        (following.STREAM, endpoints.streams.serve),
+        (service.OPENAPI, endpoints.documents.openapi),
+        (service.DOCS, endpoints.documents.page),
+        (service.DOCS_FILE, endpoints.documents.file),
     ]
+
+
+def routes(endpoints: Endpoints, reaches: Reaches, trail: Trail) -> list[web.RouteDef]:
+    """Give all routes. HEAD goes where a GET has an end."""
+    without_head = {each.path for each in OPERATIONS if each.method == "HEAD" or each.is_endless}
+    return [
+        web.get(
+            operation.path,
+            _permitted(handler, operation, reaches, trail),
+            allow_head=operation.path not in without_head,
+        )
+        if operation.method == "GET"
+        else web.route(
+            operation.method, operation.path, _permitted(handler, operation, reaches, trail)
+        )
+        for operation, handler in served(endpoints)
+    ]
+
+
+def _permitted(handler: Handler, operation: Operation, reaches: Reaches, trail: Trail) -> Handler:
+    """Give what asks the policy for the operation's verb, and then does it."""
+    verb = operation.verb
+    has_target = "/targets/{id}" in operation.path
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        entry = entry_of(request)
+        entry.verb = verb
+        if has_target:
+            trail.aim(entry, request.match_info["id"])
+        if verb is not None:
+            trail.check(verb)
+            reaches.of(client_of(request)).check(verb)
+        return await handler(request)
+
+    return handle
 
 
 class Gate:
@@ -100,28 +163,34 @@ class Gate:
     A middleware would come too late for that: ``Expect`` is answered before any of them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each of them is asked, in turn
         self,
-        inner: Handler,
+        inner: Inner,
         authenticator: Authenticator,
         lifecycle: Lifecycle,
-        counts: Requests,
-        largest_body: int,
+        counts: Requests | Tracing,
+        reaches: Reaches,
+        trail: Trail,
+        bounds: Bounds,
     ) -> None:
         self._inner = inner
+        self._trail = trail
+        self._reaches = reaches
         self._counts = counts
         self._authenticator = authenticator
         self._lifecycle = lifecycle
-        self._largest_body = largest_body
+        self._bounds = bounds
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; whatever is raised becomes a problem."""
         began = time.perf_counter()
         outcome = GONE
-        request_ids.take(request.headers.get(request_ids.HEADER))
+        connection = _connection(request)
+        request_id = request_ids.take(request.headers.get(request_ids.HEADER))
+        entry = connection.entry = Entry(request_id, connection.whence)
         self._lifecycle.enter()
         try:
-            response = await self._answer(request)
+            response = await self._answer(request, entry)
         except ConnectionError as error:
             empty_frames(error)  # one of aiohttp's has a future that holds it
             raise  # there is nobody left to tell
@@ -136,15 +205,33 @@ class Gate:
             route = _route_of(request)
             seconds = None if route in _ENDLESS else time.perf_counter() - began
             self._counts.count(route, outcome, seconds)
+            self._record(request, entry, outcome)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        check_head(request, self._largest_body)
+    async def _answer(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
         path = request.path
         if path not in OPEN_PATHS:
-            _connection(request).know(self._authenticator.admit(request))
+            self._trail.check()
+        check_head(request, self._bounds.max_head_bytes, self._bounds.max_body_bytes)
+        if path not in OPEN_PATHS:
+            entry.client, entry.by = self._authenticator.admit(request)
+            reach = self._reaches.of(entry.client)
+            _connection(request).know(reach.client, reach.rate.connections)
+            reach.take_request()
         if self._lifecycle.stopping and path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)
+
+    def _record(self, request: web.BaseRequest, entry: Entry, outcome: str) -> None:
+        """Leave a line of a request; what was refused too early to be anything is looked up."""
+        path = request.path
+        if path in OPEN_PATHS:
+            return
+        if entry.verb is None:
+            entry.verb = _verb_of(request.method, path)
+            named = _TARGET.match(path)
+            if named is not None and entry.target is None:
+                self._trail.aim(entry, named[1])
+        self._trail.end(entry, outcome)
 
     def _explain(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
         if not problems.is_known(error):
@@ -159,6 +246,14 @@ class Gate:
         if self._lifecycle.stopping:
             response.force_close()
         return response
+
+
+def _verb_of(method: str, path: str) -> Verb | None:
+    """What a policy would have to grant for a request that got to no route."""
+    wanted = "GET" if method == "HEAD" else method
+    return next(
+        (verb for each, way, verb in _ROUTES if each == wanted and way.fullmatch(path)), None
+    )
 
 
 def _route_of(request: web.BaseRequest) -> str:
@@ -176,10 +271,10 @@ async def _name_answer(request: web.Request, response: web.StreamResponse) -> No
         response.headers[request_ids.HEADER] = request_id
 
 
-def application(endpoints: Endpoints) -> web.Application:
+def application(endpoints: Endpoints, reaches: Reaches, trail: Trail) -> web.Application:
     """Make what answers the routes."""
     made = web.Application()
-    made.add_routes(routes(endpoints))
+    made.add_routes(routes(endpoints, reaches, trail))
     made.on_response_prepare.append(_name_answer)
     return made
 
@@ -190,14 +285,15 @@ def _connection(request: web.BaseRequest) -> Connection:
     return connection
 
 
-def install(
+def install(  # noqa: PLR0913, PLR0917 - see ``Gate``
     server: web.Server,
     authenticator: Authenticator,
     lifecycle: Lifecycle,
-    counts: Requests,
-    largest_body: int,
+    counts: Requests | Tracing,
+    reaches: Reaches,
+    trail: Trail,
+    bounds: Bounds,
 ) -> None:
     """Put the gate around what ``server`` does with each request."""
-    server.request_handler = Gate(
-        server.request_handler, authenticator, lifecycle, counts, largest_body
-    )
+    gate = Gate(server.request_handler, authenticator, lifecycle, counts, reaches, trail, bounds)
+    server.request_handler = gate

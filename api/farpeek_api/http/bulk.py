@@ -12,13 +12,16 @@ from farpeek.model import ADDRESS_LIMIT, OnGap, RangeSpec
 from farpeek.reading.bulk import CHUNK
 from farpeek_api.http import answers, schema
 from farpeek_api.http.refusals import BadRange
-from farpeek_api.serving.connection import client_of
+from farpeek_api.policy.verbs import Verb
+from farpeek_api.serving.connection import client_of, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek.memory import MemoryService
-    from farpeek.reading.bulk import Extent, Transfer
+    from farpeek.reading.bulk import Extent
+    from farpeek_api.audit.trail import Trail
+    from farpeek_api.policy.memory_reach import GuardedTransfer
+    from farpeek_api.policy.reach import Reaches
 
 BYTES: Final = "application/octet-stream"
 
@@ -40,28 +43,59 @@ _DIGITS: Final = len(str(ADDRESS_LIMIT))
 class Bulk:
     """Sends ranges. Deadlines and limits are those of each chunk, not of the whole."""
 
-    def __init__(self, service: MemoryService) -> None:
-        self._service = service
+    def __init__(self, reaches: Reaches, trail: Trail) -> None:
+        self._reaches = reaches
+        self._trail = trail
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send the bytes of a range, up to the first that cannot be read."""
         spec = _parse(request)
-        with self._service.transfer(request.match_info["id"], spec, client_of(request)) as transfer:
+        entry = entry_of(request)
+        entry.names((spec.start,), (spec.end - spec.start,))
+        reach = self._reaches.of(client_of(request))
+        with reach.transfer(request.match_info["id"], spec) as transfer:
             extent = await transfer.begin()
             headers = _headers(spec, extent)
             if _is_known(request, extent):
                 return web.Response(status=304, headers=headers)
             if extent.end - spec.start <= answers.LARGEST_WHOLE:
-                return web.Response(status=206, body=await transfer.next(), headers=headers)
-            return await _stream(request, transfer, headers)
+                chunk = await transfer.next()
+                entry.bytes = len(chunk)
+                return web.Response(status=206, body=chunk, headers=headers)
+            self._trail.begin(entry)
+            with self._reaches.while_allowed(transfer.look, request):
+                return await self._stream(request, transfer, headers)
 
     async def head(self, request: web.Request) -> web.StreamResponse:
         """Say what GET would, without the bytes."""
         spec = _parse(request)
-        with self._service.transfer(request.match_info["id"], spec, client_of(request)) as transfer:
+        entry_of(request).names((spec.start,), (spec.end - spec.start,))
+        reach = self._reaches.of(client_of(request))
+        with reach.transfer(request.match_info["id"], spec) as transfer:
             extent = await transfer.begin()
         status = 304 if _is_known(request, extent) else 206
         return web.Response(status=status, headers=_headers(spec, extent))
+
+    async def _stream(
+        self, request: web.Request, transfer: GuardedTransfer, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Write chunk by chunk; what goes wrong now can only end the connection.
+
+        Each chunk is a new object that nobody writes to again: the transport keeps what it is
+        given.
+        """
+        entry = entry_of(request)
+        widen(request)
+        response = web.StreamResponse(status=206, headers=headers)
+        await response.prepare(request)
+        while chunk := await transfer.next():
+            entry.bytes += len(chunk)
+            self._trail.check(Verb.READ)
+            await response.write(chunk)
+            # Also without a wait in write(): until the kernel has it, it counts as held.
+            await request.writer.drain()
+        await response.write_eof()
+        return response
 
 
 def _parse(request: web.Request) -> RangeSpec:
@@ -114,24 +148,6 @@ def _is_known(request: web.Request, extent: Extent) -> bool:
     if known is None or extent.digest is None:
         return False
     return any(tag.value in ("*", extent.digest) for tag in known)
-
-
-async def _stream(
-    request: web.Request, transfer: Transfer, headers: dict[str, str]
-) -> web.StreamResponse:
-    """Write chunk by chunk; what goes wrong now can only end the connection.
-
-    Each chunk is a new object that nobody writes to again: the transport keeps what it is given.
-    """
-    widen(request)
-    response = web.StreamResponse(status=206, headers=headers)
-    await response.prepare(request)
-    while chunk := await transfer.next():
-        await response.write(chunk)
-        # Also without a wait in write(): until the kernel has it, it counts as held.
-        await request.writer.drain()
-    await response.write_eof()
-    return response
 
 
 def widen(request: web.Request) -> None:

@@ -73,7 +73,8 @@ class Gzip:
         return self._stream.flush(zlib.Z_FINISH)
 
 
-CODERS: Final[dict[str, type[Zstd | Gzip]]] = {"zstd": Zstd, "gzip": Gzip}
+GZIP: Final = "gzip"
+CODERS: Final[dict[str, type[Zstd | Gzip]]] = {"zstd": Zstd, GZIP: Gzip}
 """By the name of the coding, the best first."""
 
 
@@ -82,9 +83,19 @@ def choose(accepted: str) -> str | None:
 
     One that is refused (``;q=0``) is not taken; ``*`` names none.
     """
+    named = _named(accepted)
+    return next((name for name in CODERS if name in named), None)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether ``Accept-Encoding`` names it, as `choose` looks at that."""
+    return GZIP in _named(accepted)
+
+
+def _named(accepted: str) -> set[str]:
     named: set[str] = set()
     for item in accepted[:_MOST_LOOKED_AT].lower().split(","):
         name, _, parameters = item.partition(";")
         if parameters.strip().replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
             named.add(name.strip())
-    return next((name for name in CODERS if name in named), None)
+    return named

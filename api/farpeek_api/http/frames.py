@@ -68,6 +68,31 @@ def behind_data(result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
     return rest + b"}"
 
 
+def simple(target_id: str, result: ReadResult, data: bytes, elapsed_us: int) -> bytes | None:
+    """Write the whole object of a read that gave all, with ``data`` as text; None for another.
+
+    The same as the two parts, in a third of the time: an answer may have thousands.
+    """
+    if result.gaps or result.stable is not None or result.prefetch is not None:
+        return None
+    return _SIMPLE % (
+        target_id.encode(),
+        result.requested,
+        result.read,
+        data,
+        _backend(result.backend),
+        b"null" if result.generation is None else b"%d" % result.generation,
+        result.began_ns,
+        elapsed_us,
+    )
+
+
+_SIMPLE: Final = (
+    b'{"target":"%b","requested":%d,"read":%d,"complete":true,"data":"%b","gaps":[],"backend":%b,'
+    b'"generation":%b,"began_ns":%d,"elapsed_us":%d}'
+)
+
+
 @lru_cache(maxsize=16)
 def _backend(used: Backend) -> bytes:
     """Write how a read was done; there are only a few ways."""

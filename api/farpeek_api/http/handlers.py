@@ -12,14 +12,14 @@ import farpeek
 from farpeek.errors import ShuttingDown
 from farpeek.model import Capability
 from farpeek.reading import reads
-from farpeek_api.http import answers, frames, maps, render, schema
+from farpeek_api.http import answers, frames, maps, render, schema, threads
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.bodies import body_kind
 from farpeek_api.http.frames import FRAME, IOV
 from farpeek_api.http.lists import Listing, Lists, beginning
 from farpeek_api.http.turns import LARGE, in_turn
 from farpeek_api.serving import limits
-from farpeek_api.serving.connection import client_of
+from farpeek_api.serving.connection import client_of, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from farpeek.model import ListedProcess, ReadSpec, TargetSnapshot
     from farpeek.threads.budget import Lease
     from farpeek_api.http.bodies import Bodies
+    from farpeek_api.policy.reach import Reach, Reaches
     from farpeek_api.serving.connections import Connections
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.settings import Settings
@@ -54,9 +55,10 @@ class _WantedRead(NamedTuple):
 class Handlers:
     """One method for each route; ``app.ROUTES`` says which."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - whatever is shown comes from somewhere
         self,
         service: MemoryService,
+        reaches: Reaches,
         bodies: Bodies,
         lifecycle: Lifecycle,
         settings: Settings,
@@ -64,10 +66,11 @@ class Handlers:
         connections: Connections,
     ) -> None:
         self._service = service
+        self._reaches = reaches
         self._lifecycle = lifecycle
         self._bodies = bodies
         self._lists = Lists(service)
-        self._largest_body = settings.max_body_bytes
+        self._bounds = settings.shown()
         self._listeners = list(listeners)
         self._connections = connections
         self._capabilities = {
@@ -97,20 +100,28 @@ class Handlers:
                 "architecture": platform.machine(),
                 "capabilities": self._capabilities,
                 "limits": {
+                    **self._bounds,
                     **asdict(self._service.limits),
-                    "max_body_bytes": self._largest_body,
+                    **self._connections.limits,
                     **limits.SHOWN,
                 },
                 "listeners": self._listeners,
                 "connections": self._connections.shown(),
-                **render.state(self._service.state()),
+                **render.state(self._reach(request).state()),
             }
         )
+
+    async def doctor(self, request: web.Request) -> web.StreamResponse:
+        """Find out by trying what decides about access."""
+        query = prepare(request, schema.DoctorQuery)
+        entry_of(request).pid = query.pid
+        found = await self._reach(request).examine(query.pid)
+        return answers.send_object({"findings": [asdict(each) for each in found]})
 
     async def processes(self, request: web.Request) -> web.StreamResponse:
         """List the processes that the service can see, by their numbers."""
         query = prepare(request, schema.ProcessesQuery)
-        found = await self._service.processes(query.match())
+        found = await self._reach(request).processes(query.match())
         # What a list of them takes is there before anybody could count it; now it counts.
         with self._service.lease_bytes(len(found) * _PROCESS_COST, client_of(request)):
             items = beginning(found, query.first, _pid)
@@ -123,7 +134,7 @@ class Handlers:
         query = prepare(request, schema.TargetQuery)
         target_id = request.match_info["id"]
         if query.wait is None:
-            snapshot = await self._service.target(target_id)
+            snapshot = await self._reach(request).target(target_id)
         else:
             snapshot = await self._wait_exit(request, target_id, query.timeout_s)
         return answers.send_object(render.target(snapshot, client_of(request)))
@@ -131,7 +142,7 @@ class Handlers:
     async def _wait_exit(
         self, request: web.Request, target_id: str, timeout_s: float | None
     ) -> TargetSnapshot:
-        waiting = self._service.wait_exit(target_id, timeout_s or DEFAULT_WAIT_S)
+        waiting = self._reach(request).wait_exit(target_id, timeout_s or DEFAULT_WAIT_S)
         return await self._lifecycle.unless_over(request, waiting)
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
@@ -141,8 +152,12 @@ class Handlers:
             wanted = await self._read_request(request, held)
         target_id = request.match_info["id"]
         began = time.perf_counter_ns()
-        with self._service.lease(wanted.spec, client_of(request)) as lease:
-            result = await self._service.read(target_id, wanted.spec, lease, wanted.timeout_s)
+        entry, regions = entry_of(request), wanted.spec.regions
+        entry.names(regions.addresses, regions.lengths)
+        reach = self._reach(request)
+        with reach.lease(wanted.spec) as lease:
+            result = await reach.read(target_id, wanted.spec, lease, wanted.timeout_s)
+            entry.gave(result)
             elapsed_us = (time.perf_counter_ns() - began) // 1000
             send = answers.send_frame if form == FRAME else answers.send_read
             # The bytes stay in the budget until the client has taken them.
@@ -172,16 +187,24 @@ class Handlers:
     async def auxv(self, request: web.Request) -> web.StreamResponse:
         """Show the auxiliary vector of the target's program."""
         prepare(request, schema.NoQuery)
-        found = await self._service.auxv(request.match_info["id"])
+        found = await self._reach(request).auxv(request.match_info["id"])
         return answers.send_object({"auxv": {name: hex(value) for name, value in found.items()}})
+
+    async def threads(self, request: web.Request) -> web.StreamResponse:
+        """List the target's threads, with what is known of their registers."""
+        query = prepare(request, schema.ThreadsQuery)
+        return await threads.send(request, self._service, self._reach(request), query.first)
 
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
         query = prepare(request, schema.MapsQuery)
         target, address = request.match_info["id"], query.parsed_address()
         if address is not None:
-            return await maps.send_one(self._service, target, address, query.spec())
-        return await maps.send_all(request, self._service, target, query.spec())
+            return await maps.send_one(self._reach(request), target, address, query.spec())
+        return await maps.send_all(request, self._service, self._reach(request), query.spec())
+
+    def _reach(self, request: web.Request) -> Reach:
+        return self._reaches.of(client_of(request))
 
 
 def _pid(listed: ListedProcess) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from aiohttp import web
 from pydantic_core import to_json
@@ -16,7 +16,7 @@ from farpeek_api.http.turns import turn
 from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from farpeek.memory import MemoryService
 
@@ -35,7 +35,7 @@ class Listing(NamedTuple, Generic[T]):
 
     name: str
     items: Iterable[T]
-    show: Callable[[T], dict[str, Any]]
+    show: Callable[[T], Mapping[str, object]]
     place: Callable[[T], int]
 
 

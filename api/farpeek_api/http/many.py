@@ -10,32 +10,43 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from farpeek.errors import FarpeekError, TooLarge
+from farpeek_api.audit.entry import DONE, GONE
 from farpeek_api.http import answers, frames, problems, render, schema
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.frames import FRAME
+from farpeek_api.http.refusals import Forbidden
 from farpeek_api.http.turns import in_turn
-from farpeek_api.serving.connection import client_of
+from farpeek_api.policy.verbs import Verb
+from farpeek_api.serving.connection import client_of, entry_of
 from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from aiohttp import web
 
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadResult, ReadSpec
+    from farpeek.model import ReadResult, ReadSpec, Regions
+    from farpeek.reading.gathered import GatheredReads
     from farpeek.threads.budget import Lease
+    from farpeek.threads.sweeps import Visit
     from farpeek.threads.tasks import Task
+    from farpeek_api.audit.entry import Entry
+    from farpeek_api.audit.trail import Trail
     from farpeek_api.http.bodies import Bodies
+    from farpeek_api.policy.reach import Reach, Reaches
 
-_BEGUN_AT_ONCE: Final = 128
+_BEGUN_AT_ONCE: Final = 256
 """Reads, before others get their turn of the loop: a millisecond."""
 
 _OF_ONE_TARGET: Final = 32
 """Reads of it that are under way: 64 may wait for its threads, of all clients together."""
+
+_SMALL: Final = 1024
+"""Bytes of a read that are written in one step with what is around them."""
 
 _NO_TIME_S: Final = 1e-6
 _NOT_BEGUN: Final = Exception("of a read that is about to be begun")
@@ -44,8 +55,12 @@ _NOT_BEGUN: Final = Exception("of a read that is about to be begun")
 class ManyReads:
     """Reads many targets."""
 
-    def __init__(self, service: MemoryService, bodies: Bodies) -> None:
+    def __init__(
+        self, service: MemoryService, reaches: Reaches, bodies: Bodies, trail: Trail
+    ) -> None:
         self._service = service
+        self._trail = trail
+        self._reaches = reaches
         self._bodies = bodies
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
@@ -55,7 +70,8 @@ class ManyReads:
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             wanted = await in_turn(len(body), partial(self._parse, body))
-        reads = _Reads(self._service, wanted, client_of(request))
+        record = _Record(self._trail, entry_of(request))
+        reads = _Reads(self._service, self._reaches.of(client_of(request)), wanted, record)
         try:
             await reads.run()
             if form == FRAME:
@@ -74,24 +90,58 @@ class ManyReads:
         return wanted
 
 
+class _Record:
+    """Leaves a line for each read of a request, beside that of the request itself."""
+
+    def __init__(self, trail: Trail, whole: Entry) -> None:
+        self._trail = trail
+        self._whole = whole
+        self._is_asked_for = trail.covers(Verb.READ)
+
+    def tell(
+        self, number: int, target: str, regions: Regions, came: ReadResult | Exception | None
+    ) -> None:
+        """What came of a read; None if its client has gone."""
+        if not self._is_asked_for:
+            return
+        entry = self._whole.piece(number, Verb.READ)
+        self._trail.aim(entry, target)
+        entry.names(regions.addresses, regions.lengths)
+        if came is None:
+            outcome = GONE
+        elif isinstance(came, Exception):
+            outcome = problems.slug(came)
+        else:
+            entry.gave(came)
+            outcome = DONE
+        self._trail.end(entry, outcome)
+
+
 class _Reads:
     """The reads of one request; ``results`` has what came of each, in their order."""
 
     def __init__(
-        self, service: MemoryService, wanted: schema.ManyReadsRequest, client: str
+        self,
+        service: MemoryService,
+        reach: Reach,
+        wanted: schema.ManyReadsRequest,
+        record: _Record,
     ) -> None:
+        self._record = record
         self._service = service
+        self._reach = reach
         self._wanted = wanted
-        self._client = client
-        self._tasks: dict[int, Task[ReadResult]] = {}  # those under way
-        self._under_way: Counter[str] = Counter()  # by target
-        self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until fewer are
+        self.targets = [each.target for each in wanted.reads]
+        self._begun: list[Task[ReadResult] | Visit[Any]] = []
+        self._left = 0  # of those under way
+        # By target, where one has more than may be begun with at once.
+        self._room = dict.fromkeys(_frequent(self.targets), _OF_ONE_TARGET)
+        self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until there is some
         self._specs: Sequence[ReadSpec] = ()
         self._give_up = 0.0
         self._lease: Lease | None = None  # of them all
         self._all_done: asyncio.Future[None] | None = None  # before all are begun
         self._began = time.perf_counter_ns()
-        self.targets = [each.target for each in wanted.reads]
         self.results: list[ReadResult | Exception] = [_NOT_BEGUN] * len(wanted.reads)
         self.elapsed_us = [0] * len(wanted.reads)
 
@@ -102,15 +152,14 @@ class _Reads:
         most = self._service.limits.max_request_bytes
         if asked > most:
             raise TooLarge(f"{asked} bytes; one answer may carry {most} (--max-request-bytes)")
-        self._lease = self._service.lease_bytes(self._cost(specs), self._client)
+        self._lease = self._reach.lease_bytes(self._cost(specs))
         longest = self._service.limits.deadline_s
         self._give_up = time.monotonic() + min(self._wanted.timeout_s or longest, longest)
-        for number in range(len(specs)):
-            if self.results[number] is _NOT_BEGUN:
-                self._begin_or_wait(number)
-            if number % _BEGUN_AT_ONCE == _BEGUN_AT_ONCE - 1:
+        for first in range(0, len(specs), _BEGUN_AT_ONCE):
+            if first:
                 await asyncio.sleep(0)
-        if self._tasks:
+            self._begin_some(range(first, min(first + _BEGUN_AT_ONCE, len(specs))), self._lease)
+        if self._left:
             self._all_done = asyncio.get_running_loop().create_future()
             await self._all_done
 
@@ -121,93 +170,169 @@ class _Reads:
             try:
                 total += self._service.cost(spec)
             except FarpeekError as error:
-                self.results[number] = error
+                self._keep(number, error)
         return total
 
-    def _begin_or_wait(self, number: int) -> None:
-        target = self.targets[number]
-        if self._under_way[target] < _OF_ONE_TARGET:
-            self._begin(number)
-        else:
-            self._waiting[target].append(number)
+    def _begin_some(self, numbers: Iterable[int], lease: Lease) -> None:
+        """Begin those that have room, small ones of different targets together."""
+        with self._service.gather(self._time_left()) as gathered:
+            for number in numbers:
+                if self.results[number] is not _NOT_BEGUN or not self._has_room(number):
+                    continue
+                if not self._add(number, lease, gathered):
+                    self._give_room(number)
 
-    def _begin(self, number: int) -> None:
-        target = self.targets[number]
-        assert self._lease is not None  # noqa: S101 - it is taken before
+    def _add(self, number: int, lease: Lease, gathered: GatheredReads) -> bool:
+        """Begin a read with others, or by itself; False if it is over."""
+        on_done = partial(self._done, number)
         try:
-            self._tasks[number] = self._service.begin_read(
-                target,
-                self._specs[number],
-                self._lease,
-                max(self._give_up - time.monotonic(), _NO_TIME_S),
-                partial(self._done, number),
+            target, spec = self.targets[number], self._specs[number]
+            visit = self._reach.add_read(gathered, target, spec, lease, on_done)
+        except (FarpeekError, Forbidden) as error:
+            self._keep(number, error)
+            return False
+        if visit is None:
+            return self._begin(number, lease)
+        self._begun.append(visit)
+        self._left += 1
+        return True
+
+    def _has_room(self, number: int) -> bool:
+        """Whether read ``number`` may begin now; else it will, in its turn."""
+        target = self.targets[number]
+        if target not in self._room:
+            return True
+        if not self._room[target]:
+            self._waiting[target].append(number)
+            return False
+        self._room[target] -= 1
+        return True
+
+    def _begin(self, number: int, lease: Lease) -> bool:
+        """Begin a read; False if it is over."""
+        on_done = partial(self._done, number)
+        try:
+            task = self._reach.begin_read(
+                self.targets[number], self._specs[number], lease, self._time_left(), on_done
             )
-        except FarpeekError as error:
-            self.results[number] = error
-        else:
-            self._under_way[target] += 1
+        except (FarpeekError, Forbidden) as error:
+            self._keep(number, error)
+            return False
+        self._begun.append(task)
+        self._left += 1
+        return True
+
+    def _time_left(self) -> float:
+        return max(self._give_up - time.monotonic(), _NO_TIME_S)
 
     def _done(self, number: int, result: ReadResult | None, error: BaseException | None) -> None:
-        del self._tasks[number]
-        target = self.targets[number]
-        self._under_way[target] -= 1
         self.elapsed_us[number] = (time.perf_counter_ns() - self._began) // 1000
-        if result is not None:
-            self.results[number] = result
-        else:
-            self.results[number] = error if isinstance(error, Exception) else RuntimeError()
-        waiting = self._waiting[target]
-        while waiting and self._under_way[target] < _OF_ONE_TARGET:
-            self._begin(waiting.popleft())
-        if not self._tasks and self._all_done is not None and not self._all_done.done():
+        failure = error if isinstance(error, Exception) else RuntimeError()
+        self._keep(number, failure if result is None else result)
+        if self._room:
+            self._give_room(number)
+        self._left -= 1
+        if not self._left and self._all_done is not None and not self._all_done.done():
             self._all_done.set_result(None)
+
+    def _keep(self, number: int, came: ReadResult | Exception) -> None:
+        self.results[number] = came
+        self._tell(number, came)
+
+    def _tell(self, number: int, came: ReadResult | Exception | None) -> None:
+        self._record.tell(number, self.targets[number], self._specs[number].regions, came)
+
+    def _give_room(self, number: int) -> None:
+        """Read ``number`` is over: begin one that waited for its room."""
+        target = self.targets[number]
+        if target not in self._room:
+            return
+        self._room[target] += 1
+        waiting = self._waiting[target]
+        while waiting and self._room[target] and self._lease is not None:
+            is_begun = self._begin(waiting.popleft(), self._lease)
+            self._room[target] -= is_begun
 
     def close(self) -> None:
         """Wait for none of them any more, and give back what is held."""
         self._waiting.clear()
-        for task in list(self._tasks.values()):
-            task.owner.forget(task)
+        if self._left:
+            for each in self._begun:
+                each.forget()
+            for number, came in enumerate(self.results):
+                if came is _NOT_BEGUN:
+                    self._tell(number, None)
+        self._begun.clear()  # they lead back to this
         if self._lease is not None:
             self._lease.let_go()
         self.results.clear()
+
+    def simple(self, number: int, result: ReadResult | Exception, encoding: str) -> bytes | None:
+        """Show a small read that gave all, in its place; None for another."""
+        if isinstance(result, Exception) or encoding == "none" or len(result.data) > _SMALL:
+            return None
+        data = answers.encoded_whole(result.data, encoding)
+        return frames.simple(self.targets[number], result, data, self.elapsed_us[number])
 
     def problem(self, number: int, error: Exception) -> bytes:
         """Show what stands against a read, in its place."""
         if not problems.is_known(error):
             log.error("a read failed", exc_info=error)
-        return b'{"problem":%b}' % problems.document(error, self.targets[number], self._client)
+        return b'{"problem":%b}' % problems.document(
+            error, self.targets[number], self._reach.client
+        )
 
 
-async def _texts(reads: _Reads) -> AsyncIterator[tuple[bytes, bytes, ReadResult | None]]:
-    """The object of each result up to where ``data`` belongs, the rest of it, and the result."""
-    for number, result in enumerate(reads.results):
-        if isinstance(result, Exception):
-            yield reads.problem(number, result), b"", None
-            continue
-        gaps = await render.array(result.gaps, render.gaps)
-        head = frames.before_data(reads.targets[number], result)
-        yield head, frames.behind_data(result, gaps, reads.elapsed_us[number]), result
+def _frequent(targets: Sequence[str]) -> list[str]:
+    """Those that are named more often than may be begun with at once."""
+    if len(targets) <= _OF_ONE_TARGET:
+        return []
+    return [target for target, count in Counter(targets).items() if count > _OF_ONE_TARGET]
+
+
+async def _text(reads: _Reads, number: int) -> tuple[bytes, bytes, ReadResult | None]:
+    """The object of a result up to where ``data`` belongs, the rest of it, and the result."""
+    result = reads.results[number]
+    if isinstance(result, Exception):
+        return reads.problem(number, result), b"", None
+    gaps = await render.array(result.gaps, render.gaps)
+    head = frames.before_data(reads.targets[number], result)
+    return head, frames.behind_data(result, gaps, reads.elapsed_us[number]), result
 
 
 async def _send_json(request: web.Request, reads: _Reads, encoding: str) -> web.StreamResponse:
     body = answers.BodyWriter(request, answers.READ_HEADERS)
     await body.write(b'{"results":[')
     comma = b""
-    async for head, tail, result in _texts(reads):
-        await body.write(comma + head)
+    for number, result in enumerate(reads.results):
+        text = reads.simple(number, result, encoding)
+        if text is not None:
+            await body.write(comma + text)
+        else:
+            await body.write(comma)
+            await _write(body, reads, number, encoding)
         comma = b","
-        if result is not None and encoding != "none":
-            await body.write(b',"data":"')
-            for piece in answers.encoded(result.data, encoding):
-                await body.write(piece)
-            await body.write(b'"')
-        await body.write(tail)
     await body.write(b"]}")
     return await body.end()
 
 
+async def _write(body: answers.BodyWriter, reads: _Reads, number: int, encoding: str) -> None:
+    """Write one result, however large."""
+    head, tail, result = await _text(reads, number)
+    await body.write(head)
+    if result is not None and encoding != "none":
+        await body.write(b',"data":"')
+        for piece in answers.encoded(result.data, encoding):
+            await body.write(piece)
+        await body.write(b'"')
+    await body.write(tail)
+
+
 async def _send_frame(request: web.Request, reads: _Reads, encoding: str) -> web.StreamResponse:
-    texts = [head + tail async for head, tail, _ in _texts(reads)]
+    texts: list[bytes] = []
+    for number in range(len(reads.results)):
+        head, tail, _ = await _text(reads, number)
+        texts.append(head + tail)
     body = answers.BodyWriter(request, answers.FRAME_HEADERS)
     await body.write(frames.head(b'{"results":[%b]}' % b",".join(texts)))
     if encoding != "none":

@@ -15,25 +15,24 @@ from farpeek.model import MapsPage, MapsSpec
 from farpeek_api.http import answers, render
 from farpeek_api.http.answers import JSON_HEADERS
 from farpeek_api.http.lists import MOST
+from farpeek_api.http.refusals import Forbidden
 from farpeek_api.http.turns import turn
-from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
     from farpeek.memory import MemoryService
+    from farpeek_api.policy.reach import Reach
 
 _HEAD = b'{"mappings":['
 
 
-async def send_one(
-    service: MemoryService, target: str, address: int, spec: MapsSpec
-) -> web.Response:
+async def send_one(reach: Reach, target: str, address: int, spec: MapsSpec) -> web.Response:
     """Show the mapping that holds ``address``, if any."""
-    found = await service.mapping_at(target, address, spec)
+    found = await reach.mapping_at(target, address, spec)
     return answers.send_object({"mappings": [render.mapping(found)] if found else []})
 
 
 async def send_all(
-    request: web.Request, service: MemoryService, target: str, spec: MapsSpec
+    request: web.Request, service: MemoryService, reach: Reach, spec: MapsSpec
 ) -> web.StreamResponse:
     """Show the mappings from ``spec.start`` on, as the client takes them.
 
@@ -41,9 +40,10 @@ async def send_all(
     ``next`` address to begin at. So it is where the service can look no further, and whoever goes
     on is told why.
     """
-    with service.lease_bytes(PAGE_COST, client_of(request)):
+    target = request.match_info["id"]
+    with service.lease_bytes(PAGE_COST, reach.client):
         course = Course()
-        page = await service.maps(target, spec, course)
+        page = await reach.maps(target, spec, course)
         if (page.next is None and len(page.views) <= render.AT_ONCE) or request.method == "HEAD":
             return web.Response(
                 body=_HEAD + _write(page.views) + b"]" + _end(page.next), headers=JSON_HEADERS
@@ -63,8 +63,8 @@ async def send_all(
             if page.next is None or not left or time.monotonic() > give_up:
                 break
             try:
-                page = await service.maps(target, replace(spec, start=page.next), course)
-            except FarpeekError:
+                page = await reach.maps(target, replace(spec, start=page.next), course)
+            except (FarpeekError, Forbidden):
                 break
         await response.write(b"]" + _end(page.next))
         await response.write_eof()

@@ -16,24 +16,30 @@ from farpeek.model import PieceKind
 from farpeek_api.http import answers, encodings, frames, schema
 from farpeek_api.http.bulk import widen
 from farpeek_api.http.turns import in_turn
-from farpeek_api.serving.connection import client_of
+from farpeek_api.policy.verbs import Verb
+from farpeek_api.serving.connection import client_of, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek.memory import MemoryService
     from farpeek.model import Piece
-    from farpeek.reading.pieces import PieceTransfer
+    from farpeek_api.audit.trail import Trail
     from farpeek_api.http.bodies import Bodies
+    from farpeek_api.policy.memory_reach import GuardedPieces
+    from farpeek_api.policy.reach import Reaches
 
 PIECES: Final = "application/vnd.farpeek.pieces"
+_PART: Final = 256 << 10
+"""Bytes that are written at once. With some versions of Python aiohttp copies a chunk, to put its
+length before it; to copy a mebibyte takes as long as all else that is done for it."""
 
 
 class Pieces:
     """Sends ranges in pieces. Deadlines and limits are those of each batch, not of the whole."""
 
-    def __init__(self, service: MemoryService, bodies: Bodies) -> None:
-        self._service = service
+    def __init__(self, reaches: Reaches, bodies: Bodies, trail: Trail) -> None:
+        self._reaches = reaches
+        self._trail = trail
         self._bodies = bodies
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -47,20 +53,45 @@ class Pieces:
         coding = encodings.choose(request.headers.get("Accept-Encoding", ""))
         if coding is not None:
             headers["Content-Encoding"] = coding
+        entry, spans = entry_of(request), wanted.spans()
+        entry.names([start for start, _ in spans], [end - start for start, end in spans])
         writer = _Writer(encodings.CODERS[coding]() if coding else encodings.Plain())
         target_id = request.match_info["id"]
-        with self._service.pieces(
-            target_id,
-            wanted.spans(),
-            wanted.mode,
-            writer.encode,
-            client_of(request),
-            wanted.generation,
+        reach = self._reaches.of(client_of(request))
+        with reach.pieces(
+            target_id, spans, wanted.mode, writer.encode, wanted.generation
         ) as transfer:
             await transfer.begin()
             if transfer.generation is not None:
                 headers["Farpeek-Generation"] = str(transfer.generation)
-            return await _stream(request, transfer, headers, writer)
+            self._trail.begin(entry)
+            with self._reaches.while_allowed(transfer.look, request):
+                return await self._stream(request, transfer, headers, writer)
+
+    async def _stream(
+        self,
+        request: web.Request,
+        transfer: GuardedPieces,
+        headers: dict[str, str],
+        writer: _Writer,
+    ) -> web.StreamResponse:
+        """Write batch by batch; what goes wrong now can only end the connection."""
+        entry = entry_of(request)
+        widen(request)
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        while (batch := await transfer.next()) is not None:
+            entry.bytes, entry.gaps = writer.size, writer.gaps
+            self._trail.check(Verb.READ)
+            for piece in batch:
+                view = memoryview(piece)
+                for at in range(0, len(view), _PART):
+                    await response.write(view[at : at + _PART])
+            # Also without a wait in write(): until the kernel has it, it counts as held.
+            await request.writer.drain()
+        await response.write(writer.end(transfer.generation))
+        await response.write_eof()
+        return response
 
 
 def _parse(body: bytes | bytearray) -> schema.PiecesRequest:
@@ -74,12 +105,19 @@ class _Writer:
     def __init__(self, coder: encodings.Coder) -> None:
         self._coder = coder
         self._sums = dict.fromkeys(PieceKind, 0)
+        self.gaps = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that were read."""
+        return self._sums[PieceKind.DATA]
 
     def encode(self, pieces: Sequence[Piece]) -> Sequence[bytes | memoryview]:
         """In a thread: what goes out for ``pieces``."""
         out: list[bytes | memoryview] = []
         for piece in pieces:
             self._sums[piece.kind] += piece.length
+            self.gaps += piece.kind is PieceKind.GAP
             shown: dict[str, object] = {
                 "address": hex(piece.address),
                 "length": piece.length,
@@ -103,20 +141,3 @@ class _Writer:
         }
         last = self._coder.encode([frames.head(to_json(shown))])
         return b"".join([*last, self._coder.end()])
-
-
-async def _stream(
-    request: web.Request, transfer: PieceTransfer, headers: dict[str, str], writer: _Writer
-) -> web.StreamResponse:
-    """Write batch by batch; what goes wrong now can only end the connection."""
-    widen(request)
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    while (batch := await transfer.next()) is not None:
-        for piece in batch:
-            await response.write(piece)
-        # Also without a wait in write(): until the kernel has it, it counts as held.
-        await request.writer.drain()
-    await response.write(writer.end(transfer.generation))
-    await response.write_eof()
-    return response

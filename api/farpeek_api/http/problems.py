@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -38,13 +39,18 @@ INTERNAL: Final = Row(500, "internal", "Something went wrong in the service")
 MALFORMED: Final = Row(400, "malformed", "The request cannot be read")
 INVALID: Final = Row(422, "invalid", "The request makes no sense")
 UNMET: Final = Row(417, "unsupported-expectation", "The expectation cannot be met")
+FORBIDDEN: Final = Row(403, "forbidden", "The request is not allowed")
+ABSENT: Final = Row(404, "no-such-target", "There is no such target")
+BUSY: Final = Row(429, "too-busy", "The service has too much to do")
 
 TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.InvalidRequest: INVALID,
     errors.AmbiguousNumber: INVALID,
     errors.RangeUnreadable: Row(416, "range-unreadable", "The range cannot be read"),
     errors.TooLarge: Row(413, "too-large", "The request is too large"),
-    errors.NoSuchTarget: Row(404, "no-such-target", "There is no such target"),
+    errors.NoSuchTarget: ABSENT,
+    errors.NoFile: Row(404, "no-file", "There is no file behind that address"),
+    errors.FileRemote: Row(409, "file-remote", "The file is not one to be opened"),
     errors.NoSuchMatch: Row(404, "no-such-match", "There is no such standing match"),
     errors.NoSuchProcess: Row(404, "no-such-process", "There is no such process"),
     errors.AmbiguousMatch: Row(409, "ambiguous", "Several processes fit"),
@@ -56,14 +62,23 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     errors.AccessDenied: Row(403, "access-denied", "The kernel refuses access to the target"),
     errors.Unsupported: Row(501, "unsupported", "It cannot be done here"),
     errors.KernelFailure: INTERNAL,
-    errors.TooBusy: Row(429, "too-busy", "The service has too much to do"),
+    errors.TooBusy: BUSY,
     errors.TargetStuck: Row(503, "target-stuck", "All threads for this target hang in the kernel"),
     errors.DeadlineExceeded: Row(504, "deadline", "The time is over"),
     errors.ShuttingDown: Row(503, "shutting-down", "The service is stopping"),
     refusals.Malformed: MALFORMED,
     refusals.BadRange: MALFORMED,
+    refusals.RangeBeyond: Row(416, "range-beyond", "The range lies behind the end of the file"),
     refusals.Unauthenticated: Row(401, "unauthenticated", "Who you are is not known"),
-    refusals.Forbidden: Row(403, "forbidden", "The request is not allowed"),
+    refusals.Forbidden: FORBIDDEN,
+    refusals.NotPermitted: FORBIDDEN,
+    refusals.OptedOut: FORBIDDEN,
+    refusals.Hidden: ABSENT,
+    refusals.WordUnknown: BUSY,
+    refusals.Changing: BUSY,
+    refusals.AuditUnavailable: Row(
+        503, "audit-unavailable", "What is done cannot be recorded at present"
+    ),
     refusals.NotAcceptable: Row(406, "not-acceptable", "There is no such form of the answer"),
     refusals.UnsupportedMediaType: Row(
         415, "unsupported-media-type", "The body is in no known form"
@@ -150,10 +165,19 @@ def slug(error: Exception) -> str:
     return INTERNAL.slug if row is None else row.slug
 
 
-def slugs() -> frozenset[str]:
-    """Give all of them."""
+@cache
+def rows() -> Mapping[str, Row]:
+    """Give all of them, by their slugs; of two, the first."""
     by_status = (row for row, _ in _BY_STATUS.values())
-    return frozenset(row.slug for row in (*TABLE.values(), *by_status, INTERNAL))
+    found: dict[str, Row] = {}
+    for row in (*TABLE.values(), *by_status, INTERNAL):
+        found.setdefault(row.slug, row)
+    return found
+
+
+def urn(slug: str) -> str:
+    """Give what a problem has as its ``type``."""
+    return f"urn:farpeek:problem:{slug}"
 
 
 def _is_no_json(error: ValidationError) -> bool:
@@ -169,7 +193,7 @@ def _render(
     row: Row, detail: str, members: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> web.Response:
     body = {
-        "type": f"urn:farpeek:problem:{row.slug}",
+        "type": urn(row.slug),
         "title": row.title,
         "status": row.status,
         "detail": detail,
@@ -183,7 +207,7 @@ def _render(
 
 
 def _members(error: Exception, target: str | None, client: str) -> dict[str, Any]:
-    members: dict[str, Any] = {}
+    members = _refusal(error)
     if isinstance(error, errors.FarpeekError):
         members["retryable"] = error.retryable
         if target is not None:
@@ -210,6 +234,18 @@ def _members(error: Exception, target: str | None, client: str) -> dict[str, Any
     return members | _findings(error)
 
 
+def _refusal(error: Exception) -> dict[str, Any]:
+    """Say who does not allow it."""
+    match error:
+        case refusals.NotPermitted():
+            verb = {} if error.verb is None else {"verb": error.verb}
+            return {**verb, "rule": error.rule}
+        case refusals.OptedOut():
+            return {"gate": error.gate}
+        case _:
+            return {}
+
+
 def _readings(error: errors.AmbiguousNumber) -> dict[str, Any]:
     read = {"caller": error.caller, "service": error.service}
     return {who: None if it is None else render.process(it) for who, it in read.items()}
@@ -234,6 +270,8 @@ def _findings(error: Exception) -> dict[str, Any]:
 
 
 def _headers(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, refusals.RangeBeyond):
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, refusals.Refusal):
         return error.headers
     if isinstance(error, errors.TooBusy):

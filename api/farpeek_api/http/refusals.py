@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from farpeek.errors import NoSuchTarget, TooBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Refusal(Exception):
     """Root of the tree. ``str(refusal)`` is one sentence for the person who asked."""
 
-    headers: ClassVar[dict[str, str]] = {}
+    headers: ClassVar[Mapping[str, str]] = {}
     closes_connection: ClassVar[bool] = False
 
     def __init__(self, detail: str) -> None:
@@ -28,14 +33,70 @@ class BadRange(Malformed):
         self.hint = hint
 
 
+class RangeBeyond(Refusal):
+    """A range has no byte of a file of ``size`` bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes")
+        self.size = size
+
+
 class Unauthenticated(Refusal):
     """Nobody has shown who asks."""
 
-    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Refusal):
     """The request names a host, or comes from a web page, that is not ours."""
+
+
+class NotPermitted(Forbidden):
+    """The policy does not let this client do that; ``rule`` is where it says so."""
+
+    def __init__(self, detail: str, rule: str, verb: str | None = None) -> None:
+        super().__init__(detail)
+        self.verb = verb
+        self.rule = rule
+
+
+class OptedOut(Forbidden):
+    """The process itself does not want it."""
+
+    gate: ClassVar[str] = "opt-out"
+
+
+class Hidden(NoSuchTarget):
+    """The client is not to know of the target: for it, it is not there."""
+
+
+class WordUnknown(TooBusy):
+    """Whether the process has opted out is not known yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "whether the process has opted out cannot be told, for its environment is not in "
+            "memory, or somebody changes its mappings: try again"
+        )
+
+
+class Changing(TooBusy):
+    """The target may execute another program by now than the one that this was done to."""
+
+    def __init__(self) -> None:
+        super().__init__("the target executes one program after the other: try again")
+
+
+class AuditUnavailable(Refusal):
+    """What was asked for would leave no line in the audit, so it is not done."""
+
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+    def __init__(self) -> None:
+        super().__init__(
+            "what is done could not be recorded, for the audit's file takes nothing at present: "
+            "try again; the log of the service says why"
+        )
 
 
 class NotAcceptable(Refusal):
@@ -49,7 +110,7 @@ class UnsupportedMediaType(Refusal):
 class UpgradeRequired(Refusal):
     """The route is a WebSocket, and the request does not ask for one."""
 
-    headers: ClassVar[dict[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    headers: ClassVar[Mapping[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 class SlowRequest(Refusal):

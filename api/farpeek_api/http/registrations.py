@@ -16,6 +16,7 @@ HIGHEST_LIMIT: Final = 16_384
 _MOST_OF_LABELS: Final = 4096
 """Bytes of all names and texts of a target: there may be thousands of targets."""
 
+_SomeMatch = Annotated[MatchRequest, Field(json_schema_extra={"minProperties": 1})]
 _LabelName = Annotated[str, Field(min_length=1, max_length=63)]
 _LabelValue = Annotated[str, Field(max_length=256)]
 
@@ -24,6 +25,7 @@ class Labelled(Wire):
     """Whatever can have labels."""
 
     labels: Annotated[dict[_LabelName, _LabelValue], Field(max_length=32)] | None = None
+    """Yours alone; 4 KiB in all. Where they are given, they replace what was there."""
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
@@ -36,11 +38,17 @@ class RegisterRequest(Labelled):
     """Body of a registration: whom, by one of four ways to name it."""
 
     pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """The process with that number, in the service's pid namespace."""
     pid_namespace: PidNamespace | None = None
+    """Whose number `pid` is, for a caller in another pid namespace."""
     id: TargetId | None = None
+    """The process that an id was given for, also by another service on this host."""
     itself: Annotated[bool, Field(alias="self")] = False
-    match: MatchRequest | None = None
+    """The process that has connected to the unix socket."""
+    match: _SomeMatch | None = None
+    """The process that fits."""
     all: bool = False
+    """With `match`: all that fit now, up to 4,096."""
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -64,8 +72,10 @@ def check_match(match: MatchRequest | None) -> None:
 class StandingRequest(Labelled):
     """Body of a standing match."""
 
-    match: MatchRequest
+    match: _SomeMatch
+    """What is held."""
     limit: Annotated[int, Field(ge=1, le=HIGHEST_LIMIT)] = 1000
+    """Targets at once."""
 
     @model_validator(mode="after")
     def _check_match(self) -> Self:
@@ -77,14 +87,18 @@ class ReleaseQuery(Wire):
     """Parameters of a release."""
 
     all: bool = False
+    """Drop the claims of all clients."""
 
 
 class TargetsQuery(Wire):
     """Parameters of the list of targets."""
 
     state: TargetState | None = None
+    """Those in this state alone."""
     label: Annotated[str, Field(pattern="=", max_length=320)] | None = None
+    """KEY=VALUE: those that you gave this label."""
     first: From = 0
+    """Begin behind this place; `next` of a list that was cut."""
 
     def wanted_label(self) -> tuple[str, str] | None:
         """Name and text of the label that is asked for."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from pydantic_core import to_json
 
+from farpeek.kernel import names
 from farpeek.model import PAGE_SIZE, GapReason, TargetState
 from farpeek.targets import cmdlines
 from farpeek_api.http.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from farpeek.kernel.tasks import Registers, TaskView
+    from farpeek.mappings.mapping import Mapping as TargetMapping
     from farpeek.model import (
         Backend,
         Capability,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         TargetSnapshot,
     )
     from farpeek.targets.matches import StandingMatch
+    from farpeek_api.http import shapes
 
 T = TypeVar("T")
 
@@ -59,7 +63,7 @@ def _second(whole: int) -> str:
     return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
-def _identity(identity: Identity) -> dict[str, Any]:
+def _identity(identity: Identity) -> shapes.Identity:
     return {
         "pid": identity.pid,
         "ns_pids": identity.ns_pids,
@@ -74,12 +78,12 @@ def _identity(identity: Identity) -> dict[str, Any]:
     }
 
 
-def process(listed: ListedProcess) -> dict[str, Any]:
+def process(listed: ListedProcess) -> shapes.Process:
     """Show a process, and its target's id where it is one."""
     return {**_identity(listed.identity), "target": listed.target}
 
 
-def _exit(status: ExitStatus) -> dict[str, Any]:
+def _exit(status: ExitStatus) -> shapes.ExitStatus:
     return {"code": status.code, "signal": status.signal, "core_dumped": status.core_dumped}
 
 
@@ -91,7 +95,7 @@ _STATES: Final = {TargetState.EXITED: "zombie", TargetState.REAPED: None}
 """What a process is that has exited, whatever it was when it was looked at."""
 
 
-def target(snapshot: TargetSnapshot, client: str) -> dict[str, Any]:
+def target(snapshot: TargetSnapshot, client: str) -> shapes.Target:
     """Show a target to a client, with the labels that it has given it."""
     return {
         "id": snapshot.id,
@@ -111,19 +115,24 @@ def target(snapshot: TargetSnapshot, client: str) -> dict[str, Any]:
     }
 
 
-def event(happened: Event, client: str) -> dict[str, Any]:
+def event(happened: Event, client: str) -> shapes.TargetEvent:
     """Show what an event's ``data`` holds for a client."""
+    shown: shapes.TargetEvent = {
+        "at": time(happened.at),
+        "target": target(happened.target, client),
+    }
     match = happened.target.claim_of(client).match
-    held_by = {} if match is None else {"match": match}
-    return {"at": time(happened.at), "target": target(happened.target, client), **held_by}
+    if match is not None:
+        shown["match"] = match
+    return shown
 
 
-def standing_match(match: StandingMatch) -> dict[str, Any]:
+def standing_match(match: StandingMatch) -> shapes.StandingMatch:
     """Show a standing match."""
-    wanted = asdict(match.match)
+    wanted = {name: value for name, value in asdict(match.match).items() if value is not None}
     return {
         "id": match.id,
-        "match": {name: value for name, value in wanted.items() if value is not None},
+        "match": cast("shapes.Selector", wanted),
         "labels": dict(match.labels),
         "limit": match.limit,
         "created_at": time(match.created_at),
@@ -132,7 +141,7 @@ def standing_match(match: StandingMatch) -> dict[str, Any]:
     }
 
 
-def gap(missing: Gap) -> dict[str, Any]:
+def gap(missing: Gap) -> shapes.Gap:
     """Show bytes that were not read."""
     return {
         "region": missing.region,
@@ -160,7 +169,7 @@ def gaps(missing: Iterable[Gap]) -> bytes:
     )
 
 
-def difference(found: Difference) -> dict[str, Any]:
+def difference(found: Difference) -> shapes.Difference:
     """Show a byte that is not as expected; ``found`` is null where it could not be read."""
     return {
         "region": found.region,
@@ -171,17 +180,39 @@ def difference(found: Difference) -> dict[str, Any]:
     }
 
 
-def written_mapping(found: MappingView) -> dict[str, Any]:
+def written_mapping(found: MappingView) -> shapes.WrittenMapping:
     """Show a mapping that would be written to, and whether others would see it."""
-    shown = mapping(found)
-    for name in ("build_id", "build_id_reason", "deleted"):  # not looked at for it
-        shown.pop(name, None)
-    return {**shown, "shared": found.perms.endswith("s")}
+    shown: shapes.WrittenMapping = {**_place(found), "shared": found.perms.endswith("s")}
+    _count(shown, found)
+    return shown
 
 
-def mapping(found: MappingView) -> dict[str, Any]:
+def searched_mapping(found: TargetMapping) -> shapes.MappingPlace:
+    """Show the mapping that a match is in."""
+    return {
+        "start": hex(found.start),
+        "end": hex(found.end),
+        "perms": found.perms,
+        "offset": found.offset,
+        "device": f"{found.device[0]:x}:{found.device[1]:x}",
+        "inode": found.inode,
+        "path": names.shown(found.path),
+    }
+
+
+def mapping(found: MappingView) -> shapes.MemoryMapping:
     """Show a mapping; what was not asked for is left out."""
-    shown: dict[str, Any] = {
+    shown = cast("shapes.MemoryMapping", {**_place(found), "build_id": found.build_id})
+    if found.path.endswith(" (deleted)"):
+        shown["deleted"] = found.deleted
+    if found.build_id_reason is not None:
+        shown["build_id_reason"] = found.build_id_reason
+    _count(shown, found)
+    return shown
+
+
+def _place(found: MappingView) -> shapes.MappingPlace:
+    return {
         "start": hex(found.start),
         "end": hex(found.end),
         "perms": found.perms,
@@ -189,35 +220,53 @@ def mapping(found: MappingView) -> dict[str, Any]:
         "device": f"{found.device[0]:x}:{found.device[1]:x}",
         "inode": found.inode,
         "path": found.path,
-        "build_id": found.build_id,
     }
-    if found.path.endswith(" (deleted)"):
-        shown["deleted"] = found.deleted
-    if found.build_id_reason is not None:
-        shown["build_id_reason"] = found.build_id_reason
+
+
+def _count(shown: shapes.MappingPlace, found: MappingView) -> None:
     if found.flags is not None:
         shown["vm_flags"] = found.flags
     if found.resident is not None:
         shown["resident_pages"] = found.resident // PAGE_SIZE
         shown["swapped_pages"] = (found.swapped or 0) // PAGE_SIZE
-    return shown
 
 
-def backend(used: Backend) -> dict[str, str]:
+def thread(found: TaskView) -> shapes.Thread:
+    """Show a thread, and what is known of its registers."""
+    return {
+        "tid": found.tid,
+        "comm": names.shown(found.comm),
+        "state": found.state,
+        "running": found.running,
+        "registers": None if found.registers is None else _registers(found.registers),
+        "wchan": found.wchan,
+        "cpu_ns": found.cpu_ns,
+    }
+
+
+def _registers(known: Registers) -> shapes.Registers:
+    arguments = known.arguments
+    return {
+        "pc": hex(known.pc),
+        "sp": hex(known.sp),
+        "syscall": known.syscall,
+        "arguments": None if arguments is None else [hex(each) for each in arguments],
+    }
+
+
+def backend(used: Backend) -> shapes.Backend:
     """Show how a read was done."""
-    shown: dict[str, str] = {"pidfd": used.pidfd}
-    if used.nowait is not None:
-        shown["nowait"] = used.nowait
-    shown["rung"] = used.rung
-    return shown
+    if used.nowait is None:
+        return {"pidfd": used.pidfd, "rung": used.rung}
+    return {"pidfd": used.pidfd, "nowait": used.nowait, "rung": used.rung}
 
 
-def prefetch(begun: Prefetch) -> dict[str, Any]:
+def prefetch(begun: Prefetch) -> shapes.Prefetch:
     """Show what came of the wish to have missing bytes read in."""
     return {"started": begun.started, "bytes": begun.length, "detail": begun.detail}
 
 
-def capability(found: Capability) -> dict[str, Any]:
+def capability(found: Capability) -> shapes.Capability:
     """Show what the service can do here, and how."""
     return {
         "provided": found.provided,
@@ -226,7 +275,7 @@ def capability(found: Capability) -> dict[str, Any]:
     }
 
 
-def _stuck(threads: StuckThreads) -> dict[str, Any]:
+def _stuck(threads: StuckThreads) -> shapes.StuckThreads:
     return {
         "target": threads.target,
         "mode": threads.mode,
@@ -246,7 +295,7 @@ def state(now: ServiceState) -> dict[str, Any]:
     }
 
 
-def objects(show: Callable[[T], dict[str, Any]]) -> Callable[[Sequence[T]], bytes]:
+def objects(show: Callable[[T], Mapping[str, object]]) -> Callable[[Sequence[T]], bytes]:
     """Give what writes many as the inside of a JSON array."""
     return lambda items: to_json([show(each) for each in items])[1:-1]
 

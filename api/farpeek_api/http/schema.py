@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import binascii
 from array import array
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from farpeek.errors import InvalidRequest, TooLarge
@@ -22,6 +21,7 @@ from farpeek.model import (
     Regions,
     WriteSpec,
 )
+from farpeek.reading.pieces import MOST_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +36,7 @@ LARGEST_UNCOUNTED: Final = 64 << 10
 """Bytes of a body that is parsed without a look."""
 
 _MOST_COLONS = 1024  # one for each member, and those in its texts
-_BRANCH = "~"  # begins the names of union branches, which are no part of a place
+BRANCH = "~"  # begins the names of union branches, which are no part of a place
 
 
 class _AddressSchema:
@@ -73,7 +73,7 @@ class _LengthsSchema:
         length = core_schema.int_schema(strict=True, ge=0, lt=ADDRESS_LIMIT)
         column = core_schema.list_schema(length, strict=True, fail_fast=True)
         return core_schema.union_schema(
-            [(column, f"{_BRANCH}column"), (length, f"{_BRANCH}one")], mode="left_to_right"
+            [(column, f"{BRANCH}column"), (length, f"{BRANCH}one")], mode="left_to_right"
         )
 
 
@@ -87,7 +87,9 @@ class Columns(Wire):
     """The remote iovec as two columns; one length may do for all."""
 
     addresses: Annotated[list[int | str], _AddressesSchema()]
+    """Where each region begins."""
     lengths: Annotated[list[int] | int, _LengthsSchema()]
+    """One for each address, or one integer for all; 0 reads nothing and is no gap."""
 
     def regions(self) -> Regions:
         """Cross over to the service's value; the service checks that the columns fit."""
@@ -95,7 +97,7 @@ class Columns(Wire):
         if isinstance(lengths, int):
             lengths = [lengths] * len(self.addresses)
         # As columns, so that the service need not convert them more than once.
-        return Regions(array("Q", _integers(self.addresses)), array("Q", lengths))
+        return Regions(_column(self.addresses), array("Q", lengths))
 
 
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
@@ -112,22 +114,34 @@ class ReadOptions(Wire):
     """How to read; parameters of readv where its body is binary and has the regions alone."""
 
     mode: Mode = Mode.WAIT
+    """`wait`: page faults are resolved. `nowait`: what would have to be waited for is a gap."""
     on_gap: OnGap = OnGap.CONTINUE
+    """Go on behind a gap, or stop at the first."""
     encoding: Literal["base64", "hex", "none"] = "base64"
+    """Of the bytes in JSON; with `none` they are really read, and left out."""
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """At most `--deadline`, which is the default."""
     prefetch: bool = False
+    """Of `nowait`: have what was missing read in, after the answer."""
     stable: Annotated[int, Field(ge=2, le=MOST_READINGS)] | None = None
+    """Read again until two readings are equal, so many times at most."""
     generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
 
     @model_validator(mode="after")
     def _check_prefetch(self) -> Self:
         check_prefetch(self.mode, prefetch=self.prefetch)
         return self
 
-    def spec_of(self, regions: Regions) -> ReadSpec:
-        """Cross over to the service's value."""
+    def spec_of(self, regions: Regions, generation: int | None = None) -> ReadSpec:
+        """Cross over to the service's value; ``generation`` goes before that of all."""
         return ReadSpec(
-            regions, self.mode, self.on_gap, self.prefetch, self.stable or 0, self.generation
+            regions,
+            self.mode,
+            self.on_gap,
+            self.prefetch,
+            self.stable or 0,
+            self.generation if generation is None else generation,
         )
 
 
@@ -146,39 +160,45 @@ class ReadOf(Columns):
     """A read of one target of many; each has programs of its own."""
 
     target: TargetId
+    """The id of a target."""
     generation: Generation | None = None
+    """The program that is meant, of this target."""
 
 
 class ManyReadsRequest(ReadOptions):
     """Body of readv for many targets: what is read, and how all of it is."""
 
     reads: Annotated[list[ReadOf], Field(min_length=1, max_length=MOST_READS, fail_fast=True)]
+    """What is read."""
 
     def specs(self) -> list[ReadSpec]:
         """Cross over to the service's values."""
-        return [
-            replace(
-                self.spec_of(each.regions()),
-                generation=self.generation if each.generation is None else each.generation,
-            )
-            for each in self.reads
-        ]
+        return [self.spec_of(each.regions(), each.generation) for each in self.reads]
 
 
-_Pieces = Annotated[list[str], Field(fail_fast=True)]
+_Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+_Pieces = Annotated[list[_Base64], Field(fail_fast=True, json_schema_extra={"minItems": 1})]
 
 
 class WriteRequest(Wire):
     """Body of writev: the remote iovec as two columns, and how to write it."""
 
     addresses: Annotated[list[int | str], _AddressesSchema()]
+    """Where each region begins; they do not overlap."""
     data: _Pieces
+    """The bytes of each region."""
     expect: _Pieces | None = None
+    """What has to be there for anything to be written, as long as `data` each."""
     mode: Mode = Mode.WAIT
+    """`wait`: page faults are resolved. `nowait`: what would have to be waited for is a gap."""
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """At most `--deadline`, which is the default."""
     dry_run: bool = False
+    """Say what would be written, and write nothing."""
     allow_shared: bool = False
+    """Write to mappings that others see, too; else they are gaps."""
     generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
 
     def spec(self) -> WriteSpec:
         """Cross over to the service's value; the service checks that the columns fit."""
@@ -203,6 +223,13 @@ def _pieces(column: str, texts: list[str]) -> list[bytes]:
                 (column, number),
             ) from None
     return pieces
+
+
+def _column(addresses: list[int | str]) -> array[int]:
+    try:
+        return array("Q", addresses)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue] - mostly they are
+    except TypeError:  # some are texts
+        return array("Q", _integers(addresses))
 
 
 def _integers(addresses: list[int | str]) -> list[int]:
@@ -235,18 +262,25 @@ def check_reads(body: bytes | bytearray, max_regions: int) -> None:
         raise TooLarge(f"one request may have {max_regions} regions: split it")
 
 
-_Glob = Annotated[str, Field(min_length=1, max_length=4096)]
+Address = Annotated[int | str, _AddressSchema()]
+Glob = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class MatchRequest(Wire):
     """What a process is; members that are given must all fit. Globs fit whole values."""
 
-    comm: _Glob | None = None
-    exe: _Glob | None = None
+    comm: Glob | None = None
+    """Its name, a shell glob."""
+    exe: Glob | None = None
+    """The path of its executable, a shell glob."""
     uid: Annotated[int, Field(ge=0, le=HIGHEST_ID)] | None = None
-    cgroup: _Glob | None = None
-    container: _Glob | None = None
+    """Its effective user."""
+    cgroup: Glob | None = None
+    """Its cgroup's path, a shell glob."""
+    container: Glob | None = None
+    """The id or name of its container, a shell glob."""
     ns_pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """Its number in its own, innermost pid namespace."""
 
     def match(self) -> Match:
         """Cross over to the service's value."""
@@ -264,13 +298,23 @@ class ProcessesQuery(MatchRequest):
     """Parameters of the list of processes; none fits all."""
 
     first: From = 0
+    """Begin with this number; `next` of a list that was cut."""
+
+
+class DoctorQuery(Wire):
+    """Parameters of the doctor."""
+
+    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """A process to try, by its number in the service's pid namespace."""
 
 
 class TargetQuery(Wire):
     """Parameters of one target."""
 
     wait: Literal["exit"] | None = None
+    """Answer when it has exited."""
     timeout_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S, allow_inf_nan=False)] | None = None
+    """With `wait`: answer with the running target after so long; 30 by default."""
 
     @model_validator(mode="after")
     def _check_timeout(self) -> TargetQuery:
@@ -283,10 +327,15 @@ class MapsQuery(Wire):
     """Parameters of the list of mappings."""
 
     address: Annotated[int | str, _AddressSchema()] | None = None
+    """The one mapping that holds it, or none."""
     first: Annotated[int | str, _AddressSchema(), Field(alias="from")] = 0
+    """Begin with the mapping that holds this address, or the next one above it."""
     mode: Mode = Mode.NOWAIT
+    """`nowait`: nothing is brought into memory. `wait`: build ids are read from the files."""
     residency: bool = False
+    """Count the pages of each that are in memory, and in swap."""
     flags: bool = False
+    """Show the VmFlags of proc_pid_smaps(5); that takes a walk through all page tables."""
 
     @model_validator(mode="after")
     def _check_one(self) -> MapsQuery:
@@ -303,39 +352,94 @@ class MapsQuery(Wire):
         return MapsSpec(_integers([self.first])[0], self.mode, self.residency, self.flags)
 
 
+class FileQuery(Wire):
+    """Parameters of the file behind a mapping."""
+
+    address: Annotated[int | str, _AddressSchema()]
+    """Any address of the mapping."""
+    generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
+
+    def parsed_address(self) -> int:
+        """The address as a number."""
+        return _integers([self.address])[0]
+
+
+class CoreQuery(Wire):
+    """Parameters of a core."""
+
+    mode: Mode = Mode.NOWAIT
+    """`nowait`: what would have to be waited for is left out. `wait`: page faults are resolved."""
+    filter: Annotated[int, Field(ge=0, le=0x7F)] = 0x33
+    """Which mappings are in it: the bits of /proc/PID/coredump_filter, core(5)."""
+    generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
+
+
+class ThreadsQuery(Wire):
+    """Parameters of the list of threads."""
+
+    first: From = 0
+    """Begin with this thread id, or the next one above it."""
+
+
 class MemoryQuery(Wire):
     """Parameters of a range of memory; without ``gaps`` it ends at the first."""
 
     mode: Mode = Mode.WAIT
+    """`wait`: page faults are resolved. `nowait`: what would have to be waited for is a gap."""
     gaps: Literal["zero"] | None = None
+    """`zero`: places that have no bytes are zeros, instead of the end; at most 64 GiB then."""
     generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
+
+
+_PAIR: Final[dict[str, JsonValue]] = {"minItems": 2, "maxItems": 2}
+Range = Annotated[list[int | str], _AddressesSchema(), Field(json_schema_extra=_PAIR)]
+
+
+def address_of(value: int | str) -> int:
+    """Give an address as a number."""
+    return _integers([value])[0]
+
+
+def spans_of(ranges: list[list[int | str]], place: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Give ranges as numbers; the service checks that they make sense."""
+    spans: list[tuple[int, int]] = []
+    for number, pair in enumerate(ranges):
+        if len(pair) != 2:  # noqa: PLR2004 - a first and a last
+            raise InvalidRequest(
+                "a range is two addresses: its first, and the one behind its last",
+                (*place, number),
+            )
+        start, end = _integers(pair)
+        spans.append((start, end))
+    return spans
 
 
 class PiecesRequest(Wire):
     """Body of a read in pieces; a range is its first address and the one behind its last."""
 
-    ranges: list[Annotated[list[int | str], _AddressesSchema()]]
+    ranges: Annotated[
+        list[Range],
+        Field(json_schema_extra={"minItems": 1, "maxItems": MOST_RANGES}),
+    ]
+    """Up to 4,096; each is its first address, and the one behind its last."""
     mode: Mode = Mode.WAIT
+    """`wait`: page faults are resolved. `nowait`: what would have to be waited for is a gap."""
     generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
 
     def spans(self) -> list[tuple[int, int]]:
         """The ranges as numbers; the service checks that they make sense."""
-        spans: list[tuple[int, int]] = []
-        for number, pair in enumerate(self.ranges):
-            if len(pair) != 2:  # noqa: PLR2004 - a first and a last
-                raise InvalidRequest(
-                    "a range is two addresses: its first, and the one behind its last",
-                    ("ranges", number),
-                )
-            start, end = _integers(pair)
-            spans.append((start, end))
-        return spans
+        return spans_of(self.ranges, ("ranges",))
 
 
 class EventsQuery(Wire):
     """Parameters of the stream of events."""
 
     target: TargetId | None = None
+    """Events of this target alone."""
 
 
 Q = TypeVar("Q", bound=Wire)
@@ -384,6 +488,7 @@ _HINTS: Final = {
     "limit": "the most targets of a standing match: an integer from 1 to 16384",
     "label": "write one as KEY=VALUE",
     "timeout_s": "write seconds, like 2.0",
+    "filter": "the bits of coredump_filter, core(5): an integer from 0 to 127; 51 by default",
     "labels": "up to 32 names of at most 63 characters, with texts of at most 256",
     "id": "a number of your own: an integer of at most 64 bits",
     "unsubscribe": 'the number of a subscription, as `{"unsubscribe": 7}`',
@@ -408,7 +513,7 @@ def without_branches(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return tuple(
         part
         for part in path
-        if not (isinstance(part, str) and (part.startswith(_BRANCH) or part == "[key]"))
+        if not (isinstance(part, str) and (part.startswith(BRANCH) or part == "[key]"))
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -11,11 +12,15 @@ from pydantic_core import to_json
 
 from farpeek.errors import ShuttingDown
 from farpeek_api.http import answers, render, schema
-from farpeek_api.serving.connection import client_of
+from farpeek_api.policy.verbs import Verb
+from farpeek_api.serving.connection import client_of, entry_of
+from farpeek_api.serving.shares import Shares
 
 if TYPE_CHECKING:
     from farpeek.model import Event
     from farpeek.targets.events import EventRing
+    from farpeek_api.audit.trail import Trail
+    from farpeek_api.policy.reach import Reach, Reaches
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.metrics import Metrics
 
@@ -40,8 +45,19 @@ _HEADERS: Final = {
 class EventStreams:
     """Hands events on to any number of clients, each at its own place in the ring."""
 
-    def __init__(self, events: EventRing, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        events: EventRing,
+        reaches: Reaches,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        trail: Trail,
+        most_of_one: int,
+    ) -> None:
+        self._trail = trail
+        self._open = Shares(most_of_one, "streams of events", "--max-client-event-streams")
         self._events = events
+        self._reaches = reaches
         self._metrics = metrics
         self._lifecycle = lifecycle
         # Of events, by their numbers, and by the client where it has a claim on the target.
@@ -54,11 +70,23 @@ class EventStreams:
         number = schema.parse_event_number(request.headers.get("Last-Event-ID"))
         if number is None:
             number = self._events.newest
+        if query.target is not None:
+            self._trail.aim(entry_of(request), query.target)
+        with self._open.one_more(client_of(request)):
+            return await self._answer(request, number, query.target)
+
+    async def _answer(
+        self, request: web.Request, number: int, target: str | None
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
+        self._trail.begin(entry_of(request))
         try:
             await self._send(request, response, b": events follow\n\n")
-            await self._follow(request, response, number, query.target)
+            reach = self._reaches.of(client_of(request))
+            allowed = self._reaches.while_allowed(partial(reach.check, Verb.EVENTS), request)
+            with allowed, reach.while_it_listens():
+                await self._follow(request, response, number, target)
         except ShuttingDown:
             await response.write_eof()
         return response
@@ -68,10 +96,11 @@ class EventStreams:
     ) -> None:
         loop = asyncio.get_running_loop()
         silent_since = loop.time()
-        client = client_of(request)
+        reach = self._reaches.of(client_of(request))
         while True:
+            self._trail.check(Verb.EVENTS)
             before = number
-            text, number = self._next(number, target, client)
+            text, number = self._next(number, target, reach)
             # By the clock of this stream: events of other targets are silence to a proxy.
             silence_left = silent_since + COMMENT_S - loop.time()
             if not text and silence_left <= 0:
@@ -87,7 +116,7 @@ class EventStreams:
             if self._lifecycle.stopping:
                 raise ShuttingDown
 
-    def _next(self, number: int, target: str | None, client: str) -> tuple[bytes, int]:
+    def _next(self, number: int, target: str | None, reach: Reach) -> tuple[bytes, int]:
         """Give what follows ``number`` as text, and the number it goes up to."""
         lost, events = self._events.after(number)
         text = b""
@@ -98,8 +127,8 @@ class EventStreams:
             number = follows - 1
         for event in events:
             number = event.number
-            if target in (None, event.target.id) and event.client in (None, client):
-                text += self._text(event, client)
+            if target in (None, event.target.id) and event.client in (None, reach.client):
+                text += self._text(event, reach.client) if reach.hears(event) else b""
         return text, number
 
     def _text(self, event: Event, client: str) -> bytes:

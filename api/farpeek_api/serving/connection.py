@@ -6,23 +6,27 @@ import asyncio
 import select
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from aiohttp import http_exceptions as parser_errors
 from aiohttp import web
 
 from farpeek.errors import TooBusy
 from farpeek_api.http import problems, refusals
+from farpeek_api.serving import parsing
+from farpeek_api.serving.gathered import GatheringTransport
 from farpeek_api.serving.logs import log
+from farpeek_api.serving.tls import certificate
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
     from collections.abc import Callable
 
+    from farpeek_api.audit import entry as audit
+    from farpeek_api.audit.entry import Entry
+    from farpeek_api.serving.bounds import Bounds
     from farpeek_api.serving.connections import Connections
-
-KEEPALIVE_S: Final = 75.0
-"""For silent connections, slow request lines and headers, and between requests."""
+    from farpeek_api.serving.tls import Certificate
 
 LINGERING_S: Final = 1.0
 """For a body that nobody wants, so that its sender still sees the answer. It is thrown away."""
@@ -37,13 +41,18 @@ for it to hang up."""
 LOOK_S: Final = 1.0
 """Between looks at a client that says no more, whether it still takes its answer."""
 
-LONGEST_LINE: Final = 8190
-MOST_HEADERS: Final = 128
-
 GOODBYE_S: Final = 2.0
 """For a client to take what it was sent, and why it is cut off, when it was told so."""
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
+
+
+class Peer(NamedTuple):
+    """Who is at the other end of a unix socket, when it was connected."""
+
+    pid: int
+    uid: int
+    gid: int
 
 
 class Writer(Protocol):
@@ -74,13 +83,18 @@ class Connection(web.RequestHandler):
         "_deadline_s",
         "_gone",
         "_half_closed",
+        "_head_s",
+        "_head_timer",
         "_ignores_input",
         "_raw_transport",
         "_refusal",
+        "certificate",
         "client",
+        "entry",
         "is_known",
         "local_host",
-        "peer_uid",
+        "peer",
+        "whence",
         "writer",
     )
 
@@ -88,15 +102,18 @@ class Connection(web.RequestHandler):
         self,
         server: web.Server,
         connections: Connections,
-        deadline_s: float,
+        bounds: Bounds,
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._connections = connections
         self._refusal: TooBusy | None = None  # why it is not served
-        self.peer_uid: int | None = None
+        self.peer: Peer | None = None  # of a unix socket
         self.local_host: str | None = None
-        self._deadline_s = deadline_s
+        self.certificate: Certificate | None = None  # of a client by TLS, verified
+        self._deadline_s = bounds.deadline
+        self._head_s = bounds.head_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
         self._cut_off: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
         self._raw_transport: asyncio.Transport | None = None
@@ -105,6 +122,13 @@ class Connection(web.RequestHandler):
         self.writer: Writer | None = None
         self.client = ""  # who has put its last request: a user, a token, an address
         self.is_known = False  # one of its requests was let in
+        self.whence: audit.Peer = ""  # the other end, as the audit has it
+        self.entry: Entry  # of the request that is served
+
+    @property
+    def peer_uid(self) -> int | None:
+        """Whose process is at the other end of a unix socket."""
+        return None if self.peer is None else self.peer.uid
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Find out who it is: a user on a unix socket, or the address that was called."""
@@ -115,9 +139,12 @@ class Connection(web.RequestHandler):
         sock = transport.get_extra_info("socket")
         if sock.family == socket.AF_UNIX:
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            self.peer_uid = _UCRED.unpack(credentials)[1]
+            self.peer = Peer(*_UCRED.unpack(credentials))
+            self.whence = self.peer.uid, self.peer.pid
         else:
             self.local_host = transport.get_extra_info("sockname")[0]
+            self.whence = _address(transport.get_extra_info("peername"))
+            self.certificate = certificate(transport.get_extra_info("peercert"))
         try:
             self._connections.enter(self, self.peer_uid)
         except TooBusy as error:
@@ -130,12 +157,15 @@ class Connection(web.RequestHandler):
         self._refusal = error
         self._cut_off = asyncio.get_running_loop().call_later(REFUSING_S, self.drop)
 
-    def _answer_refused(self, refusal: TooBusy) -> None:
+    def _answer_refused(self, refusal: Exception) -> None:
         """Answer, and let the client hang up first: else what it still sends fails before."""
         self._ignores_input = True
         if self._raw_transport is not None:
             self._raw_transport.write(problems.message(refusal))
-            self._raw_transport.write_eof()
+            if self._raw_transport.can_write_eof():
+                self._raw_transport.write_eof()
+            else:  # TLS has no half of a connection
+                self._raw_transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop all clocks, and tell who waits on behalf of this client."""
@@ -143,6 +173,8 @@ class Connection(web.RequestHandler):
             self._cut_off.cancel()
         if self._half_closed is not None:
             self._half_closed.cancel()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         self._connections.leave(self)
@@ -159,6 +191,26 @@ class Connection(web.RequestHandler):
         if self.writer is not None:
             self.writer.bytes_came(data)
         super().data_received(data)
+        if self.is_idle is not (self._head_timer is not None):
+            self._time_head()
+
+    def _time_head(self) -> None:
+        """Start the clock where a head has begun, and stop it where that is whole."""
+        if self._head_timer is None:
+            loop = asyncio.get_running_loop()
+            self._head_timer = loop.call_later(self._head_s, self._head_is_late)
+        else:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._answer_refused(
+            refusals.SlowRequest(
+                f"the head did not arrive within {self._head_s:g} s (--head-timeout): send it at "
+                "once"
+            )
+        )
+        self._cut_off = asyncio.get_running_loop().call_later(REFUSING_S, self.drop)
 
     @property
     def unix_socket(self) -> TransportSocket | None:
@@ -180,6 +232,8 @@ class Connection(web.RequestHandler):
         """
         if (
             self._refusal is not None
+            or self._raw_transport is None
+            or not self._raw_transport.can_write_eof()  # TLS has no half of a connection
             or self._payload_parser is not None
             or self.is_idle
             or self._lacks_a_body
@@ -233,9 +287,12 @@ class Connection(web.RequestHandler):
         self._ignores_input = has_rest
         return await super().finish_response(request, resp, start_time)
 
-    def know(self, client: str) -> None:
-        """Note who has put a request that was let in; TooBusy if it has too many connections."""
-        self._connections.know(self, client)
+    def know(self, client: str, most: int | None = None) -> None:
+        """Note who has put a request that was let in; TooBusy if it has too many connections.
+
+        ``most`` is how many the policy lets it have.
+        """
+        self._connections.know(self, client, most)
         self.client = client
         self.is_known = True
 
@@ -246,6 +303,12 @@ class Connection(web.RequestHandler):
             if not self.connected:
                 self._gone.set_result(None)
         return self._gone
+
+    def gather_writes(self, most: int) -> None:
+        """From now on, send by one call what is written in one turn, to ``most`` bytes."""
+        if self._raw_transport is not None:
+            self._raw_transport.set_write_buffer_limits(high=most)
+            self.transport = GatheringTransport(self._raw_transport, most)
 
     def pause_writing(self) -> None:
         """Start the clock: the client must take what is there before the deadline."""
@@ -286,7 +349,7 @@ class Connection(web.RequestHandler):
             raise exc  # aiohttp ends the connection without a word
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
-        error: Exception = refusals.Malformed(_explain(exc))
+        error: Exception = refusals.Malformed(parsing.explain(exc))
         if not isinstance(exc, parser_errors.HttpProcessingError):
             log_failure(self, exc or RuntimeError(f"status {status}"))
             error = RuntimeError()
@@ -295,11 +358,27 @@ class Connection(web.RequestHandler):
         return response
 
 
-def client_of(request: web.BaseRequest) -> str:
-    """Name whoever puts a request that was let in, to keep what it may have apart."""
+def connection_of(request: web.BaseRequest) -> Connection:
+    """Give the connection that a request came by."""
     connection = request.protocol
     assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
-    return connection.client
+    return connection
+
+
+def entry_of(request: web.BaseRequest) -> Entry:
+    """Give what the audit will tell of a request."""
+    return connection_of(request).entry
+
+
+def _address(peer: tuple[Any, ...]) -> str:
+    """Write a host and its port, as URLs have them."""
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def client_of(request: web.BaseRequest) -> str:
+    """Name whoever puts a request that was let in, to keep what it may have apart."""
+    return connection_of(request).client
 
 
 def unix_socket_of(request: web.Request) -> TransportSocket | None:
@@ -317,23 +396,8 @@ def log_failure(connection: Connection, error: BaseException) -> None:
         log.error("a request of somebody unknown failed: %s", type(error).__name__)
 
 
-def _explain(error: BaseException | None) -> str:
-    """Say what is wrong without a byte of the request."""
-    match error:
-        case parser_errors.LineTooLong():
-            return f"the request line or a header is longer than {LONGEST_LINE} bytes"
-        case parser_errors.BadHttpMethod():
-            return "the request line begins with no method that HTTP knows"
-        case parser_errors.BadStatusLine() | parser_errors.InvalidURLError():
-            return "the request line is not METHOD PATH HTTP/1.1"
-        case parser_errors.InvalidHeader():
-            return "a header is not NAME: VALUE"
-        case _:
-            return "the request line, a header or the Host is missing or not as HTTP/1.1 wants it"
-
-
 def connection_factory(
-    server: web.Server, connections: Connections, deadline_s: float
+    server: web.Server, connections: Connections, bounds: Bounds
 ) -> Callable[[], Connection]:
     """Give what makes the protocol of each new connection."""
 
@@ -341,14 +405,14 @@ def connection_factory(
         return Connection(
             server,
             connections,
-            deadline_s,
+            bounds,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=KEEPALIVE_S,
+            keepalive_timeout=bounds.idle_timeout,
             lingering_time=LINGERING_S,
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
-            max_headers=MOST_HEADERS,
+            max_line_size=parsing.LONGEST_LINE,
+            max_field_size=parsing.LONGEST_LINE,
+            max_headers=parsing.MOST_HEADERS,
         )
 
     return connect

@@ -7,12 +7,15 @@ always gets in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from farpeek.errors import TooBusy
 
 if TYPE_CHECKING:
     from collections.abc import Container
+
+
+_MOST: Final = 4096
 
 
 class Member(Protocol):
@@ -31,10 +34,13 @@ class Member(Protocol):
 class Connections:
     """All connections. Lives on the event loop."""
 
-    def __init__(self, most: int, known_uids: Container[int]) -> None:
+    def __init__(
+        self, most: int, known_uids: Container[int], most_of_one: int | None = None
+    ) -> None:
+        """A client may have ``most_of_one``, which is three quarters where nothing is said."""
         self.most = most
         self.most_unknown = max(1, most // 2)
-        self.most_of_one = max(1, most - most // 4)
+        self.most_of_one = most_of_one or max(1, most - most // 4)
         self._known_uids = known_uids
         self._unknown: dict[Member, None] = {}  # the oldest one first
         self._known: dict[Member, str] = {}
@@ -44,6 +50,11 @@ class Connections:
     def open(self) -> int:
         """How many there are."""
         return len(self._unknown) + len(self._known)
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """As `/v1/info` calls them."""
+        return {"max_connections": self.most, "max_client_connections": self.most_of_one}
 
     def shown(self) -> dict[str, Any]:
         """What `/v1/info` tells."""
@@ -61,10 +72,12 @@ class Connections:
         else:
             self._unknown[member] = None
 
-    def know(self, member: Member, client: str) -> None:
-        """Count it as that of ``client``; TooBusy if it has as many as it may."""
+    def know(self, member: Member, client: str, most: int | None = None) -> None:
+        """Count it as that of ``client``; TooBusy if it has as many as it may, or ``most``."""
         if self._known.get(member) == client:
             return
+        if most is not None and self._by_client.get(client, 0) >= most:
+            raise TooBusy(f"the policy lets this client have {most} connections: use fewer")
         self._add(member, client)
 
     def leave(self, member: Member) -> None:
@@ -80,8 +93,9 @@ class Connections:
         count = self._by_client.get(client, 0)
         if count >= self.most_of_one:
             raise TooBusy(
-                f"this client has {count} connections already, and may have as many: use fewer, or "
-                "raise the descriptor limit (ulimit -n, LimitNOFILE=)"
+                f"this client has {count} connections already, and may have as many "
+                "(--max-client-connections): use fewer, or raise that, or the descriptor limit "
+                "(ulimit -n, LimitNOFILE=)"
             )
         self.leave(member)
         self._known[member] = client
@@ -95,14 +109,15 @@ class Connections:
                 member.drop()
                 return
         raise TooBusy(
-            f"{self.open} connections are open: close some, or raise the descriptor limit "
-            "(ulimit -n, LimitNOFILE=)"
+            f"{self.open} connections are open (--max-connections): close some, or raise that, or "
+            "the descriptor limit (ulimit -n, LimitNOFILE=)"
         )
 
 
-def affordable(descriptors: int, targets: int) -> int:
+def affordable(descriptors: int, targets: int, wanted: int | None = None) -> int:
     """Answer how many connections a limit of descriptors allows beside so many targets.
 
-    Half of what targets leave; the rest is for the files that reads look into.
+    At most those that are wanted, or 4096. Half of what targets leave; the rest is for the files
+    that reads look into.
     """
-    return max(16, min(4096, (descriptors - targets) // 2))
+    return min(wanted or _MOST, max(16, (descriptors - targets) // 2))

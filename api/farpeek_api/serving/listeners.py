@@ -28,6 +28,7 @@ LOCK_S = 0.5
 LONGEST_SOCKET_PATH = 107
 """Bytes that fit into sockaddr_un besides the closing zero; unix(7)."""
 
+_PORT = re.compile(r"[0-9]{1,5}")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -52,14 +53,15 @@ class UnixAddress:
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A TCP host (a name, or an IP address without brackets) and a port."""
+    """A TCP host (a name, or an IP address without brackets) and a port; ``tls``: by HTTPS."""
 
     host: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
@@ -113,16 +115,19 @@ def default_socket_path() -> Path:
 
 
 def parse_address(url: str) -> Address:
-    """Read ``unix:PATH`` or ``http://HOST:PORT``; ``ValueError`` says what to write instead."""
+    """Read ``unix:PATH``, ``http://HOST:PORT`` or ``https://HOST:PORT``.
+
+    ``ValueError`` says what to write instead.
+    """
     if url.startswith("unix:"):
         return _parse_unix(url.removeprefix("unix:"))
-    if url.startswith("http://"):
-        return _parse_tcp(url.removeprefix("http://"))
-    if url.startswith("https://"):
-        raise ValueError(
-            f"{url!r}: TLS is not supported; listen on a unix socket or on loopback instead"
-        )
-    raise ValueError(f"{url!r} is no address to listen on: write unix:PATH or http://HOST:PORT")
+    for scheme in ("http", "https"):
+        if url.startswith(f"{scheme}://"):
+            return _parse_tcp(scheme, url.removeprefix(f"{scheme}://"))
+    raise ValueError(
+        f"{url!r} is no address to listen on: write unix:PATH, http://HOST:PORT or "
+        "https://HOST:PORT"
+    )
 
 
 def _parse_unix(path: str) -> UnixAddress:
@@ -131,24 +136,25 @@ def _parse_unix(path: str) -> UnixAddress:
         raise ValueError(f"unix:{path} needs an absolute path, like unix:/run/farpeek/farpeek.sock")
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise ValueError(f"unix:{path} is longer than {LONGEST_SOCKET_PATH} bytes: choose another")
-    return UnixAddress(Path(path))
+    # A Path keeps two slashes at its beginning, and shown it would be another address.
+    return UnixAddress(Path("/" + path.lstrip("/")))
 
 
-def _parse_tcp(authority: str) -> TcpAddress:
+def _parse_tcp(scheme: str, authority: str) -> TcpAddress:
     host, separator, port = authority.removesuffix("/").rpartition(":")
-    if not separator or not port.isascii() or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004 - the highest port
-        raise ValueError(f"http://{authority} needs a port, like http://127.0.0.1:7335")
+    if not separator or not _PORT.fullmatch(port) or int(port) > 65_535:  # noqa: PLR2004 - the highest port
+        raise ValueError(f"{scheme}://{authority} needs a port, like {scheme}://127.0.0.1:7335")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            raise ValueError(f"http://[{host}]:{port}: there is no such IPv6 address") from None
+            raise ValueError(f"{scheme}://[{host}]:{port}: there is no such IPv6 address") from None
     elif not _NAME.fullmatch(host):
         raise ValueError(
-            f"http://{authority} needs a host, like 127.0.0.1 or [::1]; 0.0.0.0 means all"
+            f"{scheme}://{authority} needs a host, like 127.0.0.1 or [::1]; 0.0.0.0 means all"
         )
-    return TcpAddress(host.lower(), int(port))
+    return TcpAddress(host.lower(), int(port), scheme == "https")
 
 
 class Listener:
@@ -348,7 +354,7 @@ def listen_tcp(address: TcpAddress) -> list[Listener]:
                 continue
             break
         port = sock.getsockname()[1]
-        listeners.append(Listener(TcpAddress(address.host, port), sock, None))
+        listeners.append(Listener(TcpAddress(address.host, port, address.tls), sock, None))
     else:
         if listeners:
             return listeners

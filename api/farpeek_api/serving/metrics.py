@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from farpeek.memory import MemoryService
+    from farpeek_api.audit.trail import Trail
 
 S = TypeVar("S", bound=str)
 
@@ -102,9 +103,10 @@ class StreamCounts:
 class Metrics(Collector):
     """All numbers of one service. Lives on the event loop."""
 
-    def __init__(self, service: MemoryService, outcomes: Iterable[str]) -> None:
+    def __init__(self, service: MemoryService, outcomes: Iterable[str], trail: Trail) -> None:
         """``outcomes``: see ``Requests``."""
         self._service = service
+        self._trail = trail
         self.requests = Requests(outcomes)
         self._lag = Histogram()
         self._timer: asyncio.TimerHandle | None = None
@@ -135,6 +137,7 @@ class Metrics(Collector):
         yield from self._of_reads()
         yield from self._of_targets()
         yield from self._of_streams()
+        yield from self._of_audit()
         lag = HistogramMetricFamily(
             "farpeek_loop_lag_seconds", "How late the event loop was, looked at four times a second"
         )
@@ -202,6 +205,14 @@ class Metrics(Collector):
         )
         yield CounterMetricFamily(
             "farpeek_ticks_dropped", "Ticks that came to nothing", self.streams.dropped
+        )
+
+    def _of_audit(self) -> Iterable[Metric]:
+        written, dropped, queued = self._trail.counts()
+        lines = {"written": written, "dropped": dropped}
+        yield _counter("farpeek_audit_lines", "Lines of the audit", "state", lines)
+        yield GaugeMetricFamily(
+            "farpeek_audit_queued_lines", "Lines of the audit that are not written yet", queued
         )
 
 

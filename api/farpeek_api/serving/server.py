@@ -11,32 +11,47 @@ import signal
 import sys
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import uvloop
 from aiohttp import web
 
 from farpeek.memory import MemoryService
+from farpeek_api.audit.entry import DONE, GONE
+from farpeek_api.audit.recorder import Recorder
+from farpeek_api.audit.sinks import File, Stderr
+from farpeek_api.audit.trail import Trail
 from farpeek_api.gate.auth import Authenticator, trusted_uids
 from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
 from farpeek_api.http import app, problems
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.bulk import Bulk
+from farpeek_api.http.cores import Cores
 from farpeek_api.http.exposition import Exposition
+from farpeek_api.http.files import Files
 from farpeek_api.http.handlers import Handlers
 from farpeek_api.http.many import ManyReads
 from farpeek_api.http.matches import MatchRoutes
 from farpeek_api.http.pieces import Pieces
+from farpeek_api.http.plans import Plans
 from farpeek_api.http.registering import RegisteringRoutes
+from farpeek_api.http.searches import Searches
 from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
-from farpeek_api.serving import activation, watchdog
-from farpeek_api.serving.connection import connection_factory
+from farpeek_api.openapi.documents import Documents
+from farpeek_api.policy.current import CurrentPolicy
+from farpeek_api.policy.guard import Guard
+from farpeek_api.policy.reach import Reaches
+from farpeek_api.policy.verbs import Verb
+from farpeek_api.serving import activation, privileges, tls, watchdog
+from farpeek_api.serving.connection import Connection, connection_factory
 from farpeek_api.serving.connections import Connections, affordable
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listeners import (
     BACKLOG,
     ListenError,
+    TcpAddress,
     UnixAddress,
     default_socket_path,
     listen_tcp,
@@ -46,11 +61,14 @@ from farpeek_api.serving.logs import log
 from farpeek_api.serving.memory_limit import cgroup_limit
 from farpeek_api.serving.metrics import Metrics
 from farpeek_api.serving.notify import notify
-from farpeek_api.stream.stream import Streams
+from farpeek_api.serving.reloading import Reloadable, Reloading
+from farpeek_api.serving.tracing import LAST_S, open_tracing
+from farpeek_api.stream.streams import Streams
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
+    from farpeek_api.serving.bounds import Bounds
     from farpeek_api.serving.listeners import Address, Listener
     from farpeek_api.serving.settings import Settings
 
@@ -59,6 +77,9 @@ GRACE_S: Final = 5.0
 
 _ANSWERING_S: Final = 0.3
 """Of that, for the last answers to go out; aiohttp takes its timeout twice."""
+
+_HANDSHAKE_S: Final = 10.0
+"""For a client's part of a TLS handshake."""
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between collections; with frozen start-up objects this halves the worst latencies."""
@@ -71,7 +92,7 @@ and less than this made no difference; alone they were as fast as ever."""
 
 
 def run(settings: Settings) -> None:
-    """Serve until a signal says stop. Raises ListenError, TokenError, Unsupported at start."""
+    """Serve until a signal says stop. Raises what stands against a start."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         threads_are_gone = runner.run(_serve(settings))
@@ -90,11 +111,19 @@ async def _serve(settings: Settings) -> bool:
     with ExitStack() as cleanup:
         stop = _stop_on_signals(cleanup)
         settings = _fitted(settings)
+        # Before they are read: what changes from here on is a change.
+        certificate = Reloadable("certificate", settings.tls.paths if settings.tls else ())
+        policy = Reloadable("policy", (settings.policy,) if settings.policy else ())
+        current = CurrentPolicy(settings.policy)
         listeners = _listen(settings, cleanup)
-        authenticator = _authenticator(settings, listeners, cleanup)
+        authenticator = _authenticator(settings, listeners, current, cleanup)
+        # Before there is another thread, and before it is found out what can be done.
+        privileges.give_up(settings.keep_capabilities)
+        recorder = _open_audit(settings, cleanup)
         service = await MemoryService.open(settings.limits, settings.nowait_check)
-        server = Server(settings, service, authenticator, listeners)
+        server = Server(settings, service, authenticator, listeners, current, recorder)
         await server.start()
+        _reload(settings.reload_interval, certificate, policy, server, current, cleanup)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 100)
@@ -105,6 +134,37 @@ async def _serve(settings: Settings) -> bool:
         server.stop_listening()
         notify("STOPPING=1")
         return await server.stop()
+
+
+def _open_audit(settings: Settings, cleanup: ExitStack) -> Recorder | None:
+    """Begin with the audit that is asked for. Raises AuditError."""
+    if settings.audit == "none":
+        return None
+    sink = Stderr() if settings.audit in (None, "stderr") else File(Path(settings.audit))
+    recorder = Recorder(sink, drops=settings.audit_full == "drop")
+    cleanup.callback(recorder.close)
+    return recorder
+
+
+def _trail(settings: Settings, service: MemoryService, recorder: Recorder | None) -> Trail:
+    """Tell what leaves lines: everything, but where nobody has asked for it."""
+    is_asked_for = settings.audit is not None or settings.policy is not None
+    return Trail(recorder, service.find, None if is_asked_for else frozenset({Verb.WRITE}))
+
+
+def _reload(
+    interval_s: float | None,
+    certificate: Reloadable,
+    policy: Reloadable,
+    server: Server,
+    current: CurrentPolicy,
+    cleanup: ExitStack,
+) -> None:
+    """Take files anew on SIGHUP, and when they have changed where that is asked for."""
+    reloading = Reloading(((certificate, server.renew_tls), (policy, current.reload)))
+    reloading.on_hangup(cleanup, server.trail.reopen)
+    if interval_s is not None:
+        reloading.on_change(cleanup, interval_s)
 
 
 def _fitted(settings: Settings) -> Settings:
@@ -138,6 +198,11 @@ def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
     return stop
 
 
+def _nobody() -> Connection:
+    """Before the server is started."""
+    raise RuntimeError
+
+
 def _listen(settings: Settings, cleanup: ExitStack) -> list[Listener]:
     listeners = _handed_over(settings, cleanup)
     # Sockets that were handed over take the place of the default, not of what was asked for.
@@ -166,11 +231,13 @@ def _handed_over(settings: Settings, cleanup: ExitStack) -> list[Listener]:
 
 
 def _authenticator(
-    settings: Settings, listeners: list[Listener], cleanup: ExitStack
+    settings: Settings, listeners: list[Listener], current: CurrentPolicy, cleanup: ExitStack
 ) -> Authenticator:
     addresses = [listener.address for listener in listeners]
     asks_for_token = not all(isinstance(address, UnixAddress) for address in addresses)
     tokens: Tokens | None = None
+    if settings.policy is not None:
+        return Authenticator(addresses, settings.allow_host, None, current=current)
     if settings.token_file is not None:
         tokens = read_tokens(settings.token_file)
     elif asks_for_token and not settings.no_auth:
@@ -188,6 +255,11 @@ def _token_path(addresses: list[Address]) -> Path:
 
 
 def _announce(settings: Settings, listeners: list[Listener]) -> None:
+    if settings.tls_client_ca is not None and settings.policy is None:
+        log.warning(
+            "whoever has a certificate of %s can read the memory of processes",
+            settings.tls_client_ca,
+        )
     if settings.no_auth:
         log.warning("--no-auth: whoever reaches a listener can read the memory of processes")
     start_log = logging.getLogger("farpeek.start")
@@ -205,60 +277,124 @@ class Server:
         service: MemoryService,
         authenticator: Authenticator,
         listeners: list[Listener],
+        current: CurrentPolicy | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._service = service
         self._authenticator = authenticator
         self._listeners = listeners
-        self._deadline_s = settings.deadline
-        self._largest_body = settings.max_body_bytes
+        self._bounds: Bounds = settings
         self._lifecycle = Lifecycle()
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        most = affordable(descriptors, service.limits.max_targets)
-        self._connections = Connections(most, trusted_uids())
+        most = affordable(descriptors, service.limits.max_targets, settings.max_connections)
+        # With a policy, nobody is known before a request says who it is.
+        known = trusted_uids() if settings.policy is None else ()
+        self._connections = Connections(most, known, settings.max_client_connections)
+        current = current or CurrentPolicy()
+        self._reaches = reaches = Reaches(service, Guard(service, current))
         urls = list(dict.fromkeys(map(str, listeners)))
         bodies = Bodies(service, settings)
-        self._metrics = Metrics(service, {app.DONE, app.GONE, *problems.slugs()})
+        self.trail = trail = _trail(settings, service, recorder)
+        self._metrics = Metrics(service, {DONE, GONE, *problems.rows()}, trail)
+        self._tracing = open_tracing(self._metrics.requests) if settings.tracing else None
         endpoints = app.Endpoints(
-            handlers=Handlers(service, bodies, self._lifecycle, settings, urls, self._connections),
-            registering=RegisteringRoutes(service, bodies),
-            matches=MatchRoutes(service, bodies),
-            bulk=Bulk(service),
-            pieces=Pieces(service, bodies),
-            many=ManyReads(service, bodies),
-            events=EventStreams(service.events, self._lifecycle, self._metrics),
-            writes=Writes(service, bodies, authenticator, settings),
-            streams=Streams(service, self._lifecycle, settings, self._metrics.streams),
+            handlers=Handlers(
+                service, reaches, bodies, self._lifecycle, settings, urls, self._connections
+            ),
+            registering=RegisteringRoutes(service, reaches, bodies, trail),
+            matches=MatchRoutes(service, reaches, bodies),
+            bulk=Bulk(reaches, trail),
+            pieces=Pieces(reaches, bodies, trail),
+            files=Files(reaches, trail),
+            cores=Cores(reaches, trail),
+            many=ManyReads(service, reaches, bodies, trail),
+            plans=Plans(reaches, bodies),
+            searches=Searches(reaches, bodies, trail),
+            events=EventStreams(
+                service.events,
+                reaches,
+                self._lifecycle,
+                self._metrics,
+                trail,
+                settings.max_client_event_streams,
+            ),
+            writes=Writes(service, reaches, bodies, settings),
+            streams=Streams(
+                service, reaches, self._lifecycle, settings, self._metrics.streams, trail
+            ),
             exposition=Exposition(self._metrics),
+            documents=Documents(),
         )
-        self._runner = web.AppRunner(app.application(endpoints), shutdown_timeout=_ANSWERING_S / 2)
+        self._runner = web.AppRunner(
+            app.application(endpoints, reaches, trail), shutdown_timeout=_ANSWERING_S / 2
+        )
         self._servers: list[asyncio.AbstractServer] = []
+        self._tls = settings.tls
+        self._tls_servers: list[asyncio.AbstractServer] = []
+        self._connect: Callable[[], Connection] = _nobody
 
     async def start(self) -> None:
         """Take connections."""
         await self._runner.setup()
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
+        counts = self._tracing or self._metrics.requests
         app.install(
-            server, self._authenticator, self._lifecycle, self._metrics.requests, self._largest_body
+            server,
+            self._authenticator,
+            self._lifecycle,
+            counts,
+            self._reaches,
+            self.trail,
+            self._bounds,
         )
+        if self._tracing is not None:
+            server.request_handler = self._tracing.around(server.request_handler)
         self._metrics.start()
-        connect = connection_factory(server, self._connections, self._deadline_s)
+        self._connect = connection_factory(server, self._connections, self._bounds)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             if isinstance(listener.address, UnixAddress):
-                started = await loop.create_unix_server(
-                    connect, sock=listener.socket, backlog=BACKLOG
+                self._servers.append(
+                    await loop.create_unix_server(
+                        self._connect, sock=listener.socket, backlog=BACKLOG
+                    )
                 )
-            else:
-                started = await loop.create_server(connect, sock=listener.socket, backlog=BACKLOG)
-            self._servers.append(started)
+            elif not listener.address.tls:
+                self._servers.append(
+                    await loop.create_server(self._connect, sock=listener.socket, backlog=BACKLOG)
+                )
+        await self.renew_tls()
+
+    async def renew_tls(self) -> None:
+        """Serve https with the files as they are now. TlsError: it goes on with those before."""
+        if self._tls is None:
+            return
+        context = tls.context(self._tls)
+        loop = asyncio.get_running_loop()
+        before = self._tls_servers
+        started: list[asyncio.AbstractServer] = []
+        for listener in self._listeners:
+            if isinstance(listener.address, TcpAddress) and listener.address.tls:
+                # A server closes its socket, and this one is listened on again.
+                new = await loop.create_server(
+                    self._connect,
+                    sock=listener.socket.dup(),
+                    backlog=BACKLOG,
+                    ssl=context,
+                    ssl_handshake_timeout=_HANDSHAKE_S,
+                )
+                started.append(new)
+        self._tls_servers = started
+        for server in before:  # connections of theirs go on
+            server.close()
 
     def stop_listening(self) -> None:
         """Take no new connections; the paths of unix sockets are free for another server.
 
         Before anything else, because the rest may hang.
         """
-        for server in self._servers:
+        for server in (*self._servers, *self._tls_servers):
             server.close()
         for listener in self._listeners:
             listener.close()
@@ -266,7 +402,8 @@ class Server:
     async def stop(self) -> bool:
         """Finish what runs, within `GRACE_S`. True if no thread is left in the kernel."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + GRACE_S - 2 * _ANSWERING_S
+        last_s = 0.0 if self._tracing is None else LAST_S
+        end = loop.time() + GRACE_S - 2 * _ANSWERING_S - last_s
         self.stop_listening()
         self._lifecycle.begin_shutdown()
         self._metrics.stop()
@@ -274,4 +411,6 @@ class Server:
         await self._lifecycle.wait_idle(end - loop.time())
         threads_are_gone = await self._service.close(max(0.0, end - loop.time()))
         await self._runner.cleanup()
+        if self._tracing is not None:
+            await self._tracing.close()
         return threads_are_gone

@@ -11,19 +11,23 @@ from pathlib import Path  # noqa: TC003 - pydantic looks at it
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from farpeek.model import Limits, NowaitCheck
-from farpeek_api.serving import memory_limit
-from farpeek_api.serving.listeners import Address, default_socket_path, parse_address
+from farpeek.kernel import capabilities
+from farpeek.model import NowaitCheck
+from farpeek_api.serving.bounds import PREFIX, Bounds
+from farpeek_api.serving.listeners import (
+    Address,
+    TcpAddress,
+    default_socket_path,
+    parse_address,
+)
+from farpeek_api.serving.tls import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PREFIX = "FARPEEK_"
-MIB = 1 << 20
-
-_HOST_NAME = re.compile(r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+")
+_HOST_NAME = re.compile(r"\[[0-9a-fA-F:.]+\]|(\*\.)?[A-Za-z0-9._-]+")
 # Kubernetes sets such variables in every pod beside a Service whose name starts with farpeek.
 _KUBERNETES = re.compile(r"FARPEEK_(.*_)?(SERVICE_(HOST|PORT.*)|PORT(_\d+_.*)?)")
 
@@ -31,14 +35,13 @@ Commas = Annotated[list[str], NoDecode]
 """In a variable: separated by commas. As a flag: repeated."""
 
 
-class Settings(BaseSettings):
+class Settings(Bounds):
     """What ``farpeek serve`` can be told, by flags or by ``FARPEEK_*`` variables; flags win."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     listen: Commas = Field(
         default_factory=lambda: [f"unix:{default_socket_path()}"],
-        description="unix:PATH or http://HOST:PORT; may be repeated (default: the sockets that a "
+        description="unix:PATH, http://HOST:PORT or https://HOST:PORT; may be repeated (default: "
+        "the sockets that a "
         f"supervisor hands over, else unix:{default_socket_path()})",
     )
     token_file: Path | None = Field(
@@ -46,9 +49,26 @@ class Settings(BaseSettings):
         description="one bearer token per line, # comments (default: a token made at start, "
         "beside the socket, when a TCP listener is asked for)",
     )
+    policy: Path | None = Field(
+        default=None,
+        description="who may do what (TOML; docs/policy.md): nobody else gets in. Read again "
+        "on SIGHUP, or as --reload-interval says (default: root, the service's own user and tokens "
+        "may do everything)",
+    )
+    audit: str | None = Field(
+        default=None,
+        description="where a line is left for each request: FILE, `stderr`, or `none` "
+        "(docs/audit.md; default: stderr, for everything with --policy, else for writes alone)",
+    )
+    audit_full: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="what happens where that takes no more: requests are refused, or lines dropped "
+        "and counted",
+    )
     allow_host: Commas = Field(
         default_factory=list,
-        description="a further name that a request's Host may have; may be repeated",
+        description="a further name that a request's Host may have; *.NAME for all with one label "
+        "before it; may be repeated",
     )
     allow_writes: bool = Field(
         default=False, description="let clients write to targets' memory, too"
@@ -59,6 +79,21 @@ class Settings(BaseSettings):
     insecure_listen: bool = Field(
         default=False, description="allow plain http on addresses that other hosts can reach"
     )
+    tls_cert: Path | None = Field(
+        default=None, description="certificate of https listeners, with its chain, in PEM"
+    )
+    tls_key: Path | None = Field(default=None, description="its key, in PEM, without a passphrase")
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="a client's certificate of one of these CAs (PEM) is a credential",
+    )
+    reload_interval: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=86_400,
+        description="seconds between two looks at the files of --policy, --tls-cert, --tls-key and "
+        "--tls-client-ca: what has changed is taken anew, as on SIGHUP (default: on SIGHUP alone)",
+    )
     socket_mode: int | None = Field(
         default=None,
         description="mode of unix sockets that it makes, octal (default: 0600, or 0660 with "
@@ -68,63 +103,27 @@ class Settings(BaseSettings):
         default=None,
         description="group of unix sockets that it makes, and of their folder; by name or number",
     )
-    access_threads: int = Field(
-        default=32,
-        ge=1,
-        le=4096,
-        description="threads for memory access that may wait; 8 more serve nowait, 4 long ranges",
-    )
-    target_threads: int = Field(
-        default=4, ge=1, le=4096, description="threads at most for one target and mode"
-    )
-    max_stuck_threads: int = Field(
-        default=256,
-        ge=0,
-        le=16_384,
-        description="threads that hang in the kernel and are replaced, at most",
-    )
-    max_targets: int = Field(
-        default=16_384, ge=1, le=1_000_000, description="targets held, exited ones included"
-    )
-    deadline: float = Field(
-        default=10.0,
-        ge=0.01,
-        le=3600,
-        allow_inf_nan=False,
-        description="seconds for a read, for a request's body to arrive, and for a client to take "
-        "the next piece of an answer",
-    )
-    max_request_bytes: int = Field(
-        default=16 * MIB, ge=1, le=1 << 30, description="bytes of memory in one answer"
-    )
-    max_inflight_bytes: int = Field(
-        default=256 * MIB,
-        ge=1,
-        le=1 << 40,
-        description="bytes of memory held at once by all (less where a cgroup limits memory)",
-    )
-    max_regions: int = Field(default=65_536, ge=1, le=1 << 20, description="regions of one request")
-    max_body_bytes: int = Field(
-        default=4 * MIB, ge=1024, le=64 * MIB, description="size of a request's body"
-    )
-    exited_ttl: float = Field(
-        default=300.0,
-        ge=0,
-        le=86_400,
-        allow_inf_nan=False,
-        description="seconds that an exited target stays listed",
-    )
     nowait_check: NowaitCheck = Field(
         default=NowaitCheck.AUTO,
         description="what is looked at before a nowait read on a kernel with PROCESS_VM_NOWAIT: "
         "auto (files that are not on a local filesystem), always, never",
+    )
+    keep_capabilities: Commas = Field(
+        default_factory=list,
+        description="a capability, like FOWNER, that is kept though farpeek needs none but "
+        "those of docs/privileges.md; all keeps all; may be repeated",
+    )
+    tracing: bool = Field(
+        default=False,
+        description="make a span of OpenTelemetry for each request, sent by OTLP as the OTEL_* "
+        "variables say (needs farpeek[otel])",
     )
     log_format: Literal["text", "json"] = Field(default="text", description="of logs on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="the least important line that is logged"
     )
 
-    @field_validator("listen", "allow_host", mode="before")
+    @field_validator("listen", "allow_host", "keep_capabilities", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -135,7 +134,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_listen(cls, value: list[str]) -> list[str]:
         if not value:
-            raise ValueError("there is nothing to listen on: write unix:PATH or http://HOST:PORT")
+            raise ValueError("there is nothing to listen on: write unix:PATH or https://HOST:PORT")
         parsed = [parse_address(url) for url in value]
         if len(set(parsed)) < len(parsed):
             raise ValueError("the same address is named twice")
@@ -148,6 +147,17 @@ class Settings(BaseSettings):
             if not _HOST_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no host name: write it without scheme and port")
         return [name.lower() for name in value]
+
+    @field_validator("keep_capabilities")
+    @classmethod
+    def _check_capabilities(cls, value: list[str]) -> list[str]:
+        names = [name.upper().removeprefix("CAP_") for name in value]
+        if "ALL" in names:
+            return list(capabilities.NAMES)
+        for name in names:
+            if name not in capabilities.NAMES:
+                raise ValueError(f"there is no capability {name!r}: capabilities(7) lists them")
+        return names
 
     @field_validator("socket_mode", mode="before")
     @classmethod
@@ -172,11 +182,35 @@ class Settings(BaseSettings):
     def _check_together(self) -> Settings:
         for address in self.addresses:
             self.check_reach(address)
+        self._check_tls()
         if self.no_auth and self.token_file is not None:
             raise ValueError("--no-auth and --token-file contradict each other: give one")
-        if self.max_request_bytes > self.max_inflight_bytes:
-            raise ValueError("--max-request-bytes is over --max-inflight-bytes: lower it")
+        if self.no_auth and self.policy is not None:
+            raise ValueError("--no-auth and --policy contradict each other: give one")
+        if self.reload_interval is not None and self.policy is None and self.tls is None:
+            raise ValueError(
+                "--reload-interval looks at the files of --policy and of https: give one of them "
+                "(tokens of --token-file are read at the start alone)"
+            )
         return self
+
+    def _check_tls(self) -> None:
+        if (self.tls_cert is None) is not (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key go together: give both")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("--tls-client-ca is for https listeners: give --tls-cert, too")
+        has_tls = any(isinstance(each, TcpAddress) and each.tls for each in self.addresses)
+        if has_tls and self.tls_cert is None:
+            raise ValueError("an https listener needs --tls-cert and --tls-key")
+        if self.tls_cert is not None and not has_tls:
+            raise ValueError("--tls-cert is for https listeners: add --listen https://HOST:PORT")
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What https listeners are opened with."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     def check_reach(self, address: Address) -> None:
         """Refuse (ValueError) a listener that other hosts can reach, unless it is wanted so."""
@@ -184,10 +218,11 @@ class Settings(BaseSettings):
             return
         if self.no_auth:
             raise ValueError(f"--no-auth is for unix and loopback listeners only, not {address}")
-        if not self.insecure_listen:
+        is_plain = isinstance(address, TcpAddress) and not address.tls
+        if is_plain and not self.insecure_listen:
             raise ValueError(
-                f"{address} is plain http that other hosts can reach: put TLS in front and listen "
-                "on loopback, or accept the risk with --insecure-listen"
+                f"{address} is plain http that other hosts can reach: make it https with "
+                "--tls-cert, or accept the risk with --insecure-listen"
             )
 
     @property
@@ -211,35 +246,6 @@ class Settings(BaseSettings):
     def unix_group(self) -> int | None:
         """Number of the group of unix sockets; ``None`` leaves the service's own."""
         return None if self.socket_group is None else group_id(self.socket_group)
-
-    @property
-    def limits(self) -> Limits:
-        """The bounds that the service keeps."""
-        return Limits(
-            access_threads=self.access_threads,
-            target_threads=self.target_threads,
-            max_stuck_threads=self.max_stuck_threads,
-            max_targets=self.max_targets,
-            deadline_s=self.deadline,
-            max_request_bytes=self.max_request_bytes,
-            max_inflight_bytes=self.max_inflight_bytes,
-            max_regions=self.max_regions,
-            exited_ttl_s=self.exited_ttl,
-        )
-
-    def under(self, memory: int | None) -> Settings:
-        """Give the settings with what was left open fitted into so many bytes of memory."""
-        if memory is None:
-            return self
-        fitted: dict[str, int] = {}
-        if "max_inflight_bytes" not in self.model_fields_set:
-            fitted["max_inflight_bytes"] = memory_limit.inflight_for(
-                memory, self.max_inflight_bytes
-            )
-        if "max_request_bytes" not in self.model_fields_set:
-            inflight = fitted.get("max_inflight_bytes", self.max_inflight_bytes)
-            fitted["max_request_bytes"] = memory_limit.request_for(inflight, self.max_request_bytes)
-        return self.model_copy(update=fitted)
 
     @property
     def logging_level(self) -> int:
@@ -268,8 +274,14 @@ def _flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def in_order() -> list[str]:
+    """Names of all settings as people look for them: the bounds come last."""
+    return sorted(Settings.model_fields, key=lambda name: name in Bounds.model_fields)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of all flags."""
+    made = _Parser(
         prog="farpeek serve",
         description="Serve the memory of other processes over HTTP.",
         epilog=f"Each flag is also a variable: {PREFIX}LISTEN, {PREFIX}TOKEN_FILE, ... with commas "
@@ -277,7 +289,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    for name, field in Settings.model_fields.items():
+    bounds = made.add_argument_group("bounds")
+    for name in in_order():
+        field = Settings.model_fields[name]
         text = (field.description or "").replace("%", "%%")
         if field.default not in (None, False) and field.default_factory is None:
             text += f" (default: {field.default})"
@@ -286,20 +300,20 @@ def _parser() -> argparse.ArgumentParser:
             options = {"help": text, "action": "store_true"}
         elif field.default_factory is not None:
             options["action"] = "append"
-        parser.add_argument(_flag(name), **options)
-    return parser
+        (bounds if name in Bounds.model_fields else made).add_argument(_flag(name), **options)
+    return made
 
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read flags and variables; a mistake ends the program: status 2, and a line that says it."""
-    parser = _parser()
-    flags = vars(parser.parse_args(arguments))
-    _refuse_unknown_variables(parser)
+    flag_parser = parser()
+    flags = vars(flag_parser.parse_args(arguments))
+    _refuse_unknown_variables(flag_parser)
     try:
         return Settings(**flags)
     except ValidationError as error:
         lines = [_complaint(each["loc"], each["msg"], flags) for each in error.errors()]
-        parser.exit(2, "".join(f"{parser.prog}: {line}\n" for line in lines))
+        flag_parser.exit(2, "".join(f"{flag_parser.prog}: {line}\n" for line in lines))
 
 
 def _complaint(place: tuple[int | str, ...], message: str, flags: dict[str, Any]) -> str:
@@ -311,8 +325,12 @@ def _complaint(place: tuple[int | str, ...], message: str, flags: dict[str, Any]
     return f"{origin}: {message}"
 
 
+_OTHERS = {PREFIX + "URL", PREFIX + "DENY"}
+"""Of the client commands, and what any process may have so as not to be read."""
+
+
 def _refuse_unknown_variables(parser: argparse.ArgumentParser) -> None:
-    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    known = {PREFIX + field.upper() for field in Settings.model_fields} | _OTHERS
     for name in sorted(os.environ):
         # A setting that is silently ignored (a policy, a misspelt token file) would be dangerous.
         if name.startswith(PREFIX) and name not in known and not _KUBERNETES.fullmatch(name):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from pydantic_core import to_json
 
 from farpeek.errors import FarpeekError
+from farpeek_api.audit.entry import GONE
 from farpeek_api.http import frames, problems
+from farpeek_api.http.refusals import Forbidden, Hidden
 
 if TYPE_CHECKING:
-    from farpeek.model import ReadSpec
     from farpeek_api.stream.frame_writer import FrameWriter
-    from farpeek_api.stream.messages import Subscribe
-    from farpeek_api.stream.sampling import Ended, Sampler, Subscription
+    from farpeek_api.stream.sampling import Ended, Order, Sampler, Subscription
 
 _TOGETHER: Final = 64
 """Targets that are begun with in one turn of the loop: a millisecond."""
@@ -31,26 +31,27 @@ class MatchSubscription:
     def __init__(
         self,
         sampler: Sampler,
-        wanted: Subscribe,
+        order: Order,
         match_id: str,
-        spec: ReadSpec,
         writer: FrameWriter,
         ended: Ended,
     ) -> None:
         """Raises NoSuchMatch, TooBusy."""
         self._sampler = sampler
-        self._wanted = wanted
-        self._spec = spec
+        self._order = order
+        self._wanted, sample, self._entry = order
         self._writer = writer
         self._on_end = ended
         self._match = sampler.service.matches.get(match_id, writer.client)
         running = list(self._match.running)
-        sampler.check_room(len(running), wanted.subscribe.hz, len(spec.regions.addresses))
+        reach = sampler.reaches.of(writer.client)
+        sampler.room.check(reach, len(running), self._wanted.subscribe.hz, sample.regions)
         self._members: dict[str, Subscription] = {}
         self._coming: deque[str] = deque(running)
         self._beginning: asyncio.Handle | None = None
         self._over = False
         sampler.service.matches.follow(self._match, self)
+        sampler.trail.begin(self._entry)
         self._begin_soon()
 
     def joined(self, target_id: str) -> None:
@@ -65,19 +66,20 @@ class MatchSubscription:
     def end(self, reason: str) -> None:
         """Sample no more, and say why."""
         if not self._over:
-            self.cancel()
+            self.cancel(reason)
             self._on_end(self._wanted.id, reason)
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = GONE) -> None:
         """Sample no more."""
         if self._over:
             return
         self._over = True
+        self._sampler.trail.end(self._entry, reason)
         self._sampler.service.matches.unfollow(self._match, self)
         if self._beginning is not None:
             self._beginning.cancel()
         for member in list(self._members.values()):
-            member.cancel()
+            member.cancel(reason)
         self._members.clear()
 
     def _begin_soon(self) -> None:
@@ -91,11 +93,18 @@ class MatchSubscription:
         self._begin_soon()
 
     def _begin_with(self, target_id: str) -> None:
+        entry = self._entry.like()  # that of the match tells of the whole
         try:
             self._members[target_id] = self._sampler.subscribe(
-                self._wanted, target_id, self._spec, self._writer, partial(self._left, target_id)
+                self._order._replace(entry=entry),
+                target_id,
+                self._writer,
+                partial(self._left, target_id),
             )
-        except FarpeekError as error:
+        except Hidden:
+            return  # it is not to be told of at all
+        except (FarpeekError, Forbidden) as error:
+            self._sampler.trail.end(entry, problems.slug(error))
             self._tell(target_id, problems.slug(error))
 
     def _left(self, target_id: str, _number: int, reason: str) -> None:

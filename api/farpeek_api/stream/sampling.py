@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from farpeek.errors import FarpeekError, TooBusy, is_out_of_files
 from farpeek.model import EventKind
+from farpeek_api.audit.entry import GONE
 from farpeek_api.http import frames, problems, render
-from farpeek_api.serving.limits import MOST_REGIONS, MOST_SUBSCRIPTIONS, MOST_TICKS_PER_S
+from farpeek_api.http.refusals import AuditUnavailable, Forbidden
+from farpeek_api.policy.guard import FORBIDDEN, reason_of
+from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.logs import log
 from farpeek_api.stream.drops import Drops
 
@@ -23,17 +26,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadResult, ReadSpec
+    from farpeek.reading.gathered import GatheredReads
     from farpeek.threads.budget import Lease
+    from farpeek.threads.sweeps import Visit
     from farpeek.threads.tasks import Task
+    from farpeek_api.audit.entry import Entry
+    from farpeek_api.audit.trail import Trail
+    from farpeek_api.policy.reach import Reaches
     from farpeek_api.serving.metrics import StreamCounts
     from farpeek_api.stream.frame_writer import FrameWriter
-    from farpeek_api.stream.messages import Subscribe
+    from farpeek_api.stream.messages import Subscribe, SubscribePlan
+    from farpeek_api.stream.room import Room
+    from farpeek_api.stream.samples import Sample
 
     Ended = Callable[[int, str], None]
 
-TOGETHER: Final = 16
-"""Subscriptions that tick at one instant: with more, the last one is read milliseconds late."""
+TOGETHER: Final = 64
+"""Subscriptions that tick at one instant: with more, the last one is read a millisecond late."""
 
 _EARLY_S: Final = 0.0005
 """Timers of the loop count in milliseconds, and may fire this much before their time."""
@@ -43,41 +52,65 @@ _LONGEST_SLEEP_S: Final = 3600.0
 _ENDS: Final = {EventKind.EXITED: "target-exited", EventKind.RELEASED: "no-such-target"}
 
 
-class Sampler:
-    """All subscriptions of all clients, and their limits. Lives on the event loop."""
+class Order(NamedTuple):
+    """What a client has asked for, and what the audit tells of it."""
 
-    def __init__(self, service: MemoryService, counted: StreamCounts) -> None:
+    wanted: Subscribe | SubscribePlan
+    sample: Sample
+    entry: Entry
+
+
+class Sampler:
+    """All subscriptions of all clients. Lives on the event loop."""
+
+    def __init__(
+        self,
+        service: MemoryService,
+        reaches: Reaches,
+        room: Room,
+        counted: StreamCounts,
+        trail: Trail,
+    ) -> None:
         """``counted`` is what the service tells of all ticks."""
         self.service = service
+        self.trail = trail
+        self.reaches = reaches
+        self.room = room
         self.counted = counted
-        counted.subscriptions = lambda: self._count
+        counted.subscriptions = lambda: room.count
         self._by_target: dict[str, dict[Subscription, None]] = {}
         self._beats: dict[float, list[_Beat]] = {}
-        self._count = 0
-        self._ticks_per_s = 0.0
-        self._regions = 0
         self._following: asyncio.Task[None] | None = None
 
     def subscribe(
-        self, wanted: Subscribe, target: str, spec: ReadSpec, writer: FrameWriter, ended: Ended
+        self,
+        order: Order,
+        target: str,
+        writer: FrameWriter,
+        ended: Ended,
     ) -> Subscription:
         """Begin to sample a target; frames go to ``writer``.
 
         ``ended`` is called with number and reason when it ends by itself, or by ``end``. Raises
         NoSuchTarget, TargetExited, Unsupported, InvalidRequest, TooLarge, TooBusy, ShuttingDown.
         """
+        wanted, sample, entry = order
         sampling = wanted.subscribe
-        size = self.service.check(target, spec)
-        regions = len(spec.regions.addresses)
-        self.check_room(1, sampling.hz, regions)
-        subscription = Subscription(self, wanted, _Sampled(target, spec, size), writer, ended)
+        self.trail.aim(entry, target)
+        reach = self.reaches.of(writer.client)
+        size = sample.check(reach, target)
+        self.room.check(reach, 1, sampling.hz, sample.regions)
+        subscription = Subscription(self, order, _Sampled(target, size), writer, ended)
         subscription.release = self.service.subscribe(target)
         self._by_target.setdefault(target, {})[subscription] = None
-        self._count += 1
-        self._ticks_per_s += sampling.hz
-        self._regions += regions
+        self.room.take(reach.client, sampling.hz, sample.regions)
         subscription.beat = self._beat(sampling.hz)
         subscription.beat.add(subscription)
+        subscription.look_no_more = self.reaches.guard.rounds.add(
+            partial(reach.look, target, sample.mode), partial(subscription.end, FORBIDDEN)
+        )
+        entry.reads = 0
+        self.trail.begin(entry)
         if self._following is None:
             self._following = asyncio.ensure_future(self._follow_targets())
         return subscription
@@ -85,40 +118,21 @@ class Sampler:
     def forget(self, subscription: Subscription) -> None:
         """It has ended."""
         subscription.release()
+        subscription.look_no_more()
         same_target = self._by_target[subscription.target]
         del same_target[subscription]
         if not same_target:
             del self._by_target[subscription.target]
-        self._count -= 1
-        # What floats leave behind is not carried on.
-        self._ticks_per_s = self._ticks_per_s - subscription.hz if self._count else 0.0
-        self._regions -= len(subscription.spec.regions.addresses)
+        regions = subscription.sample.regions
+        self.room.give_back(subscription.client, subscription.hz, regions)
         beat = subscription.beat
         if beat is not None and beat.remove(subscription):
             self._beats[subscription.hz].remove(beat)
             if not self._beats[subscription.hz]:
                 del self._beats[subscription.hz]
-        if not self._count and self._following is not None:
+        if not self.room.count and self._following is not None:
             self._following.cancel()
             self._following = None
-
-    def check_room(self, targets: int, hz: float, regions: int) -> None:
-        """Raise TooBusy unless so many targets can be sampled besides what is."""
-        if self._count + targets > MOST_SUBSCRIPTIONS:
-            raise TooBusy(
-                f"{MOST_SUBSCRIPTIONS} subscriptions may be there, each target of a standing match "
-                f"counted, and {self._count} are there already: end some"
-            )
-        if self._ticks_per_s + targets * hz > MOST_TICKS_PER_S:
-            raise TooBusy(
-                f"all subscriptions together may tick {MOST_TICKS_PER_S} times a second, and do so "
-                f"{self._ticks_per_s:g} times already: take a lower `hz`, or end some"
-            )
-        if self._regions + targets * regions > MOST_REGIONS:
-            raise TooBusy(
-                f"all subscriptions together may have {MOST_REGIONS} regions, and have "
-                f"{self._regions} already: end some"
-            )
 
     def _beat(self, hz: float) -> _Beat:
         """Find a beat of that rate with room, or begin one, as far from the others as may be."""
@@ -130,7 +144,7 @@ class Sampler:
         number = next(each for each in range(len(beats) + 1) if each not in taken)
         # A slow one begins at once. The others keep to a common clock, so that they meet.
         offset = time.monotonic() if hz < 1 else _spread(number) / hz
-        beats.append(_Beat(number, min(1 / hz, _LONGEST_PERIOD_S), offset))
+        beats.append(_Beat(self.service, number, min(1 / hz, _LONGEST_PERIOD_S), offset))
         return beats[-1]
 
     async def _follow_targets(self) -> None:
@@ -173,7 +187,8 @@ class _Beat:
     Instants are ``offset`` + whole periods, by time.monotonic.
     """
 
-    def __init__(self, number: int, period: float, offset: float) -> None:
+    def __init__(self, service: MemoryService, number: int, period: float, offset: float) -> None:
+        self._service = service
         self.number = number
         self.members: dict[Subscription, None] = {}
         self._period = period
@@ -209,8 +224,9 @@ class _Beat:
             self._last = number
             late_s = now - self._offset - number * self._period
             scheduled = render.exact_time(time.time() - late_s).encode()
-            for subscription in list(self.members):
-                subscription.tick(missed, scheduled)
+            with self._service.gather() as gathering:
+                for subscription in list(self.members):
+                    subscription.tick(missed, scheduled, gathering)
         if self.members:
             self._set_timer()
 
@@ -219,26 +235,28 @@ class _Sampled(NamedTuple):
     """What is read, and what `MemoryService.lease_bytes` takes for it."""
 
     target: str
-    spec: ReadSpec
     size: int
 
 
 class Subscription:
-    """One read, done again and again; never more than one at a time."""
+    """One sample, taken again and again; never more than one at a time."""
 
     def __init__(
         self,
         sampler: Sampler,
-        wanted: Subscribe,
+        order: Order,
         sampled: _Sampled,
         writer: FrameWriter,
         ended: Ended,
     ) -> None:
         self._sampler = sampler
-        self._service = sampler.service
-        self.target, self.spec, self._size = sampled
+        wanted, self.sample, self._entry = order
+        self.client = writer.client
+        self._reach = sampler.reaches.of(writer.client)
+        self.target, self._size = sampled
         self.hz = wanted.subscribe.hz
         self.release: Callable[[], None] = _nothing
+        self.look_no_more: Callable[[], None] = _nothing
         self.beat: _Beat | None = None
         self._number = wanted.id
         self._changed_only = wanted.subscribe.changed_only
@@ -250,7 +268,7 @@ class Subscription:
         self._tick = 0  # of the read that is under way, and what was dropped before it
         self._dropped_before = Drops()
         self._seen = b""  # what stands for the last frame
-        self._reading: Task[ReadResult] | None = None
+        self._reading: Task[Any] | Visit[Any] | None = None
         self._rendering: asyncio.Task[None] | None = None
         self._lease: Lease | None = None
         self._scheduled = b""
@@ -259,22 +277,24 @@ class Subscription:
     def end(self, reason: str) -> None:
         """Sample no more, and say why."""
         if not self._over:
-            self.cancel()
+            self.cancel(reason)
             self._on_end(self._number, reason)
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = GONE) -> None:
         """Sample no more; what hangs in the kernel stays there."""
         if self._over:
             return
         self._over = True
         self._sampler.forget(self)
-        if self._reading is not None:
-            self._reading.owner.forget(self._reading)
+        self._sampler.trail.end(self._entry, reason)
+        reading, self._reading = self._reading, None  # which leads back to this
+        if reading is not None:
+            reading.forget()
         if self._rendering is not None:
             self._rendering.cancel()
         self._let_go()
 
-    def tick(self, missed: int, scheduled: bytes) -> None:
+    def tick(self, missed: int, scheduled: bytes, gathering: GatheredReads) -> None:
         """Begin a read, unless the last one is under way, or could not be sent if it came."""
         if self._over:  # since this beat began
             return
@@ -296,33 +316,33 @@ class Subscription:
         self._dropped_before = self._dropped.take()
         self._began = time.perf_counter_ns()
         try:
-            self._lease = self._service.lease_bytes(self._size, self._writer.client)
-            self._reading = self._service.begin_read(
-                self.target, self.spec, self._lease, None, self._on_done
+            self._sampler.trail.check(Verb.READ)
+            self._lease = self._reach.lease_bytes(self._size)
+            self._reading = self.sample.begin(
+                self._reach, self.target, self._lease, self._on_done, gathering
             )
             self._sampler.counted.ticks += 1
-        except FarpeekError as error:
+        except (FarpeekError, Forbidden, AuditUnavailable) as error:
             self._fail(error)
 
-    def _on_done(self, result: ReadResult | None, error: BaseException | None) -> None:
+    def _on_done(self, result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - the sample's
         """See ``Task``. Raises nothing."""
         reading, self._reading = self._reading, None
         if result is None or reading is None:
             self._fail(error)
             return
-        at = _wall_clock(reading.began)
-        if len(result.gaps) <= render.AT_ONCE:
-            gaps = b"[%b]" % render.gaps(result.gaps)
-            self._show(result, gaps, at)
+        self.sample.record(self._entry, result)
+        if self.sample.is_large(result):
+            self._rendering = asyncio.ensure_future(self._show_slowly(result))
         else:
-            self._rendering = asyncio.ensure_future(self._show_slowly(result, at))
+            self._show(result, self.sample.gaps_now(result))
 
-    async def _show_slowly(self, result: ReadResult, at: float) -> None:
-        gaps = await render.array(result.gaps, render.gaps)
+    async def _show_slowly(self, result: Any) -> None:  # noqa: ANN401 - the same
+        gaps = await self.sample.gaps(result)
         self._rendering = None
-        self._show(result, gaps, at)
+        self._show(result, gaps)
 
-    def _show(self, result: ReadResult, gaps: bytes, at: float) -> None:
+    def _show(self, result: Any, gaps: bytes) -> None:  # noqa: ANN401 - the same
         """Send a frame, if there is something to tell and the client takes it."""
         if not self._writer.is_open:
             self._dropped.client += 1
@@ -333,23 +353,20 @@ class Subscription:
             self._drop()
             return
         elapsed_us = (time.perf_counter_ns() - self._began) // 1000
-        text = b'{"id":%d,%b%b,"tick":%d,"scheduled":"%b","at":"%b",%b}' % (
+        text = b'{"id":%d,%b,"tick":%d,"scheduled":"%b","at":"%b",%b}' % (
             self._number,
-            frames.before_data(self.target, result)[1:],
-            frames.behind_data(result, gaps, elapsed_us)[:-1],
+            self.sample.members(self.target, result, gaps, elapsed_us),
             self._tick,
             self._scheduled,
-            render.exact_time(at).encode(),
+            render.exact_time(_wall_clock(self.sample.began_ns(result) / 1e9)).encode(),
             self._dropped_before.as_members(),
         )
         lease, self._lease = self._lease, None
-        self._writer.send(frames.message(text, result.data), lease)
+        self._writer.send(frames.message(text, self.sample.data(result)), lease)
 
-    def _is_new(self, result: ReadResult, gaps: bytes) -> bool:
-        """Whether bytes or gaps differ from those last sent, of which only a hash is kept."""
-        digest = blake2b(result.data, digest_size=16)
-        digest.update(gaps)
-        seen, self._seen = self._seen, digest.digest()
+    def _is_new(self, result: Any, gaps: bytes) -> bool:  # noqa: ANN401 - the same
+        """Whether anything differs from what was last sent, of which only a hash is kept."""
+        seen, self._seen = self._seen, self.sample.digest(result, gaps)
         return seen != self._seen
 
     def _fail(self, error: BaseException | None) -> None:
@@ -363,7 +380,7 @@ class Subscription:
         shown = error if isinstance(error, Exception) else RuntimeError()
         if not problems.is_known(shown):
             log.error("a subscription failed", exc_info=error)
-        self.end(problems.slug(shown))
+        self.end(reason_of(shown, problems.slug(shown)))
 
     def _drop(self) -> None:
         """No frame comes of the tick whose read was under way."""

@@ -10,126 +10,60 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType
 from pydantic_core import to_json
 
 from farpeek.errors import InvalidRequest, ShuttingDown, TargetExited, TooBusy
-from farpeek_api.http import answers, frames, problems, refusals, render, schema
+from farpeek_api.audit.entry import DONE, GONE
+from farpeek_api.http import frames, problems, refusals
 from farpeek_api.http.turns import LARGE, in_turn
-from farpeek_api.serving.connection import Connection
-from farpeek_api.serving.limits import MOST_OF_A_CLIENT, MOST_UNDER_WAY
+from farpeek_api.serving.limits import MOST_UNDER_WAY
 from farpeek_api.serving.logs import log
 from farpeek_api.stream import messages
-from farpeek_api.stream.frame_writer import BUFFERED, FrameWriter
+from farpeek_api.stream.frame_writer import FrameWriter
 from farpeek_api.stream.match_sampling import MatchSubscription
 from farpeek_api.stream.message_timer import MessageTimer
-from farpeek_api.stream.sampling import Sampler
+from farpeek_api.stream.sampling import Order
 
 if TYPE_CHECKING:
-    from aiohttp import WSMessage
+    from aiohttp import WSMessage, web
 
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadResult
     from farpeek.threads.budget import Lease
+    from farpeek.threads.sweeps import Visit
     from farpeek.threads.tasks import Task
-    from farpeek_api.serving.lifecycle import Lifecycle
-    from farpeek_api.serving.metrics import StreamCounts
-    from farpeek_api.serving.settings import Settings
-    from farpeek_api.stream.sampling import Subscription
-
-HEARTBEAT_S: Final = 20.0
-"""Silence after which the client is pinged; it has half of that to answer."""
-
-_HELD_BACK: Final = 5
-"""The same in deadlines, at least. A client is held back until its reads are over their deadline,
-and its answers over theirs, and its pongs are not read meanwhile."""
-
-_CLOSING_S: Final = 1.0
-"""For the client to answer that it closes too; aiohttp waits 10 s."""
-
-_HEADERS: Final = {
-    "Server": answers.COMMON_HEADERS["Server"],
-    **answers.NOT_SPOOLED,
-}
-
-_NEVER: Final = 1 << 62  # bytes after which aiohttp would wait by itself; the writer sees to that
+    from farpeek_api.audit.entry import Entry
+    from farpeek_api.serving.bounds import Bounds
+    from farpeek_api.serving.connection import Connection
+    from farpeek_api.stream.samples import Sample
+    from farpeek_api.stream.sampling import Sampler, Subscription
 
 
-class Streams:
-    """Serves any number of clients; they share the sampler, and its limits."""
-
-    def __init__(
-        self,
-        service: MemoryService,
-        lifecycle: Lifecycle,
-        settings: Settings,
-        counted: StreamCounts,
-    ) -> None:
-        self._service = service
-        self._lifecycle = lifecycle
-        self._sampler = Sampler(service, counted)
-        self._deadline_s = settings.deadline
-        self._largest_message = settings.max_body_bytes
-
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Serve a client until it leaves, or is asked to."""
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
-        ws = web.WebSocketResponse(
-            timeout=_CLOSING_S,
-            autoping=False,  # its pongs would not wait for the client to take them
-            heartbeat=max(HEARTBEAT_S, _HELD_BACK * self._deadline_s),
-            compress=False,
-            max_msg_size=self._largest_message,
-            writer_limit=_NEVER,
-            decode_text=False,
-        )
-        _check_upgrade(request, ws)
-        ws.headers.update(_HEADERS)
-        connection = request.protocol
-        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
-        stream = Stream(ws, connection, self._service, self._sampler, self._deadline_s)
-        # Before the handshake, so that it hears of every byte behind it.
-        stream.bytes_came(connection.early_bytes)
-        connection.writer = stream
-        try:
-            await ws.prepare(request)
-            if request.transport is not None:
-                request.transport.set_write_buffer_limits(high=BUFFERED)
-            await stream.run(self._lifecycle.end)
-        finally:
-            connection.writer = None
-            stream.release()
-        return ws
-
-
-def _check_upgrade(request: web.Request, ws: web.WebSocketResponse[Any]) -> None:
-    if request.headers.get("Upgrade", "").lower().strip() != "websocket":
-        raise refusals.UpgradeRequired("ask for a WebSocket: `Upgrade: websocket`, RFC 6455")
-    # aiohttp decodes the key in a way that raises for what is not ASCII; the gate has seen to that.
-    if not ws.can_prepare(request):
-        raise refusals.Malformed(
-            "a WebSocket handshake has `Connection: Upgrade`, `Sec-WebSocket-Version: 13` and a "
-            "`Sec-WebSocket-Key` of 16 bytes in base64"
-        )
+_Once = messages.StreamRead | messages.StreamPlan
+_Often = messages.Subscribe | messages.SubscribePlan
 
 
 class _Read:
     """A read under way: what is needed to answer it."""
 
-    __slots__ = ("_stream", "began", "encoding", "id", "lease", "reading", "target")
+    __slots__ = ("_stream", "began", "entry", "id", "kind", "lease", "reading", "sample", "target")
 
-    def __init__(self, stream: Stream, message: messages.StreamRead, lease: Lease) -> None:
+    def __init__(
+        self, stream: Stream, message: _Once, sample: Sample, lease: Lease, entry: Entry
+    ) -> None:
         self._stream = stream
+        self.entry = entry
         self.id = message.id
         self.target = message.target
-        self.encoding = message.encoding
+        self.kind: messages.Kind = "plan" if isinstance(message, messages.StreamPlan) else "read"
+        self.sample = sample
         self.lease = lease
         self.began = time.perf_counter_ns()
-        self.reading: Task[ReadResult] | None = None
+        self.reading: Task[Any] | Visit[Any] | None = None
 
-    def on_done(self, result: ReadResult | None, error: BaseException | None) -> None:
+    def on_done(self, result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - the sample's
         """See ``Task``."""
         self._stream.answer(self, result, error)
 
@@ -143,12 +77,15 @@ class Stream:
         connection: Connection,
         service: MemoryService,
         sampler: Sampler,
-        deadline_s: float,
+        bounds: Bounds,
     ) -> None:
         self._ws = ws
+        self._most_subscriptions = bounds.max_stream_subscriptions
         self._connection = connection
         self._service = service
         self._sampler = sampler
+        self._trail = sampler.trail
+        self._reach = sampler.reaches.of(connection.client)
         self._writer = FrameWriter(ws, connection, self._look_for_room)
         self._under_way: dict[int, _Read] = {}
         self._bytes = 0  # that they ask for
@@ -161,7 +98,7 @@ class Stream:
         self._why: asyncio.Future[tuple[WSCloseCode, bytes]] = loop.create_future()
         self._arriving: Lease | None = None  # the bytes of a message that is not whole
         self._awaits = False  # whatever message comes next
-        self._timer = MessageTimer(loop, deadline_s, lambda: self._awaits, self._too_late)
+        self._timer = MessageTimer(loop, bounds.deadline, lambda: self._awaits, self._too_late)
 
     async def run(self, end: asyncio.Future[None]) -> None:
         """Receive until the client closes, is too slow, or the service ends."""
@@ -189,8 +126,10 @@ class Stream:
             task.cancel()
         for read in self._under_way.values():
             if read.reading is not None:
-                read.reading.owner.forget(read.reading)
+                read.reading.forget()
             read.lease.let_go()
+            if not read.entry.is_told:
+                self._trail.end(read.entry, GONE)
         self._under_way.clear()
         for subscription in list(self._subscriptions.values()):
             subscription.cancel()
@@ -215,6 +154,14 @@ class Stream:
     def _too_late(self) -> None:
         """See ``MessageTimer``."""
         self._close_as(b"a message did not arrive in time")
+
+    def look(self) -> None:
+        """Raise Forbidden if the policy knows the client no more, or its time is over."""
+        self._reach.check_known()
+
+    def refuse(self) -> None:
+        """Close: see `look`."""
+        self._close_as(b"the policy lets this client in no more")
 
     def _close_as(self, reason: bytes, code: WSCloseCode = WSCloseCode.POLICY_VIOLATION) -> None:
         if not self._why.done():
@@ -280,62 +227,95 @@ class Stream:
 
     def _take(self, message: WSMessage) -> None:
         """Do what a message asks for; what is wrong with it is answered."""
+        entry = self._connection.entry.piece(None, None)
         if message.type is WSMsgType.BINARY:
             error = refusals.Malformed("send requests as text messages, in JSON")
+            self._trail.end(entry, problems.slug(error))
             self._refuse(None, error, "read")
             return
         text = message.data
         try:
+            self._trail.check()
+            self._reach.take_request()
             wanted = messages.parse(text, self._service.limits.max_regions)
-            if isinstance(wanted, messages.StreamRead):
-                self._read(wanted)
-            elif isinstance(wanted, messages.Subscribe):
-                self._subscribe(wanted)
+            verb = entry.verb = messages.VERBS[type(wanted)]
+            if verb is not None:
+                self._reach.check(verb)
+            if isinstance(wanted, messages.StreamRead | messages.StreamPlan):
+                self._read(wanted, entry)
+            elif isinstance(wanted, messages.Subscribe | messages.SubscribePlan):
+                self._subscribe(wanted, entry)
             else:
-                self._unsubscribe(wanted)
+                self._unsubscribe(wanted, entry)
         except Exception as error:  # noqa: BLE001 - the last net: the stream goes on
             number, target, kind = messages.origin(text)
+            self._record_refused(entry, error, number, target, kind)
             self._refuse(number, error, kind, target)
 
-    def _read(self, wanted: messages.StreamRead) -> None:
+    def _record_refused(
+        self,
+        entry: Entry,
+        error: Exception,
+        number: int | None,
+        target: str | None,
+        kind: messages.Kind,
+    ) -> None:
+        entry.part = number
+        entry.verb = messages.VERBS_OF_KINDS[kind]
+        if target is not None:
+            self._trail.aim(entry, target)
+        self._trail.end(entry, problems.slug(error))
+
+    def _read(self, wanted: _Once, entry: Entry) -> None:
+        sample = wanted.sample()
+        entry.part = wanted.id
+        sample.name(entry)
+        self._trail.aim(entry, wanted.target)
         self._check_id(wanted.id)
-        spec = wanted.spec()
-        lease = self._service.lease(spec, self._writer.client)
-        read = _Read(self, wanted, lease)
+        lease = sample.lease(self._reach, wanted.target)
+        read = _Read(self, wanted, sample, lease, entry)
         try:
-            read.reading = self._service.begin_read(
-                wanted.target, spec, lease, wanted.timeout_s, read.on_done
-            )
+            read.reading = sample.begin(self._reach, wanted.target, lease, read.on_done)
         except BaseException:
             lease.let_go()
             raise
         self._under_way[wanted.id] = read
         self._bytes += lease.size
 
-    def _subscribe(self, wanted: messages.Subscribe) -> None:
+    def _subscribe(self, wanted: _Often, entry: Entry) -> None:
+        sample = wanted.subscribe.sample()
+        entry.part = wanted.id
+        sample.name(entry)
         self._check_id(wanted.id)
-        if len(self._subscriptions) >= MOST_OF_A_CLIENT:
-            raise TooBusy(f"a client may have {MOST_OF_A_CLIENT} subscriptions: end some")
-        self._subscriptions[wanted.id] = self._begin(wanted)
+        if len(self._subscriptions) >= self._most_subscriptions:
+            raise TooBusy(
+                f"a stream may have {self._most_subscriptions} subscriptions "
+                "(--max-stream-subscriptions): end some"
+            )
+        self._subscriptions[wanted.id] = self._begin(wanted, sample, entry)
         hz = wanted.subscribe.hz
         shown = int(hz) if hz.is_integer() else hz
         self._send({"id": wanted.id, "subscribed": True, "hz": shown})
 
-    def _begin(self, wanted: messages.Subscribe) -> Subscription | MatchSubscription:
+    def _begin(
+        self, wanted: _Often, sample: Sample, entry: Entry
+    ) -> Subscription | MatchSubscription:
         sampling = wanted.subscribe
-        spec = sampling.spec()
+        order = Order(wanted, sample, entry)
         if sampling.match is not None:
             return MatchSubscription(
-                self._sampler, wanted, sampling.match, spec, self._writer, self._ended
+                self._sampler, order, sampling.match, self._writer, self._ended
             )
         assert sampling.target is not None  # noqa: S101 - the model has checked it
-        return self._sampler.subscribe(wanted, sampling.target, spec, self._writer, self._ended)
+        return self._sampler.subscribe(order, sampling.target, self._writer, self._ended)
 
-    def _unsubscribe(self, wanted: messages.Unsubscribe) -> None:
+    def _unsubscribe(self, wanted: messages.Unsubscribe, entry: Entry) -> None:
+        entry.part = wanted.unsubscribe
         subscription = self._subscriptions.get(wanted.unsubscribe)
         if subscription is None:
             raise InvalidRequest("there is no subscription of that number", ("unsubscribe",))
         subscription.end("unsubscribed")
+        self._trail.end(entry, DONE)
 
     def _check_id(self, number: int) -> None:
         if number in self._under_way or number in self._subscriptions:
@@ -343,21 +323,39 @@ class Stream:
 
     # Answers out.
 
-    def answer(self, read: _Read, result: ReadResult | None, error: BaseException | None) -> None:
+    def answer(
+        self,
+        read: _Read,
+        result: Any,  # noqa: ANN401 - the sample's
+        error: BaseException | None,
+    ) -> None:
         """Answer a read with what came of it. Raises nothing."""
+        self._record(read, result, error)
         if result is None:
-            self._sent(read, self._problem(read.id, error, "read", read.target))
-        elif len(result.gaps) <= render.AT_ONCE:
-            gaps = b"[%b]" % render.gaps(result.gaps)
-            self._sent(read, _frame(read, result, gaps))
+            self._sent(read, self._problem(read.id, error, read.kind, read.target))
+        elif not read.sample.is_large(result):
+            self._sent(read, _frame(read, result, read.sample.gaps_now(result)))
         else:
             task = asyncio.ensure_future(self._answer_slowly(read, result))
             self._rendering.add(task)
             task.add_done_callback(self._rendering.discard)
 
-    async def _answer_slowly(self, read: _Read, result: ReadResult) -> None:
+    def _record(
+        self,
+        read: _Read,
+        result: Any,  # noqa: ANN401 - the same
+        error: BaseException | None,
+    ) -> None:
+        if result is None:
+            shown = error if isinstance(error, Exception) else RuntimeError()
+            self._trail.end(read.entry, problems.slug(shown))
+        else:
+            read.sample.record(read.entry, result)
+            self._trail.end(read.entry, DONE)
+
+    async def _answer_slowly(self, read: _Read, result: Any) -> None:  # noqa: ANN401 - the same
         """Do it with many gaps, so that nobody else waits for that."""
-        gaps = await render.array(result.gaps, render.gaps)
+        gaps = await read.sample.gaps(result)
         self._sent(read, _frame(read, result, gaps))
 
     def _sent(self, read: _Read, frame: bytes) -> None:
@@ -410,11 +408,7 @@ class Stream:
             await self._idle
 
 
-def _frame(read: _Read, result: ReadResult, gaps: bytes) -> bytes:
+def _frame(read: _Read, result: Any, gaps: bytes) -> bytes:  # noqa: ANN401 - the sample's
     elapsed_us = (time.perf_counter_ns() - read.began) // 1000
-    text = b'{"id":%d,%b%b' % (
-        read.id,
-        frames.before_data(read.target, result)[1:],
-        frames.behind_data(result, gaps, elapsed_us),
-    )
-    return frames.message(text, b"" if read.encoding == "none" else result.data)
+    members = read.sample.members(read.target, result, gaps, elapsed_us)
+    return frames.message(b'{"id":%d,%b}' % (read.id, members), read.sample.data(result))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 import io
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
-from farpeek_api.client import Client
+from farpeek_api.client import BadAnswer, Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from farpeek_api.client import Target
+    from farpeek_api.client import MappedRegion, Target
     from support.sample import Sample
 
 
@@ -73,9 +73,55 @@ def test_a_file_is_one_to_the_standard_library(url: str, sample: Sample) -> None
             memory.read(1)
 
 
-def test_an_elf_file_in_memory_is_read_through_it(
-    connect: Callable[..., Client], url: str, sample: Sample
-) -> None:
-    seen = connect(url).target(sample.pid)
-    mapping = next(each for each in seen.maps() if each.path and "/libc" in each.path)
-    assert seen.open(mapping.start, mapping.end).read(4) == b"\x7fELF"
+def _of(seen: Target, name: str) -> MappedRegion:
+    """Return the first mapping of a file, which has the ELF header."""
+    return next(each for each in seen.maps() if each.path and each.path.endswith(name))
+
+
+def test_pyelftools_parses_an_elf_that_is_nowhere_but_in_memory(url: str, sample: Sample) -> None:
+    with Client(url) as peek:
+        seen = peek.target(sample.pid)
+        vdso = _of(seen, "[vdso]")
+        with seen.open(vdso.start, vdso.end) as memory:
+            elf = ELFFile(memory)
+            assert elf.get_machine_arch() in ("x64", "AArch64")
+            symbols = elf.get_section_by_name(".dynsym")
+            assert any("clock_gettime" in symbol.name for symbol in symbols.iter_symbols())
+
+
+def test_pyelftools_finds_in_a_mapped_library_what_its_file_has(url: str, sample: Sample) -> None:
+    with Client(url) as peek:
+        seen = peek.target(sample.pid)
+        libc = _of(seen, "/libc.so.6")
+        assert libc.path is not None
+        # It looks for section headers at once; they lie at the file's end, and are not mapped.
+        end = max(each.end for each in seen.maps() if each.path == libc.path)
+        with seen.open(libc.start, end) as memory, Path(libc.path).open("rb") as file:
+            header = bytearray(memory.read(64))
+            assert header == file.read(64)
+            header[0x28:0x30] = bytes(8)  # e_shoff
+            header[0x3C:0x40] = bytes(4)  # e_shnum, e_shstrndx
+            memory.seek(0)
+            image = io.BytesIO(bytes(header) + memory.read(libc.length)[64:])
+            live, stored = ELFFile(image), ELFFile(file)
+            assert _segments(live) == _segments(stored)
+            notes = [segment for segment in live.iter_segments() if segment["p_type"] == "PT_NOTE"]
+            found = [note for segment in notes for note in segment.iter_notes()]
+            ids = [note["n_desc"] for note in found if note["n_type"] == "NT_GNU_BUILD_ID"]
+            assert ids == [libc.build_id]
+
+
+def _segments(elf: ELFFile) -> list[object]:
+    return [dict(segment.header) for segment in elf.iter_segments()]
+
+
+def test_a_range_of_a_file_that_covers_it_is_all_of_it(seen: Target, sample: Sample) -> None:
+    del sample
+    entry = seen.auxv()["AT_ENTRY"]
+    info = seen.file_info(entry)
+    whole = seen.read_file(entry, 0, info.size + 100, version=info.version)
+    assert len(whole) == info.size
+    assert seen.read_file(entry, 0, info.size) == whole
+    assert seen.read_file(entry, 7, info.size) == whole[7:]
+    with pytest.raises(BadAnswer, match="has been changed"):
+        seen.read_file(entry, 0, info.size, version="another")

@@ -99,12 +99,25 @@ def test_what_answers_and_is_no_farpeek_is_told_from_one(
         assert len(server.heads) == 1
 
 
-def test_a_member_that_is_missing_is_named(connect: Callable[..., Client], folder: Path) -> None:
+def test_all_members_that_a_service_of_another_version_lacks_are_named(
+    connect: Callable[..., Client], folder: Path, target_json: bytes
+) -> None:
+    shown = json.loads(target_json)
+    for name in ("comm", "page_size", "byte_order"):
+        del shown[name]
     with (
-        OddServer(folder / "s", answer(200, b'{"id":"4-2"}')) as server,
-        pytest.raises(BadAnswer, match=r"lacks `pid`.*another version"),
+        OddServer(folder / "s", answer(200, json.dumps(shown).encode())) as server,
+        pytest.raises(BadAnswer, match=r"lacks `comm`, `byte_order`, `page_size`.*another version"),
     ):
         connect(f"unix:{server.path}").target(4)
+
+
+def test_members_that_a_later_version_adds_are_kept(
+    connect: Callable[..., Client], folder: Path, target_json: bytes
+) -> None:
+    with OddServer(folder / "s", answer(200, target_json)) as server:
+        seen = connect(f"unix:{server.path}").target(4)
+    assert seen.info.members["of_the_future"] == [1]
 
 
 @pytest.mark.parametrize(

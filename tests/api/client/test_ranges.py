@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -190,27 +189,6 @@ def test_a_dump_ends_with_its_target(peek: Client, tmp_path: Path) -> None:
             seen.dump(tmp_path / "out", ranges, progress=end)
 
 
-_BIG = """
-import sys
-from farpeek_api.client import Client
-url, pid, address, size, out = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
-with Client(url) as peek:
-    assert peek.target(pid).dump(out, [(address, address + size)]).complete
-print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-"""
-
-
-def test_a_large_dump_takes_little_memory(url: str, tmp_path: Path) -> None:
-    size = 192 * MIB
-    with Sample(size) as process:
-        arguments = [url, str(process.pid), str(process.address), str(size), str(tmp_path / "out")]
-        done = subprocess.run(
-            [sys.executable, "-c", _BIG, *arguments], check=True, capture_output=True, text=True
-        )
-        assert int(done.stdout) < 64 * 1024
-        os.truncate(tmp_path / "out", 0)
-
-
 def _piece(**shown: object) -> bytes:
     text = json.dumps(shown).encode()
     return len(text).to_bytes(4, "big") + text
@@ -254,3 +232,17 @@ def test_pieces_of_something_else_are_not_believed(
         seen = connect(f"unix:{server.path}").target(4242)
         with pytest.raises(BadAnswer):
             list(seen.pieces([(0x1000, 0x1004)]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes mounts")
+def test_a_dump_onto_a_disk_that_is_full_says_so(
+    seen: Target, sample: Sample, tmp_path: Path
+) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "none", tmp_path], check=True)
+    try:
+        ranges = [(sample.address, sample.address + sample.size)]
+        with pytest.raises(OSError, match="No space left"):
+            seen.dump(tmp_path / "out", ranges)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert seen.read(sample.address, 3) == sample.bytes(0, 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 import struct
 from typing import TYPE_CHECKING
 
@@ -110,6 +113,18 @@ def test_a_text_that_does_not_end_within_its_limit_is_an_error(
     assert seen.cstring(sample.address + 245, limit=7) == bytes(range(245, 251))
     with pytest.raises(IncompleteRead):
         seen.cstring(sample.address + sample.size - 2)
+
+
+def test_a_text_goes_on_behind_a_page(peek: Client) -> None:
+    text = bytes(range(1, 256)) * 200
+    with mmap.mmap(-1, 16 * mmap.PAGESIZE) as area:
+        area[mmap.PAGESIZE - 3 :] = text.ljust(15 * mmap.PAGESIZE + 3, b"\0")
+        address = ctypes.addressof(ctypes.c_char.from_buffer(area)) + mmap.PAGESIZE - 3
+        this = peek.target(os.getpid())
+        assert this.cstring(address, limit=1 << 40) == text
+        assert this.cstring(address, limit=len(text) + 1) == text
+        with pytest.raises(ValueError, match="no NUL"):
+            this.cstring(address, limit=len(text))
 
 
 @pytest.mark.parametrize(("address", "length"), [(-1, 1), (1 << 64, 1), (1, -1), (1, 1 << 64)])

@@ -29,6 +29,7 @@ from farpeek_api.client import (
 )
 from farpeek_api.client.conversation import Conversation, Handshake, Ticks
 from farpeek_api.client.steps import Reply
+from farpeek_api.client.subscriptions import Subscription
 from support.sample import Sample
 from support.streaming import FLAVOURS, Streaming
 from support.waiting import until
@@ -319,6 +320,27 @@ def test_a_message_that_is_longer_than_asked_for_ends_the_stream(
         tell()
     assert isinstance(told[1], BadAnswer)
     assert "longer" in str(told[1])
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"problem": None},
+        {"id": 1, "problem": []},
+        {"id": 1, "problem": {"type": "about:blank"}},
+        {"id": 2, "subscribed": 1, "hz": 10**400},
+        {"id": 2, "subscribed": 1, "hz": float("nan")},
+    ],
+    ids=["null", "a list", "another's", "no float", "nan"],
+)
+def test_an_answer_of_no_farpeek_ends_what_waits_for_it(shown: dict[str, object]) -> None:
+    told: dict[int, Any] = {}
+    talk, service = Conversation(), Connection(ConnectionType.SERVER)
+    talk.read("t", [(0, 8)], {}, _keep(told, 1))
+    talk.subscribe([(0, 8)], {"target": "t", "hz": 1}, Subscription(lambda _: None))
+    for tell in talk.receive(service.send(events.BytesMessage(data=_frame(shown))))[0]:
+        tell()
+    assert isinstance(told[1], BadAnswer)
 
 
 def test_a_switch_to_something_else_is_no_stream() -> None:

@@ -9,10 +9,27 @@ from urllib.parse import unquote
 
 import pytest
 
-from farpeek_api.client import Ambiguous, Invalid, NoSuchProcess, NoSuchTarget, TargetExited, calls
+from farpeek_api.client import (
+    AccessDenied,
+    Ambiguous,
+    Interrupted,
+    Invalid,
+    NoSuchProcess,
+    NoSuchTarget,
+    TargetExited,
+    Unreachable,
+    calls,
+    waiting,
+)
+from farpeek_api.client.steps import PATIENCE_S, Pause, Request
 from support import targets
+from support.odd_server import OddServer, answer
+from support.serving import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from farpeek_api.client import Client, Target
     from support.sample import Sample
 
@@ -85,5 +102,62 @@ def test_an_exit_is_waited_for_and_told(peek: Client) -> None:
             peek.target(seen.id)
 
 
+def test_a_wait_goes_on_with_a_service_that_was_started_again(
+    connect: Callable[..., Client], folder: Path, target_json: bytes
+) -> None:
+    unknown = b'{"type":"urn:farpeek:problem:no-such-target","status":404,"detail":"gone"}'
+    exited = target_json.replace(b'"state": "running"', b'"state": "exited"')
+    answers = [
+        answer(200, target_json),
+        b"",  # it ends while it is asked
+        answer(404, unknown, "application/problem+json"),  # and knows nothing afterwards
+        answer(200, target_json),
+        answer(200, exited),
+    ]
+    with OddServer(folder / "s", *answers) as server:
+        assert connect(f"unix:{server.path}").target(4242).wait().state == "exited"
+        asked = [head.split()[:2] for head in server.heads]
+    look = [b"GET", b"/v1/targets/4242-1?wait=exit&timeout_s=300.0"]
+    assert asked == [[b"POST", b"/v1/targets"], look, look, [b"POST", b"/v1/targets"], look]
+
+
+def test_a_wait_goes_on_however_long_ago_the_service_was_started_again_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
+    steps = waiting.wait("4242-1", None)
+    for _ in range(3):
+        assert isinstance(next(steps), Request)
+        clock[0] += 10 * PATIENCE_S  # so long the answer is waited for
+        assert isinstance(steps.throw(Interrupted("the service has ended")), Pause)
+    for _ in range(2):
+        assert isinstance(next(steps), Request)
+        assert isinstance(steps.throw(Unreachable("it is not there")), Pause)
+        clock[0] += 0.6 * PATIENCE_S
+    next(steps)
+    with pytest.raises(Unreachable):
+        steps.throw(Unreachable("it is not there"))
+
+
+def test_a_wait_for_what_is_unknown_is_an_error_at_once(peek: Client) -> None:
+    with targets.start("plain") as plain:
+        seen = peek.target(plain.pid)
+        seen.release()
+        with pytest.raises(NoSuchTarget):
+            seen.wait()
+
+
 def test_the_service_says_what_it_is(peek: Client) -> None:
     assert peek.info()["api"] == "v1"
+
+
+def test_a_target_that_the_service_may_not_look_at_is_registered_and_refused(
+    connect: Callable[..., Client], folder: Path, sample: Sample
+) -> None:
+    with Service(folder, uid=1000) as service:
+        peek = connect(f"unix:{service.path}")
+        seen = peek.target(sample.pid)
+        assert (seen.info.pointer_size, seen.info.byte_order) == (None, None)
+        with pytest.raises(AccessDenied):
+            seen.pointer(sample.address)

@@ -215,6 +215,21 @@ def test_an_allowed_name_is_a_host_of_ours(folder: Path) -> None:
         assert service.request("GET", "/v1/info", headers={"Host": "x.example"}).status == 403
 
 
+def test_an_allowed_wildcard_stands_for_one_label(folder: Path) -> None:
+    with Served(folder, "--allow-host", "*.Tools.example") as service:
+        for host, status in (
+            ("10-1-2-3.tools.example:7335", 200),
+            ("A.TOOLS.EXAMPLE.", 200),
+            ("tools.example", 403),
+            ("a.b.tools.example", 403),
+            (".tools.example", 403),
+            ("a.tools.example.evil.example", 403),
+            ("atools.example", 403),
+        ):
+            reply = service.request("GET", "/v1/info", headers={"Host": host})
+            assert reply.status == status, host
+
+
 def test_a_wildcard_listener_answers_to_the_address_that_was_called(folder: Path) -> None:
     flags = ["--listen", "http://0.0.0.0:0", "--insecure-listen"]
     with Served(folder, *flags) as service:

@@ -465,12 +465,11 @@ def test_twenty_clients_and_one_that_vanishes_at_each_point(folder: Path, block:
         assert "ERROR" not in service.log
 
 
-def test_slow_readers_hold_two_chunks_each_and_get_it_all(
-    served: Served, block: Target, block_id: str
-) -> None:
+def test_slow_readers_hold_two_chunks_each_and_get_it_all(folder: Path, block: Target) -> None:
     size = PAGES * PAGE
-    request = as_bytes(block_id, block["block"], block["block"] + size - 1)
-    with contextlib.ExitStack() as stack:
+    with Served(folder) as served, contextlib.ExitStack() as stack:
+        block_id = served.register(block.pid)
+        request = as_bytes(block_id, block["block"], block["block"] + size - 1)
         slow = [stack.enter_context(served.connect()) for _ in range(20)]
         taken = [bytearray() for _ in slow]
         for sock in slow:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farpeek.model import Backend, Gap, GapReason, ReadResult
+from farpeek_api.http import frames
 from support.frames import FRAME, IOV, iov, take_apart
 from support.reading import proc_mem
 from support.sample import Sample
@@ -246,3 +249,14 @@ def test_a_client_that_does_not_take_its_frame_is_cut_off(folder: Path) -> None:
             until(lambda: "took nothing of its answer" in served.log, "the client is cut off")
             assert len(receive_all(sock)) < 4 << 20
         assert served.request("GET", "/readyz").status == 200
+
+
+@pytest.mark.parametrize("generation", [None, 3])
+def test_a_simple_answer_is_the_same_in_one_step_as_in_two(generation: int | None) -> None:
+    backend = Backend("emulated", "by number", "native")
+    result = ReadResult(b"\0\1", 2, 2, (), backend, began_ns=5, generation=generation)
+    parts = frames.before_data("7-7", result) + b',"data":"AAE="'
+    assert frames.simple("7-7", result, b"AAE=", 9) == parts + frames.behind_data(result, b"[]", 9)
+    gap = Gap(0, 0, 0, 2, GapReason.UNMAPPED)
+    assert frames.simple("7-7", replace(result, gaps=[gap], read=0), b"AAE=", 9) is None
+    assert frames.simple("7-7", replace(result, stable=True), b"AAE=", 9) is None

@@ -163,7 +163,7 @@ def test_one_target_may_be_read_as_often_as_a_request_has_reads(
 def test_reads_that_are_done_before_others_are_begun_end_no_request(
     served: Served, target: str, sample: Sample
 ) -> None:
-    """The loop has its turn after each 128."""
+    """The loop has its turn after each 256."""
     good, bad = read_of(target, (sample.address, 8)), read_of("nobody", (0, 8))
     for _ in range(50):
         results = post(served, ([bad] * 127 + [good]) * 8).json["results"]

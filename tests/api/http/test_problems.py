@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,82 +10,13 @@ from aiohttp import web
 
 from farpeek import errors
 from farpeek.model import (
-    Claim,
-    Difference,
-    ExitStatus,
-    Gap,
-    GapReason,
-    Gate,
-    Identity,
     ListedProcess,
-    Stage,
-    TargetSnapshot,
-    TargetState,
 )
 from farpeek_api.http import problems, refusals
+from support.every_error import EXAMPLES, IDENTITY, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-IDENTITY = Identity(
-    pid=4242,
-    ns_pids=(4242, 17),
-    start_ticks=8812345,
-    start_time=1780402946.120,
-    comm="ruby",
-    exe="/usr/bin/ruby3.1",
-    exe_deleted=False,
-    ppid=1,
-    process_state="sleeping",
-    uid=1000,
-    gid=1000,
-    cgroup="/",
-    container=None,
-    pointer_size=8,
-    byte_order="little",
-)
-TARGET = TargetSnapshot(
-    id="4242-8812345",
-    identity=IDENTITY,
-    generation=1,
-    page_size=4096,
-    state=TargetState.EXITED,
-    registered_at=1780402950.0,
-    exited_at=1780402951.5,
-    exit=ExitStatus(code=None, signal="SIGSEGV", core_dumped=True),
-    claims={"uid 0": Claim({"a": "b"})},
-)
-EXAMPLES: list[Exception] = [
-    errors.InvalidRequest("no", ("addresses", 3)),
-    errors.RangeUnreadable(Gap(0, 0, 0x1000, 16, GapReason.NOT_RESIDENT)),
-    errors.TooLarge("no"),
-    errors.NoSuchTarget("1-2"),
-    errors.NoSuchMatch("no"),
-    errors.NoSuchProcess("no"),
-    errors.AmbiguousMatch([ListedProcess(IDENTITY, "4242-8812345")]),
-    errors.AmbiguousNumber(17, ListedProcess(IDENTITY, None), None),
-    errors.ProcessGone("4242-8812345"),
-    errors.TargetExited(TARGET),
-    errors.TargetChanged(1, 2),
-    errors.ExpectationFailed(Difference(1, 2, 0x1002, 0xAB, None)),
-    errors.AlreadyTraced(4711),
-    errors.AccessDenied(Gate.YAMA, "no", "sysctl", errno.EPERM),
-    errors.Unsupported("no"),
-    errors.KernelFailure("process_vm_readv", errno.ENOMEM),
-    errors.TooBusy("no", 7),
-    errors.TargetStuck("no"),
-    errors.DeadlineExceeded("no", Stage.PIN, 0.0),
-    errors.ShuttingDown(),
-    refusals.BadRange("no", "send FIRST-LAST"),
-    refusals.Unauthenticated("no"),
-    refusals.Forbidden("no"),
-    refusals.NotAcceptable("no"),
-    refusals.UnsupportedMediaType("no"),
-    refusals.UpgradeRequired("no"),
-    refusals.SlowRequest("no"),
-    refusals.BodyTooLarge(4096),
-    refusals.UnsupportedExpectation("no"),
-]
 
 
 def example(kind: type[Exception]) -> Exception:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.audits import Line, logged
 from support.debugger import gdb_attached, stracing
 from support.folders import open_folder
 from support.reading import proc_mem
@@ -54,8 +55,11 @@ def writev(service: Served, target: str, address: int, data: bytes, **members: o
     return service.request("POST", f"/v1/targets/{target}/writev", body)
 
 
-def audit(service: Served) -> list[str]:
-    return [line for line in service.log.splitlines() if "farpeek.audit" in line]
+def audit(service: Served, target: str, count: int) -> list[Line]:
+    """Return the lines of writes to a target, once there are so many."""
+    lines = logged(service, lambda line: line["target"]["id"] == target, count)
+    assert len(lines) == count
+    return lines
 
 
 def test_writing_is_off_unless_it_is_allowed(served: Served, written: Target) -> None:
@@ -68,7 +72,8 @@ def test_writing_is_off_unless_it_is_allowed(served: Served, written: Target) ->
     found = served.request("GET", "/v1/info").json["capabilities"]["write"]
     assert found["provided"] == "unavailable"
     assert "--allow-writes" in found["detail"]
-    assert "forbidden" in audit(served)[-1]
+    (line,) = audit(served, target, 1)
+    assert (line["outcome"], line["ranges"]) == ("forbidden", [])
 
 
 def test_an_answer_says_what_was_written_and_how_to_undo_it(
@@ -113,17 +118,18 @@ def test_each_write_leaves_one_line_that_tells_all_but_the_bytes(
     writing: Served, written: Target
 ) -> None:
     target, block = writing.register(written.pid), written["block"]
-    before = len(audit(writing))
     secret = b"unmistakable"
     writev(writing, target, block, secret)
     writev(writing, target, block, b"x" * len(secret), expect=[b64(b"y" * len(secret))])
     writev(writing, target, block, secret, dry_run=True)
-    lines = audit(writing)[before:]
-    assert len(lines) == 2
+    lines = audit(writing, target, 3)
     for line in lines:
-        assert f"by uid {os.geteuid()} to target '{target}' at {block:#x}+12: " in line
-    assert lines[0].rpartition(" [")[0].endswith("written 12 of 12")
-    assert lines[1].rpartition(" [")[0].endswith("expectation-failed")
+        assert line["client"] == f"uid {os.geteuid()}"
+        assert line["peer"] == {"uid": os.geteuid(), "pid": os.getpid()}
+        assert (line["verb"], line["target"]["pid"]) == ("write", written.pid)
+        assert line["ranges"] == [[hex(block), 12]]
+    found = [(line["outcome"], line["bytes"]) for line in lines]
+    assert found == [("done", 12), ("expectation-failed", 0), ("dry-run", 12)]
     for form in (secret, b64(secret).encode(), secret.hex().encode()):
         assert form not in writing.log.encode()
 
@@ -136,7 +142,9 @@ def test_the_line_names_the_token_by_its_number(writing: Served, written: Target
     path = f"/v1/targets/{target}/writev"
     reply = writing.request_tcp("POST", path, headers, body=json.dumps(body).encode())
     assert reply.status == 200, reply
-    assert "by token 1 from 127.0.0.1 to" in audit(writing)[-1]
+    (line,) = audit(writing, target, 1)
+    assert line["client"] == "token 1"
+    assert line["peer"]["address"].startswith("127.0.0.1:")
     assert token not in writing.log
 
 
@@ -242,13 +250,13 @@ def test_a_write_that_makes_no_sense_is_refused_by_name(
     writing: Served, written: Target, change: dict[str, object], place: str
 ) -> None:
     target = writing.register(written.pid)
-    lines = len(audit(writing))
     body = {"addresses": [written["block"]], "data": ["eA=="], **change}
     body = {name: value for name, value in body.items() if value is not None}
     reply = writing.request("POST", f"/v1/targets/{target}/writev", body)
     assert (reply.status, reply.slug) == (422, "invalid"), reply
     assert place in reply.places
-    assert len(audit(writing)) == lines
+    (line,) = audit(writing, target, 1)
+    assert (line["outcome"], line["bytes"]) == ("invalid", 0)
 
 
 def test_more_than_a_request_may_carry_is_too_large(writing: Served, written: Target) -> None:
@@ -296,7 +304,8 @@ def test_a_write_that_hangs_is_given_up_and_holds_up_nobody_else(
     target = writing.register(written.pid)
     reply = writev(writing, target, written[kind], b"late")
     assert (reply.status, reply.slug) == (504, "deadline")
-    assert audit(writing)[-1].rpartition(" [")[0].endswith("deadline, it may still be written")
+    (line,) = audit(writing, target, 1)
+    assert line["outcome"] == "deadline"
     stuck = writing.request("GET", "/v1/info").json["stuck"]
     assert [(each["mode"], each["threads"]) for each in stuck if each["target"] == target] == [
         ("write", 1)

@@ -33,11 +33,8 @@ GOOD = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: local", GOOD],
     ids=["silent", "in the request line", "in a header", "after a request"],
 )
-async def test_a_client_that_says_no_more_is_let_go(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.3)
-    async with in_process(folder) as (path, _):
+async def test_a_client_that_says_no_more_is_let_go(folder: Path, sent: bytes) -> None:
+    async with in_process(folder, idle_timeout=0.3) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(sent)
         async with asyncio.timeout(20):
@@ -48,10 +45,9 @@ async def test_a_client_that_says_no_more_is_let_go(
 
 
 async def test_a_client_that_sends_headers_slowly_is_let_go(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
-    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.3)
-    async with in_process(folder) as (path, _):
+    async with in_process(folder, idle_timeout=0.3) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         async with asyncio.timeout(20):

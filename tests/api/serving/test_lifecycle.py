@@ -242,7 +242,13 @@ def test_the_demo_shows_a_hole_and_an_exit_and_leaves_nothing(folder: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     for wanted in (
         *("POST /v1/targets", "201 Created", "/readv", '"reason": "no_access"', "Hello from the"),
-        *("event: exited", "event: reaped"),
+        *(
+            "event: exited",
+            "event: reaped",
+            "$ farpeek maps",
+            "-- 4096 bytes: no_access",
+            " 0 lost",
+        ),
     ):
         assert wanted in done.stdout
     assert list(folder.iterdir()) == []
@@ -275,6 +281,19 @@ def test_the_version_is_told() -> None:
     assert re.fullmatch(r"farpeek \d+\.\d+\.\d+\n", run("--version").stdout)
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["doctor"]])
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["docter"]])
 def test_an_unknown_command_is_status_2(arguments: list[str]) -> None:
     assert run(*arguments).returncode == 2
+
+
+def test_a_demo_whose_reader_has_seen_enough_or_that_is_interrupted_ends_quietly() -> None:
+    demo = f"{sys.executable} -m farpeek_api demo"
+    for line, status in (
+        (f"set -o pipefail; {demo} | head -n 1", 141),
+        (f"timeout --foreground --signal INT 1 {demo}; [ $? -ne 1 ]", 0),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr

@@ -257,3 +257,15 @@ def test_a_port_in_use_is_told() -> None:
 def test_a_name_without_an_address_is_told() -> None:
     with pytest.raises(ListenError, match=r"cannot listen on http://192\.0\.2\.1:1"):
         listen_tcp(TcpAddress("192.0.2.1", 1))
+
+
+@pytest.mark.parametrize("slashes", ["/", "///", "////", "/////"])
+def test_an_address_that_was_taken_is_taken_as_it_is_shown(slashes: str) -> None:
+    address = parse_address(f"unix:{slashes}run/x.sock")
+    assert address == parse_address("unix:/run/x.sock")
+    assert parse_address(str(address)) == address
+
+
+def test_a_port_of_thousands_of_digits_is_refused_in_our_words() -> None:
+    with pytest.raises(ValueError, match="needs a port"):
+        parse_address("http://127.0.0.1:" + "1" * 5000)

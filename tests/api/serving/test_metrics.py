@@ -154,4 +154,4 @@ def test_a_line_of_the_log_names_the_request_that_it_is_about(folder: Path) -> N
         body = {"addresses": [target["marker"]], "data": ["AQ=="]}
         path = f"/v1/targets/{target_id}/writev"
         assert served.request("POST", path, body, {"X-Request-Id": "w-7"}).status == 200
-        until(lambda: "[w-7]" in served.log, "the write is told with its request's id")
+        until(lambda: '"request_id":"w-7"' in served.log, "the write is told with its request's id")

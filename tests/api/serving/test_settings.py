@@ -66,7 +66,6 @@ def test_a_group_gets_its_mode_and_a_mode_wins() -> None:
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
-        ("--listen", "https://127.0.0.1:7335"),
         ("--listen", "tcp://127.0.0.1:7335"),
         ("--listen", "unix:relative.sock"),
         ("--listen", "unix:/" + "x" * 107),
@@ -77,6 +76,9 @@ def test_a_group_gets_its_mode_and_a_mode_wins() -> None:
         ("--listen", "http://user@host:1"),
         ("--allow-host", "http://name"),
         ("--allow-host", "*"),
+        ("--allow-host", "*."),
+        ("--allow-host", "a.*.example"),
+        ("--allow-host", "*example"),
         ("--access-threads", "0"),
         ("--target-threads", "-1"),
         ("--max-stuck-threads", "x"),
@@ -112,7 +114,7 @@ def test_a_wrong_variable_is_told_by_its_own_name(
     assert refuse(capsys).startswith("farpeek serve: FARPEEK_MAX_REGIONS: ")
 
 
-@pytest.mark.parametrize("flag", ["--policy", "--tls-client-ca", "--tls-cert"])
+@pytest.mark.parametrize("flag", ["--policy-folder", "--tls-client-ca", "--tls-cert"])
 def test_what_is_not_there_yet_is_refused(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     line = refuse(capsys, flag, "x")
     assert flag in line
@@ -126,8 +128,13 @@ def test_flags_are_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_variable_that_would_be_ignored_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FARPEEK_POLICY", "/etc/farpeek/policy.toml")
-    assert "FARPEEK_POLICY" in refuse(capsys)
+    monkeypatch.setenv("FARPEEK_POLICIES", "/etc/farpeek/policy.toml")
+    assert "FARPEEK_POLICIES" in refuse(capsys)
+
+
+def test_the_variable_of_the_client_commands_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARPEEK_URL", "http://127.0.0.1:7335")
+    load([])
 
 
 @pytest.mark.parametrize(

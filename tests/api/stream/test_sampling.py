@@ -234,16 +234,15 @@ def test_what_a_client_does_not_take_is_dropped_and_counted(
 ) -> None:
     subscribe(ws, 1, target, sample.address, hz=500, lengths=1 << 16)
     first = ws.next()[0]
-    time.sleep(0.3)  # as a client that does something else: the socket is full long before
     last, dropped, frames = first["tick"], 0, 0
     by_client = 0
-    while dropped < 20 or frames < 5:
+    while not by_client or dropped < 20 or frames < 5:
+        time.sleep(0.02)  # as a client that does something else between two frames
         shown, data = ws.next()
         assert data == sample.bytes(0, 1 << 16)
         assert shown["tick"] == last + shown["dropped"] + 1
         last, dropped, frames = shown["tick"], dropped + shown["dropped"], frames + 1
         by_client += shown["dropped_by"]["client"]
-    assert by_client > 0
 
 
 def test_a_subscription_to_a_target_that_has_exited_ends_as_all_do(
@@ -308,16 +307,17 @@ def test_ticks_have_a_limit_in_all(served: Served, target: str, sample: Sample) 
         )
 
 
-def test_subscriptions_of_one_client_have_a_limit(
-    target: str, sample: Sample, ws: WebSocket
+def test_subscriptions_of_one_stream_have_a_limit(
+    served: Served, target: str, sample: Sample, ws: WebSocket
 ) -> None:
+    most = served.request("GET", "/v1/info").json["limits"]["max_stream_subscriptions"]
     wanted = {"target": target, "addresses": [sample.address], "lengths": 1, "hz": 0.001}
-    for number in range(limits.MOST_OF_A_CLIENT + 1):
+    for number in range(most + 1):
         ws.send({"id": number, "subscribe": {**wanted, "changed_only": True}})
     subscribed = 0
     while "problem" not in (shown := ws.next()[0]):
         subscribed += "subscribed" in shown
-    assert (subscribed, slug(shown)) == (limits.MOST_OF_A_CLIENT, "too-busy")
+    assert (subscribed, slug(shown)) == (most, "too-busy")
 
 
 def test_many_subscriptions_of_many_targets_all_tick(served: Served, ws: WebSocket) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farpeek_api.stream import stream
+from farpeek_api.stream import streams
 from farpeek_api.stream.message_timer import FrameTracker
 from support.in_process import in_process
 from support.reading import memory_of, proc_mem
@@ -553,8 +553,8 @@ def test_a_client_that_closes_is_answered_with_a_close(ws: WebSocket) -> None:
 async def test_silence_is_broken_by_pings_and_a_dead_client_is_let_go(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.4)
-    monkeypatch.setattr(stream, "_HELD_BACK", 0)
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.4)
+    monkeypatch.setattr(streams, "_HELD_BACK", 0)
     async with in_process(folder) as (path, _):
         before = len(asyncio.all_tasks())
         reader, writer = await asyncio.open_unix_connection(path)

@@ -1,0 +1,1 @@
+"""What a terminal shows: escaped text, colours, tables, bytes."""

@@ -1,0 +1,1 @@
+"""The words of a command line, taken apart: targets, addresses, ranges, lengths."""

@@ -1,0 +1,78 @@
+"""Which client of a policy puts a request: by a token, a certificate, or the socket's other end."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from farpeek_api.http.refusals import Forbidden, Unauthenticated
+from farpeek_api.policy import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farpeek_api.policy.rules import Client, Policy
+    from farpeek_api.serving.connection import Connection
+
+ON_BEHALF_OF: Final = "Farpeek-On-Behalf-Of"
+"""By which a gateway says for whom it asks."""
+
+_BEARER: Final = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
+
+
+class Asker(NamedTuple):
+    """Who asks, and who does so for them; those may be the same."""
+
+    client: str
+    by: str
+
+
+def identify(policy: Policy, headers: Mapping[str, str], connection: Connection) -> Asker:
+    """Give whose rules count. Raises Unauthenticated, Forbidden."""
+    own = _own(policy, headers.get("Authorization"), connection)
+    if own.has_expired:
+        raise Unauthenticated("the time of this client is over: `expires` of the policy says so")
+    wanted = headers.get(ON_BEHALF_OF)
+    if wanted is None:
+        return Asker(own.name, own.name)
+    if wanted not in own.impersonates:
+        raise Forbidden(
+            f"only a client that the policy lets impersonate others may send `{ON_BEHALF_OF}`, "
+            "and only for those"
+        )
+    if policy.clients[wanted].has_expired:
+        raise Forbidden("the time of the client that this is for is over")
+    return Asker(wanted, own.name)
+
+
+def _own(policy: Policy, authorization: str | None, connection: Connection) -> Client:
+    # What is sent is judged: behind a proxy that runs as root everybody's peer is root.
+    if authorization is not None:
+        name = policy.identifiers.tokens.get(tokens.digest(_bearer(authorization)))
+        if name is None:
+            raise Unauthenticated(_wrong(_bearer(authorization)))
+        return policy.clients[name]
+    name = None
+    if connection.certificate is not None:
+        subject, names = connection.certificate.subject, connection.certificate.names
+        name = policy.identifiers.by_certificate(subject, names)
+    elif connection.peer is not None:
+        name = policy.identifiers.by_peer(connection.peer.uid, connection.peer.gid)
+    if name is None:
+        raise Unauthenticated(
+            "the policy names nobody who gets in like this: send `Authorization: Bearer TOKEN`"
+        )
+    return policy.clients[name]
+
+
+def _bearer(authorization: str) -> str:
+    found = _BEARER.fullmatch(authorization)
+    if found is None:
+        raise Unauthenticated("only `Authorization: Bearer TOKEN` is understood")
+    return found[1]
+
+
+def _wrong(token: str) -> str:
+    if tokens.is_broken(token):
+        return "the token is not whole: its checksum says that it was cut, or mistyped"
+    return "the token is not one that the policy knows"

@@ -1,0 +1,443 @@
+"""Wire models of plans: what a request says, and how it becomes the service's values."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from farpeek.errors import InvalidRequest, TooLarge
+from farpeek.model import ADDRESS_LIMIT, Mode
+from farpeek.plans.checking import LARGEST_TYPE, MOST_STEPS
+from farpeek.plans.model import (
+    Array,
+    Bytes,
+    Chain,
+    Layout,
+    LinkedList,
+    One,
+    Place,
+    PlanLimits,
+    PlanSpec,
+    Text,
+)
+from farpeek.plans.model import Field as PlanField
+from farpeek.plans.model import Step as PlanStep
+from farpeek.plans.scalars import KINDS, POINTERS, UNSIGNED
+from farpeek_api.http.schema import (
+    BRANCH,
+    LARGEST_UNCOUNTED,
+    MOST_READINGS,
+    Generation,
+    Wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+S = TypeVar("S", bound=PlanStep)
+
+_MOST_MEMBERS: Final = 16_384
+"""Of a plan of that size: each is a colon, and 64 types of 256 fields have as many."""
+
+_MOST_TYPES: Final = 64
+_MOST_FIELDS: Final = 256
+_MOST_OFFSETS: Final = 64
+_MOST_ROWS: Final = 1 << 20
+_LONGEST_TEXT: Final = 1 << 20
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+_PLACE: Final = re.compile(rf"\$(?:(?P<step>{_NAME}))?(?:\.(?P<field>{_NAME}))?")
+
+Name = Annotated[str, Field(pattern=rf"^{_NAME}$")]
+"""Of a step, a type or a field."""
+
+
+class _PlaceSchema:
+    """An address, or where it is found; one error instead of one per branch."""
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        return core_schema.union_schema(
+            [
+                core_schema.int_schema(strict=True, ge=0, lt=ADDRESS_LIMIT),
+                core_schema.str_schema(
+                    strict=True,
+                    pattern=rf"^(0[xX][0-9a-fA-F]{{1,16}}|\${_NAME}(\.{_NAME})?|\$\.{_NAME})$",
+                ),
+            ],
+            mode="left_to_right",
+            custom_error_type="place",
+            custom_error_message="a place is an address, `$.FIELD` of the row one level out, "
+            "`$STEP` for where that was found, or `$STEP.FIELD`",
+        )
+
+
+PlaceText = Annotated[int | str, _PlaceSchema()]
+
+
+def _place(text: int | str) -> Place:
+    if isinstance(text, int):
+        return Place(number=text)
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        return Place(number=int(text, 16))
+    return Place(step=found["step"], field=found["field"])
+
+
+class FieldOptions(Wire):
+    """What is made of a number."""
+
+    bits: tuple[Annotated[int, Field(ge=0, lt=64)], Annotated[int, Field(ge=1, le=64)]] | None = (
+        None
+    )
+    """Of an unsigned number: the lowest bit, and how many."""
+    mask: Annotated[int, Field(ge=0, lt=ADDRESS_LIMIT)] | None = None
+    """Of a pointer: these bits of it; then it is shifted, then `base` is added."""
+    shift: Annotated[int, Field(ge=-63, le=63)] = 0
+    """Of a pointer: to the right; negative: to the left."""
+    base: Annotated[int, Field(ge=0, lt=ADDRESS_LIMIT)] = 0
+    """Of a pointer: what it counts from. One that is 0 is null whatever the base."""
+
+
+_Offset = Annotated[int, Field(ge=0, lt=LARGEST_TYPE)]
+_Kind = Literal[
+    "u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "pointer", "pointer32"
+]
+FieldBody = tuple[_Offset, _Kind] | tuple[_Offset, _Kind, FieldOptions]
+
+
+class TypeBody(Wire):
+    """A type: how large it is, and where its fields are."""
+
+    size: Annotated[int, Field(ge=1, le=LARGEST_TYPE)]
+    """Bytes."""
+    fields: Annotated[dict[Name, FieldBody], Field(max_length=_MOST_FIELDS)]
+    """`[offset, kind]` by name, or `[offset, kind, options]`."""
+
+
+class When(Wire):
+    """The one condition that a step may have."""
+
+    field: Name
+    """Of the row one level out."""
+    equals: Annotated[int, Field(ge=-(2**63), lt=ADDRESS_LIMIT)]
+    """What it has to be."""
+
+
+class _StepBody(Wire):
+    id: Name
+    """What the answer calls its rows."""
+    when: When | None = None
+    """Only where that is so."""
+    each: Annotated[list[StepBody], Field(min_length=1, max_length=MOST_STEPS)] | None = None
+    """Steps for each of its rows."""
+
+
+_Skip = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+_Readings = Annotated[int, Field(ge=2, le=MOST_READINGS)]
+_Count = Annotated[int, Field(ge=0, lt=ADDRESS_LIMIT)] | Name
+_Max = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
+_Limit = Annotated[int, Field(ge=1, le=_LONGEST_TEXT)]
+
+
+class ReadStep(_StepBody):
+    """What is at a place, by its type."""
+
+    read: Name
+    """A type, or a kind of number."""
+    at: PlaceText
+    """Where."""
+    skip: _Skip = 0
+    """Bytes behind it."""
+    consistent: _Readings | None = None
+    """Read again until two readings are equal, so often at most."""
+
+
+class TextStep(_StepBody):
+    """A text that ends with a 0 byte."""
+
+    cstring: _Limit
+    """Bytes at most."""
+    at: PlaceText
+    """Where."""
+    skip: _Skip = 0
+    """Bytes behind it."""
+
+
+class BytesStep(_StepBody):
+    """Bytes as they are."""
+
+    bytes: _Count
+    """How many: a number, or the field of the row one level out that says it."""
+    max: _Limit | None = None
+    """Not more than that; needed where a field says it."""
+    at: PlaceText
+    """Where."""
+    skip: _Skip = 0
+    """Bytes behind it."""
+
+
+class Then(Wire):
+    """What is read where a chain leads: one of the three."""
+
+    read: Name | None = None
+    """A type, or a kind of number."""
+    cstring: _Limit | None = None
+    """A text of so many bytes at most."""
+    bytes: _Count | None = None
+    """So many bytes."""
+    max: _Limit | None = None
+    """Of `bytes`."""
+    skip: _Skip = 0
+    """Bytes behind it."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Then:
+        if sum(each is not None for each in (self.read, self.cstring, self.bytes)) != 1:
+            raise ValueError("give one of `read`, `cstring` and `bytes`")
+        return self
+
+
+class ChainStep(_StepBody):
+    """Pointers, one after the other."""
+
+    chain: PlaceText
+    """Where it begins."""
+    offsets: Annotated[
+        list[Annotated[int, Field(ge=-(2**63), lt=2**63)]],
+        Field(min_length=1, max_length=_MOST_OFFSETS),
+    ]
+    """At each hop the offset is added and a pointer is read; the last one only adds."""
+    then: Then | None = None
+    """What is read where it leads."""
+
+
+class ListStep(_StepBody):
+    """A linked list."""
+
+    list: Name
+    """The type of its nodes."""
+    at: PlaceText
+    """The first node."""
+    next: Name
+    """The field that says where the next one is."""
+    max: _Max
+    """Nodes at most."""
+    until: PlaceText | None = None
+    """Where it ends, besides null and a node that was met before."""
+    consistent: _Readings | None = None
+    """Read each node again until two readings are equal, so often at most."""
+
+
+class ArrayStep(_StepBody):
+    """Elements one behind the other."""
+
+    array: Name
+    """The type of its elements, or a kind of number."""
+    at: PlaceText
+    """The first one."""
+    count: _Count
+    """How many: a number, or the field of the row one level out that says it."""
+    max: _Max
+    """Elements at most."""
+    stride: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    """Bytes from each to the next; the size of the type if it is not given."""
+    consistent: _Readings | None = None
+    """Read each element again until two readings are equal, so often at most."""
+
+
+_WAYS: Final[Mapping[str, type[_StepBody]]] = {
+    "read": ReadStep,
+    "cstring": TextStep,
+    "bytes": BytesStep,
+    "chain": ChainStep,
+    "list": ListStep,
+    "array": ArrayStep,
+}
+
+
+def _way(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON says
+    """Name the model of a step, by the member that says what it does."""
+    found = [way for way in _WAYS if isinstance(value, dict) and way in value]
+    return f"{BRANCH}{found[0]}" if len(found) == 1 else None
+
+
+StepBody = Annotated[
+    Annotated[ReadStep, Tag(f"{BRANCH}read")]
+    | Annotated[TextStep, Tag(f"{BRANCH}cstring")]
+    | Annotated[BytesStep, Tag(f"{BRANCH}bytes")]
+    | Annotated[ChainStep, Tag(f"{BRANCH}chain")]
+    | Annotated[ListStep, Tag(f"{BRANCH}list")]
+    | Annotated[ArrayStep, Tag(f"{BRANCH}array")],
+    Discriminator(
+        _way,
+        custom_error_type="step",
+        custom_error_message="a step has exactly one of `read`, `cstring`, `bytes`, `chain`, "
+        "`list` and `array`",
+    ),
+]
+
+
+class LimitsBody(Wire):
+    """What a plan may take; the answer says which limits held."""
+
+    reads: Annotated[int, Field(ge=1)] = PlanLimits.reads
+    """Reads that its steps ask for."""
+    bytes: Annotated[int, Field(ge=1)] = PlanLimits.bytes
+    """Bytes of those."""
+    rounds: Annotated[int, Field(ge=1)] = PlanLimits.rounds
+    """Vectored reads of the target."""
+    rows: Annotated[int, Field(ge=1)] = PlanLimits.rows
+    """Rows of all steps, and each time that a step is begun; a row of more than 8 fields counts as
+    several."""
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = PlanLimits.timeout_s
+    """Seconds."""
+
+    def limits(self) -> PlanLimits:
+        """Cross over to the service's value."""
+        return PlanLimits(self.reads, self.bytes, self.rounds, self.rows, self.timeout_s)
+
+
+class Plan(Wire):
+    """Reads that follow from one another."""
+
+    types: Annotated[dict[Name, TypeBody], Field(max_length=_MOST_TYPES)] = {}  # noqa: RUF012 - pydantic copies it
+    """By name; the kinds of numbers are types, too."""
+    steps: Annotated[list[StepBody], Field(min_length=1, max_length=MOST_STEPS)]
+    """What is read; each level goes on as soon as what it follows from was read."""
+    limits: LimitsBody = LimitsBody()
+    """What it may take."""
+
+
+class PlanRequest(Plan):
+    """Body of plan."""
+
+    mode: Mode = Mode.WAIT
+    """`wait`: page faults are resolved. `nowait`: what would have to be waited for is a gap."""
+    generation: Generation | None = None
+    """The program that is meant: 409 `target-changed` if another one is executed by now."""
+
+    def spec(self) -> PlanSpec:
+        """Cross over to the service's value."""
+        return spec_of(self, self.mode, self.generation)
+
+
+def spec_of(plan: Plan, mode: Mode, generation: int | None) -> PlanSpec:
+    """Cross over to the service's value; InvalidRequest names the step and the member."""
+    layouts = {name: _layout(body, ("types", name)) for name, body in plan.types.items()}
+    crossing = _Crossing(layouts)
+    steps = crossing.steps(plan.steps, ("steps",))
+    return PlanSpec(steps, mode, plan.limits.limits(), generation)
+
+
+def check_size(body: bytes | bytearray) -> None:
+    """Refuse far too many members before they are parsed."""
+    if len(body) > LARGEST_UNCOUNTED and body.count(b":") > _MOST_MEMBERS:
+        raise TooLarge(f"a plan may have {_MOST_MEMBERS} members: split it")
+
+
+def _layout(body: TypeBody, path: tuple[str, ...]) -> Layout:
+    fields: dict[str, PlanField] = {}
+    for name, (offset, kind, *rest) in body.fields.items():
+        options = rest[0] if rest else FieldOptions()
+        assert isinstance(options, FieldOptions)  # noqa: S101 - tells the type checkers
+        _check_options(str(kind), options, (*path, "fields", name))
+        fields[name] = PlanField(
+            offset, str(kind), options.bits, options.mask, options.shift, options.base
+        )
+    return Layout(body.size, fields)
+
+
+def _check_options(kind: str, options: FieldOptions, path: tuple[str, ...]) -> None:
+    of_pointers = options.mask is not None or options.shift or options.base
+    if of_pointers and kind not in POINTERS:
+        raise InvalidRequest(f"`mask`, `shift` and `base` are for pointers, not for {kind}", path)
+    if options.bits is not None and kind not in UNSIGNED:
+        raise InvalidRequest(f"`bits` are for {', '.join(UNSIGNED)}, not for {kind}", path)
+
+
+class _Crossing:
+    """Makes steps of what a request says."""
+
+    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+        self._layouts = layouts
+
+    def steps(self, bodies: list[StepBody], path: tuple[str | int, ...]) -> tuple[PlanStep, ...]:
+        """Those of one level."""
+        return tuple(self._step(each, (*path, number)) for number, each in enumerate(bodies))
+
+    def _step(self, body: _StepBody, path: tuple[str | int, ...]) -> PlanStep:
+        common: dict[str, Any] = {
+            "id": body.id,
+            "when": None if body.when is None else (body.when.field, body.when.equals),
+            "each": self.steps(body.each or [], (*path, "each")),
+        }
+        match body:
+            case ReadStep():
+                return One(
+                    at=_place(body.at),
+                    content=self._layout(body.read, (*path, "read")),
+                    skip=body.skip,
+                    readings=body.consistent or 0,
+                    **common,
+                )
+            case TextStep():
+                return One(at=_place(body.at), content=Text(body.cstring), skip=body.skip, **common)
+            case BytesStep():
+                content = _bytes(body.bytes, body.max, path)
+                return One(at=_place(body.at), content=content, skip=body.skip, **common)
+            case ChainStep():
+                return Chain(
+                    at=_place(body.chain),
+                    offsets=body.offsets,
+                    content=None if body.then is None else self._then(body.then, path),
+                    skip=0 if body.then is None else body.then.skip,
+                    **common,
+                )
+            case ListStep():
+                return LinkedList(
+                    at=_place(body.at),
+                    layout=self._layout(body.list, (*path, "list")),
+                    next=body.next,
+                    most=body.max,
+                    until=None if body.until is None else _place(body.until),
+                    readings=body.consistent or 0,
+                    **common,
+                )
+            case ArrayStep():
+                layout = self._layout(body.array, (*path, "array"))
+                return Array(
+                    at=_place(body.at),
+                    layout=layout,
+                    count=body.count,
+                    most=body.max,
+                    stride=body.stride or 0,
+                    readings=body.consistent or 0,
+                    **common,
+                )
+            case _:
+                raise TypeError(body)
+
+    def _then(self, body: Then, path: tuple[str | int, ...]) -> Layout | Text | Bytes:
+        if body.read is not None:
+            return self._layout(body.read, (*path, "then", "read"))
+        if body.cstring is not None:
+            return Text(body.cstring)
+        assert body.bytes is not None  # noqa: S101 - the model has checked it
+        return _bytes(body.bytes, body.max, (*path, "then"))
+
+    def _layout(self, name: str, path: tuple[str | int, ...]) -> Layout:
+        if name in self._layouts:
+            return self._layouts[name]
+        if name not in KINDS:
+            raise InvalidRequest(f"there is no type {name!r}: define it in `types`", path)
+        return Layout(0, {"value": PlanField(0, name)})
+
+
+def _bytes(count: int | str, most: int | None, path: tuple[str | int, ...]) -> Bytes:
+    if most is None:
+        if isinstance(count, str):
+            raise InvalidRequest("where a field says how many, say `max`, too", (*path, "max"))
+        most = count
+    return Bytes(count, most)

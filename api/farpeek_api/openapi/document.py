@@ -1,0 +1,363 @@
+"""The OpenAPI document: the table of operations, with the schemas of their models."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic_core import to_json
+
+import farpeek
+from farpeek_api.http import plan_shapes, problems, shapes
+from farpeek_api.http.problem_shapes import ANY_PROBLEM, WITH_MEMBERS, TargetProblem
+from farpeek_api.openapi.schemas import ref, schemas
+from farpeek_api.operations import OPERATIONS, headers
+from farpeek_api.stream import messages
+from farpeek_api.stream import shapes as stream_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from farpeek_api.openapi.schemas import Schema, Schemas
+    from farpeek_api.operations.headers import Header
+    from farpeek_api.operations.operation import Answer, Operation
+
+VERSION: Final = "3.1.0"
+_JSON: Final = "application/json"
+_PROBLEM: Final = "application/problem+json"
+_REQUEST_ID: Final = "X-Request-Id"
+
+_ABOUT: Final = """\
+Reads the memory of other processes on the same Linux host, never stops them, and never answers with
+the bytes of a process that merely got the same number.
+
+- **Addresses** come in as strings like `"0x7f00deadb000"` or as integers below 2^64, and go out as
+  strings.
+- **Bytes** in JSON are base64 (RFC 4648, section 4), or hex where that is asked for.
+- **A partial read is a result**: what was not read is listed in `gaps`. Errors are problems
+  (RFC 9457).
+- Members of requests that are not known are refused. Ignore those of answers that you do not know.
+- HEAD is answered wherever GET is, but for `/v1/events` and `/v1/stream`.
+- With a policy, `Farpeek-On-Behalf-Of: NAME` asks for the rules and rates of another client; 403
+  for whoever may not speak for it.
+"""
+
+_GROUPS: Final = {
+    "memory": "Reading and writing",
+    "targets": "Processes that are held",
+    "standing matches": "Holding whatever fits, now and later",
+    "following": "What goes on for as long as you like",
+    "service": "The service itself",
+}
+
+_CREDENTIALS: Final = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Needed by TCP. On a unix socket root and the service's own user need none; "
+        "a token that is sent is judged all the same.",
+    }
+}
+
+# In frames, events and pieces, whose media types have no schema that could refer to them.
+_EMBEDDED: Final = (
+    shapes.ReadHead,
+    plan_shapes.PlanHead,
+    shapes.PieceHead,
+    shapes.PiecesEnd,
+    shapes.SearchLine,
+    shapes.TargetEvent,
+    shapes.LostEvents,
+)
+_SAID_IN_STREAMS: Final = {
+    "StreamMessage": tuple(messages.VERBS),
+    "StreamAnswer": (
+        stream_shapes.StreamReadHead,
+        stream_shapes.StreamPlanHead,
+        stream_shapes.Tick,
+        stream_shapes.PlanTick,
+        stream_shapes.Subscribed,
+        stream_shapes.Ended,
+        stream_shapes.Left,
+        stream_shapes.StreamProblem,
+    ),
+}
+
+
+@cache
+def text() -> bytes:
+    """Write the document; it takes a tenth of a second."""
+    return to_json(document(), indent=1) + b"\n"
+
+
+def document() -> dict[str, Any]:
+    """Make the document."""
+    made = schemas(_types())
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        shown = _operation(operation, made)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = shown
+    components = {name: each for name, each in made.components.items() if name not in _INLINE}
+    return {
+        "openapi": VERSION,
+        "info": {
+            "title": "farpeek",
+            "version": farpeek.__version__,
+            "description": _ABOUT,
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}, {}],
+        "tags": [{"name": name, "description": about} for name, about in _GROUPS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted({**components, **_said(), **_problems(made)}.items())),
+            "responses": {
+                _camel(slug): _problem_answer([slug]) for slug in sorted(problems.rows())
+            },
+            "parameters": {_REQUEST_ID: _header_parameter(_REQUEST_ID)},
+            "headers": {name: _header(each) for name, each in headers.ANSWERED.items()},
+            "securitySchemes": _CREDENTIALS,
+        },
+    }
+
+
+def _types() -> Iterable[Any]:
+    for operation in OPERATIONS:
+        yield operation.query
+        if operation.body is not None:
+            yield operation.body.model
+        yield from (each.model for each in operation.answers if each.model is not None)
+    yield from _EMBEDDED
+    for said in _SAID_IN_STREAMS.values():
+        yield from said
+    yield TargetProblem
+    yield from WITH_MEMBERS.values()
+
+
+# Parameters are listed one by one, and problems by their slugs.
+_INLINE: Final = frozenset(
+    {
+        *(each.query.__name__ for each in OPERATIONS),
+        *(each.__name__ for each in (TargetProblem, *WITH_MEMBERS.values())),
+    }
+)
+
+
+def _operation(operation: Operation, made: Schemas) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": operation.text,
+        "parameters": [
+            *_path_parameters(operation),
+            *_query_parameters(operation, made),
+            *_header_parameters(operation),
+        ],
+    }
+    if operation.is_open:
+        shown["security"] = []
+    if operation.body is not None:
+        taken: dict[str, Any] = {_JSON: {"schema": made.of[operation.body.model]}}
+        sent = {each.name: each.body for each in operation.examples if each.body is not None}
+        if sent:
+            taken[_JSON]["examples"] = _examples(sent)
+        taken |= {kind: _raw(kind, about) for kind, about in operation.body.others.items()}
+        shown["requestBody"] = {"required": True, "content": taken}
+    shown["responses"] = {
+        **{str(each.status): _answer(operation, each, made) for each in operation.answers},
+        **_refusals(operation),
+    }
+    return shown
+
+
+def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", operation.path):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _IDS.get(operation.path.split("/")[2], "Its name."),
+            "schema": {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
+            **_example_of([each.path for each in operation.examples], name),
+        }
+
+
+_IDS: Final = {"targets": "The id of a target.", "matches": "The id of a standing match."}
+
+
+def _query_parameters(operation: Operation, made: Schemas) -> Iterable[dict[str, Any]]:
+    members, required = made.members(operation.query)
+    for name, schema in members.items():
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": schema["description"] + _default(schema.get("default")),
+            "schema": _given(schema),
+            **_example_of([each.query for each in operation.examples], name),
+        }
+
+
+def _default(value: object) -> str:
+    """Tell of a default by words: generated clients send those that the schema has.
+
+    Some parameters exclude others, whatever their values.
+    """
+    shown = value if isinstance(value, str) else to_json(value).decode()
+    return "" if value is None else f" By default `{shown}`."
+
+
+def _given(schema: Schema) -> Schema:
+    """Write what a parameter is where it is given; a query string has no null."""
+    shown = {name: each for name, each in schema.items() if name not in ("description", "default")}
+    choices = [each for each in shown.pop("anyOf", ()) if each != {"type": "null"}]
+    if len(choices) == 1:
+        return {**choices[0], **shown}
+    return {"anyOf": choices, **shown} if choices else shown
+
+
+def _header_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    for name in operation.headers:
+        given = [each.headers for each in operation.examples]
+        yield {**_header_parameter(name), **_example_of(given, name)}
+    yield {"$ref": f"#/components/parameters/{_REQUEST_ID}"}
+
+
+def _header_parameter(name: str) -> dict[str, Any]:
+    header = headers.SENT[name]
+    return {"name": header.name or name, "in": "header", **_header(header)}
+
+
+def _header(header: Header) -> dict[str, Any]:
+    return {"description": header.text, "required": header.is_required, "schema": header.schema}
+
+
+def _example_of(given: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    for each in given:
+        if name in each:
+            return {"example": each[name]}
+    return {}
+
+
+def _examples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        re.sub(r"\W+", "-", name): {"summary": name, "value": each} for name, each in values.items()
+    }
+
+
+def _raw(kind: str, about: str) -> dict[str, Any]:
+    """Describe what is no JSON of ours."""
+    if kind == _JSON:
+        return {"schema": {"type": "object", "description": about}}
+    if kind.startswith("text/") or kind.endswith("text"):
+        return {"schema": {"type": "string", "description": about}}
+    return {"schema": {"type": "string", "format": "binary", "description": about}}
+
+
+def _answer(operation: Operation, answer: Answer, made: Schemas) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "description": answer.text,
+        "headers": _answered_headers(answer.headers),
+    }
+    content: dict[str, Any] = {}
+    if answer.model is not None:
+        content[_JSON] = {"schema": made.of[answer.model]}
+        given = {
+            each.name: each.answer
+            for each in operation.examples
+            if each.status == answer.status and each.answer is not None
+        }
+        if given:
+            content[_JSON]["examples"] = _examples(given)
+    content |= {kind: _raw(kind, about) for kind, about in answer.others.items()}
+    if content:
+        shown["content"] = content
+    return shown
+
+
+def _answered_headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, _REQUEST_ID)}
+
+
+def _refusals(operation: Operation) -> dict[str, Any]:
+    """Show by their status what may go wrong."""
+    by_status: dict[int, list[str]] = {}
+    for slug in operation.problems:
+        by_status.setdefault(problems.rows()[slug].status, []).append(slug)
+    return {
+        str(status): _refusal(by_status[status], operation.method) for status in sorted(by_status)
+    }
+
+
+def _refusal(slugs: Sequence[str], method: str) -> dict[str, Any]:
+    if method == "HEAD":  # no answer to it has a body
+        shown = _problem_answer(slugs)
+        del shown["content"]
+        return shown
+    if len(slugs) == 1:
+        return {"$ref": f"#/components/responses/{_camel(slugs[0])}"}
+    return _problem_answer(slugs)
+
+
+def _problem_answer(slugs: Sequence[str]) -> dict[str, Any]:
+    rows = [problems.rows()[slug] for slug in slugs]
+    header = headers.OF_STATUS.get(rows[0].status)
+    return {
+        "description": "\n\n".join(f"`{row.slug}`: {row.title}." for row in rows),
+        "headers": _answered_headers([] if header is None else [header]),
+        "content": {_PROBLEM: {"schema": _one_of(slugs)}},
+    }
+
+
+def _one_of(slugs: Sequence[str]) -> Schema:
+    refs = {problems.urn(slug): ref(_problem_name(slug)) for slug in slugs}
+    if len(refs) == 1:
+        return next(iter(refs.values()))
+    return {
+        "oneOf": list(refs.values()),
+        "discriminator": {
+            "propertyName": "type",
+            "mapping": {urn: each["$ref"] for urn, each in refs.items()},
+        },
+    }
+
+
+def _problems(made: Schemas) -> dict[str, Schema]:
+    """Make a component of each problem: its own members, and what it is called."""
+    found: dict[str, Schema] = {}
+    for slug, row in problems.rows().items():
+        model = WITH_MEMBERS.get(slug, TargetProblem)
+        shown = made.components[model.__name__]
+        fixed: dict[str, Schema] = {
+            "type": {"const": problems.urn(slug)},
+            "title": {"examples": [row.title]},
+            "status": {"const": row.status},
+        }
+        properties = {
+            name: {**each, **fixed.get(name, {})} for name, each in shown["properties"].items()
+        }
+        found[_problem_name(slug)] = {
+            **shown,
+            "description": f"{row.title}.",
+            "properties": properties,
+        }
+    found[ANY_PROBLEM] = {"description": "Any of the problems.", **_one_of(sorted(problems.rows()))}
+    return found
+
+
+def _said() -> dict[str, Schema]:
+    return {
+        name: {"anyOf": [ref(each.__name__) for each in said]}
+        for name, said in _SAID_IN_STREAMS.items()
+    }
+
+
+def _problem_name(slug: str) -> str:
+    return f"{_camel(slug)}Problem"
+
+
+def _camel(slug: str) -> str:
+    return "".join(part.capitalize() for part in slug.split("-"))

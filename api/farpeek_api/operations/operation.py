@@ -1,0 +1,82 @@
+"""What an operation is: something that can be asked of the service, as values alone.
+
+Whatever carries requests (HTTP, and what describes it) takes from here what there is, what it is
+given and what it may answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from farpeek_api.http.schema import NoQuery, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from farpeek_api.policy.verbs import Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries: JSON, and perhaps other forms of the same."""
+
+    model: type[Wire]
+    others: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of other media types, what their bytes are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What comes of an operation where nothing goes wrong."""
+
+    status: int
+    text: str
+    """What it is."""
+    model: Any = None
+    """A type, of JSON."""
+    others: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of other media types, what their bytes are."""
+    headers: Sequence[str] = ()
+    """See ``headers.ANSWERED``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A request and its answer, from a real service."""
+
+    name: str
+    path: Mapping[str, str] = field(default_factory=dict[str, str])
+    query: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Any = None
+    status: int = 200
+    answer: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """Something that can be asked of the service."""
+
+    id: str
+    method: str
+    path: str
+    """As aiohttp and OpenAPI write it: ``/v1/targets/{id}``."""
+    verb: Verb | None
+    """What a policy has to grant for it; None: whoever is let in may ask for it."""
+    group: str
+    summary: str
+    text: str
+    """What it does, in Markdown."""
+    query: type[Wire] = NoQuery
+    headers: Sequence[str] = ()
+    """Of the request; see ``headers.SENT``."""
+    body: Body | None = None
+    answers: Sequence[Answer]
+    problems: Sequence[str]
+    """Slugs of what may go wrong; see ``http.problems``."""
+    is_open: bool = False
+    """Nobody is asked who they are."""
+    is_endless: bool = False
+    """The answer goes on for as long as its client likes."""
+    examples: Sequence[Example] = ()

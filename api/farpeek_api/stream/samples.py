@@ -1,0 +1,251 @@
+"""What a stream can ask of a target, once or at each tick: a read, or a plan.
+
+Both are begun, recorded and shown in the same way; what differs between them is here.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Protocol
+
+from farpeek_api.http import frames, plan_answers, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farpeek.model import Mode, ReadResult, ReadSpec
+    from farpeek.plans.model import PlanResult, PlanSpec
+    from farpeek.reading.gathered import GatheredReads
+    from farpeek.threads.budget import Lease
+    from farpeek.threads.sweeps import Visit
+    from farpeek.threads.tasks import Task
+    from farpeek_api.audit.entry import Entry
+    from farpeek_api.http.plan_answers import Encoded
+    from farpeek_api.policy.reach import Reach
+
+    OnDone = Callable[[Any, BaseException | None], None]
+
+
+class Sample(Protocol):
+    """Something to be asked. ``result`` is what `begin` tells."""
+
+    @property
+    def mode(self) -> Mode:
+        """How it is read."""
+        ...
+
+    @property
+    def regions(self) -> int:
+        """What is kept of it, in regions."""
+        ...
+
+    def name(self, entry: Entry) -> None:
+        """Say in the audit what it is about."""
+        ...
+
+    def check(self, reach: Reach, target: str) -> int:
+        """Answer what `lease_bytes` is to take; raises what stands against it."""
+        ...
+
+    def lease(self, reach: Reach, target: str) -> Lease:
+        """Take what it may cost, for once."""
+        ...
+
+    def begin(
+        self,
+        reach: Reach,
+        target: str,
+        lease: Lease,
+        on_done: OnDone,
+        gathering: GatheredReads | None = None,
+    ) -> Task[Any] | Visit[Any]:
+        """Begin; ``on_done`` is told what came of it. With others, where that may be."""
+        ...
+
+    def record(self, entry: Entry, result: Any) -> None:  # noqa: ANN401 - its own
+        """Say in the audit what came of it."""
+        ...
+
+    def began_ns(self, result: Any) -> int:  # noqa: ANN401 - the same
+        """When it was read, by CLOCK_MONOTONIC."""
+        ...
+
+    def is_large(self, result: Any) -> bool:  # noqa: ANN401 - the same
+        """Whether to write it takes turns with others."""
+        ...
+
+    def gaps_now(self, result: Any) -> bytes:  # noqa: ANN401 - the same
+        """Write its gaps, as far as they are not written."""
+        ...
+
+    async def gaps(self, result: Any) -> bytes:  # noqa: ANN401 - the same
+        """Do it in turns."""
+        ...
+
+    def members(
+        self,
+        target: str,
+        result: Any,  # noqa: ANN401 - the same
+        gaps: bytes,
+        elapsed_us: int,
+    ) -> bytes:
+        """Write the members of the object, without its braces."""
+        ...
+
+    def data(self, result: Any) -> bytes | bytearray:  # noqa: ANN401 - the same
+        """Give the bytes behind the object."""
+        ...
+
+    def digest(self, result: Any, gaps: bytes) -> bytes:  # noqa: ANN401 - the same
+        """Give what is another one when anything that was found is."""
+        ...
+
+
+class ReadSample:
+    """Some regions; see ``Sample``."""
+
+    def __init__(
+        self, spec: ReadSpec, timeout_s: float | None = None, *, shows_data: bool = True
+    ) -> None:
+        self.spec = spec
+        self.mode = spec.mode
+        self.regions = len(spec.regions.addresses)
+        self._timeout_s = timeout_s
+        self._shows_data = shows_data
+
+    def name(self, entry: Entry) -> None:
+        """See ``Sample``."""
+        entry.names(self.spec.regions.addresses, self.spec.regions.lengths)
+
+    def check(self, reach: Reach, target: str) -> int:
+        """See ``Sample``."""
+        return reach.check_read(target, self.spec)
+
+    def lease(self, reach: Reach, target: str) -> Lease:
+        """See ``Sample``."""
+        del target
+        return reach.lease(self.spec)
+
+    def begin(
+        self,
+        reach: Reach,
+        target: str,
+        lease: Lease,
+        on_done: OnDone,
+        gathering: GatheredReads | None = None,
+    ) -> Task[Any] | Visit[Any]:
+        """See ``Sample``."""
+        if gathering is not None:
+            visit = reach.add_read(gathering, target, self.spec, lease, on_done)
+            if visit is not None:
+                return visit
+        return reach.begin_read(target, self.spec, lease, self._timeout_s, on_done)
+
+    def record(self, entry: Entry, result: ReadResult) -> None:
+        """See ``Sample``."""
+        entry.gave(result)
+
+    def began_ns(self, result: ReadResult) -> int:
+        """See ``Sample``."""
+        return result.began_ns
+
+    def is_large(self, result: ReadResult) -> bool:
+        """See ``Sample``."""
+        return len(result.gaps) > render.AT_ONCE
+
+    def gaps_now(self, result: ReadResult) -> bytes:
+        """See ``Sample``."""
+        return b"[%b]" % render.gaps(result.gaps)
+
+    async def gaps(self, result: ReadResult) -> bytes:
+        """See ``Sample``."""
+        return await render.array(result.gaps, render.gaps)
+
+    def members(self, target: str, result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
+        """See ``Sample``."""
+        before = frames.before_data(target, result)
+        return before[1:] + frames.behind_data(result, gaps, elapsed_us)[:-1]
+
+    def data(self, result: ReadResult) -> bytes | bytearray:
+        """See ``Sample``."""
+        return result.data if self._shows_data else b""
+
+    def digest(self, result: ReadResult, gaps: bytes) -> bytes:
+        """See ``Sample``."""
+        digest = blake2b(result.data, digest_size=16)
+        digest.update(gaps)
+        return digest.digest()
+
+
+Found = tuple["PlanResult", "Encoded"]
+
+
+class PlanSample:
+    """A plan; see ``Sample``. All that is written of it is written in its thread."""
+
+    def __init__(self, spec: PlanSpec) -> None:
+        self._spec = spec
+        self.mode = spec.mode
+        self.regions = len(spec.steps)
+
+    def name(self, entry: Entry) -> None:
+        """See ``Sample``: what it reads is known behind it."""
+
+    def check(self, reach: Reach, target: str) -> int:
+        """See ``Sample``."""
+        self._spec, cost = reach.check_plan(target, self._spec)
+        return cost
+
+    def lease(self, reach: Reach, target: str) -> Lease:
+        """See ``Sample``."""
+        return reach.lease_bytes(self.check(reach, target))
+
+    def begin(
+        self,
+        reach: Reach,
+        target: str,
+        lease: Lease,
+        on_done: OnDone,
+        gathering: GatheredReads | None = None,
+    ) -> Task[Any] | Visit[Any]:
+        """See ``Sample``."""
+        del gathering  # it takes too long for others to wait behind it
+        return reach.begin_plan(target, self._spec, lease, plan_answers.as_frame, on_done)
+
+    def record(self, entry: Entry, result: Found) -> None:
+        """See ``Sample``."""
+        entry.followed(result[0])
+
+    def began_ns(self, result: Found) -> int:
+        """See ``Sample``."""
+        return result[0].began_ns
+
+    def is_large(self, result: Found) -> bool:
+        """See ``Sample``."""
+        del result
+        return False
+
+    def gaps_now(self, result: Found) -> bytes:
+        """See ``Sample``."""
+        del result
+        return b""
+
+    async def gaps(self, result: Found) -> bytes:
+        """See ``Sample``."""
+        return self.gaps_now(result)
+
+    def members(self, target: str, result: Found, gaps: bytes, elapsed_us: int) -> bytes:
+        """See ``Sample``."""
+        del gaps
+        return plan_answers.members(target, elapsed_us, result[1])
+
+    def data(self, result: Found) -> bytes:
+        """See ``Sample``."""
+        return result[1].behind
+
+    def digest(self, result: Found, gaps: bytes) -> bytes:
+        """See ``Sample``."""
+        del gaps
+        digest = blake2b(result[1].found, digest_size=16)
+        digest.update(result[1].behind)
+        return digest.digest()

@@ -1,0 +1,107 @@
+"""Searches under a policy: who may, in what, and targets that become something else meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farpeek_api.policy import tokens
+from support.folders import open_folder
+from support.policies import As, Policed, entry
+from support.targets import Target, build
+from support.wire import UnixConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FINDER, READER = tokens.make(), tokens.make()
+WHERE = 'modes = ["nowait"]\ntargets = [{ exe = "*/ruby*" }]'
+POLICY = entry("finder", FINDER, ["inspect", "register", "search"], WHERE) + entry(
+    "reader", READER, ["inspect", "register", "read"], WHERE
+)
+SECRET = 0x5EC4E75EC4E75EC4
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Path]:
+    with open_folder() as made:
+        for name in ("ruby", "vault"):
+            shutil.copy(build("changing"), made / name)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Policed]:
+    with open_folder() as made, Policed(made, POLICY) as made_service:
+        yield made_service
+
+
+@pytest.fixture
+def ruby(programs: Path) -> Iterator[Target]:
+    with Target("changing", program=programs / "ruby") as process:
+        yield process
+
+
+def body(ruby: Target, **members: object) -> dict[str, object]:
+    marker = ruby["marker"]
+    return {
+        "pattern": {"number": 1, "type": "u64"},
+        "ranges": [[hex(marker), hex(marker + 4096)]],
+        **members,
+    }
+
+
+def test_the_verb_the_mode_and_the_program_decide(
+    service: Policed, programs: Path, ruby: Target
+) -> None:
+    finder, reader = As(service, FINDER), As(service, READER)
+    target = finder.register(ruby.pid).json["id"]
+    path = f"/v1/targets/{target}/search"
+    found = finder.request("POST", path, body(ruby))
+    assert found.status == 200
+    done = json.loads(found.body.splitlines()[-1])["done"]
+    assert done["matches"] == 4096 // 8
+    waiting = finder.request("POST", path, body(ruby, mode="wait"))
+    assert (waiting.status, waiting.slug) == (403, "forbidden")
+    refused = reader.request("POST", path, body(ruby))
+    assert (refused.status, refused.json["verb"]) == (403, "search")
+    ruby.send(f"become {programs / 'vault'} {SECRET:#x}")
+    ruby.await_ready()
+    secret = {"number": SECRET, "type": "u64"}
+    hidden = finder.request("POST", path, body(ruby, pattern=secret))
+    absent = finder.request("POST", "/v1/targets/1-1/search", body(ruby))
+    assert (hidden.status, absent.status) == (404, 404)
+    assert hidden.slug == absent.slug == "no-such-target"
+
+
+def test_one_that_meets_a_forbidden_program_is_cut_off(
+    service: Policed, programs: Path, ruby: Target
+) -> None:
+    finder = As(service, FINDER)
+    target = finder.register(ruby.pid).json["id"]
+    connection = UnixConnection(service.path)
+    # More than sockets hold, so it goes on for as long as nobody reads.
+    wanted = {"pattern": {"hex": "00"}, "limit": 1_000_000, "context": 1024}
+    connection.request(
+        "POST",
+        f"/v1/targets/{target}/search",
+        json.dumps(wanted),
+        {"Content-Type": "application/json", **finder.headers},
+    )
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.readline()
+    ruby.send(f"become {programs / 'vault'} {SECRET:#x}")
+    ruby.await_ready()
+    received = b""
+    with contextlib.suppress(ConnectionError, HTTPException):
+        while piece := answer.read(1 << 20):
+            received = received[-(1 << 16) :] + piece
+    assert b'"done"' not in received
+    connection.close()
