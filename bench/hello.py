@@ -17,16 +17,23 @@ from queue import SimpleQueue
 import uvloop
 from aiohttp import web
 
+from farpeek.memory import MemoryService
+from farpeek.model import Limits
+from farpeek_api.audit.entry import DONE
+from farpeek_api.audit.trail import Trail
 from farpeek_api.gate.auth import Authenticator, trusted_uids
 from farpeek_api.http import app
+from farpeek_api.policy.current import CurrentPolicy
+from farpeek_api.policy.guard import Guard
+from farpeek_api.policy.reach import Reaches
 from farpeek_api.serving.connection import connection_factory
 from farpeek_api.serving.connections import Connections
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listeners import UnixAddress
 from farpeek_api.serving.metrics import Requests
 from farpeek_api.serving.server import GC_THRESHOLD
+from farpeek_api.serving.settings import Settings
 
-_DEADLINE_S = 10.0
 _HELLO = b'{"hello":"world"}'
 
 
@@ -65,9 +72,12 @@ async def _listen(path: Path, *, bare: bool) -> object:
     server = runner.server
     assert server is not None  # noqa: S101 - setup() has made it
     authenticator = Authenticator([UnixAddress(path)], [], None)
-    app.install(server, authenticator, Lifecycle(), Requests([app.DONE]), 1 << 20)
+    service = await MemoryService.open(Limits())
+    bounds = Settings()
+    reaches = Reaches(service, Guard(service, CurrentPolicy()))
+    app.install(server, authenticator, Lifecycle(), Requests([DONE]), reaches, Trail(), bounds)
     connections = Connections(4096, trusted_uids())
-    connect = connection_factory(server, connections, _DEADLINE_S)
+    connect = connection_factory(server, connections, bounds)
     return await asyncio.get_running_loop().create_unix_server(connect, path)
 
 

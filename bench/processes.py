@@ -160,6 +160,15 @@ def service(*flags: object) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def uncounted_service() -> Iterator[Server]:
+    """Start one that counts nothing of itself."""
+    with _folder() as folder:
+        path = folder / "farpeek.sock"
+        with Server(["-m", "bench.uncounted", *_SERVE[2:], f"unix:{path}"], path) as server:
+            yield server
+
+
+@contextlib.contextmanager
 def service_on_tcp() -> Iterator[Server]:
     """Start one that listens on TCP too."""
     with _folder() as folder:

@@ -1,0 +1,1 @@
+"""Long runs that attack the service; `make test` does short ones of each."""

@@ -1,0 +1,1 @@
+"""Forced reuse of process numbers, against a service that is asked over HTTP all the while."""
