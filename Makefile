@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gdb systemd-analyze promtool test-kernel test-container kind-table privilege-table lock check serve
-.PHONY: bench bench-peers mutants clean
+.PHONY: demo test gdb lldb elfutils node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
+.PHONY: openapi swagger-ui bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
 
-test: $(VENV)/.dev gdb systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
+test: $(VENV)/.dev gdb lldb elfutils node wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
 	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
@@ -24,6 +24,21 @@ installed = command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v ap
 
 gdb:  ## a debugger, for the tests of targets that have one
 	@$(call installed,gdb,gdb,its tests will be skipped)
+
+lldb:  ## another one
+	@$(call installed,lldb,lldb,its tests will be skipped)
+
+elfutils:  ## eu-stack, one of those that open cores
+	@$(call installed,eu-stack,elfutils,its test will be skipped)
+
+node:  ## whose fetch and WebSocket are put to use
+	@$(call installed,node,nodejs,its tests will be skipped)
+
+wget:  ## the same
+	@$(call installed,wget,wget,its tests will be skipped)
+
+chromium:  ## a browser, for the tests of pages
+	@$(call installed,chromium,chromium,the pages will not be tried)
 
 systemd-analyze:  ## what checks the units
 	@$(call installed,systemd-analyze,systemd,the units will not be checked)
@@ -53,7 +68,13 @@ kind-table: $(VENV)/.dev  ## measures the table of docs/nowait.md, here and unde
 	tests/kernel/run env PYTHONPATH=tests $(BIN)/python -m support.kind_table measure >build/there
 	cd tests && ../$(BIN)/python -m support.kind_table write ../build/here ../build/there
 
-check: $(VENV)/.dev gdb systemd-analyze promtool  ## the quick part of it
+references: $(VENV)/.dev  ## docs/reference, from the code
+	cd tests && ../$(BIN)/python -m support.references
+
+picture: $(VENV)/.dev  ## docs/images/session.svg, of a real session
+	cd tests && ../$(BIN)/python -m support.picture
+
+check: $(VENV)/.dev gdb lldb elfutils node wget chromium systemd-analyze promtool  ## the quick part of it
 	.ci/check -m "not slow"
 
 # uv writes the hashes of all platforms; pip has nothing for that.
@@ -64,6 +85,22 @@ lock: $(VENV)/.dev  ## deploy/*.lock, which the images are built from
 	$(BIN)/uv pip compile $(LOCKED) --output-file deploy/requirements.lock pyproject.toml
 LOCKED = --quiet --no-config --native-tls --universal --python-version 3.11 --generate-hashes --upgrade \
   --custom-compile-command "make lock"
+
+openapi: $(VENV)/.runtime  ## api/openapi.json, from the operations and models that there are
+	@mkdir -p build
+	$(BIN)/python -c 'import sys; from farpeek_api.openapi import document; sys.stdout.buffer.write(document.text())' \
+	  >build/openapi.json && mv build/openapi.json api/openapi.json
+
+# Kept packed, so that neither an editable install nor the images need npm.
+SWAGGER_UI := 5.35.0
+UI := build/swagger-ui/package/swagger-ui
+PAGE := api/farpeek_api/openapi/page/swagger-ui
+swagger-ui:  ## Swagger UI of that version, for /docs
+	rm -rf build/swagger-ui && mkdir -p build/swagger-ui
+	cd build/swagger-ui && npm pack --silent swagger-ui-dist@$(SWAGGER_UI) && tar xzf *.tgz
+	gzip -9nc $(UI)-bundle.js >$(PAGE)-bundle.js.gz && gzip -9nc $(UI).css >$(PAGE).css.gz
+	cp $(UI)-bundle.js.LICENSE.txt $(PAGE)-bundle.js.LICENSE.txt
+	cp $(dir $(UI))LICENSE $(PAGE).LICENSE.txt && cp $(dir $(UI))NOTICE $(PAGE).NOTICE.txt
 
 serve: $(VENV)/.runtime  ## the service, on the default socket
 	$(BIN)/farpeek serve
@@ -78,6 +115,22 @@ MUTANTS ?= --count 60
 mutants: $(VENV)/.dev  ## which small mistakes the tests would not notice; MUTANTS="--count 100 --seed 2"
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
 	$(BIN)/python tests/mutants.py $(MUTANTS)
+
+SOAK_S ?= 600
+soak: $(VENV)/.dev  ## all that clients and targets do at once, for SOAK_S seconds; SEED= to do it again
+	cd tests && ../$(BIN)/python -m endurance.soak --seconds $(SOAK_S) $(if $(SEED),--seed $(SEED))
+
+REUSE_S ?= 7200
+reuse: $(VENV)/.dev  ## forced reuse of process numbers: ROUNDS (100,000) of it, in at most REUSE_S seconds
+	cd tests && ../$(BIN)/python -m endurance.reuse --rounds $(or $(ROUNDS),100000) --seconds $(REUSE_S)
+
+crash: $(VENV)/.dev  ## a service that is killed under load, ROUNDS (200) times
+	cd tests && ../$(BIN)/python -m endurance.crash --rounds $(or $(ROUNDS),200)
+
+FUZZ_INPUTS ?= 200000
+fuzz: $(VENV)/.dev  ## what others send, write or choose, at random: FUZZ_INPUTS of it in all
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	cd tests && ../$(BIN)/python -m fuzz --inputs $(FUZZ_INPUTS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/targets/bin

@@ -1,0 +1,34 @@
+"""References are what the code says, and name all there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from farpeek_api.cli.statuses import OF_SLUGS
+from farpeek_api.http import problems
+from support.references import FOLDER, PAGES
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reference_is_what_the_code_says(name: str) -> None:
+    assert (FOLDER / name).read_text() == PAGES[name](), "make references"
+
+
+def test_every_problem_has_a_line_with_its_status_and_the_commands_exit_status() -> None:
+    page = (DOCS / "problems.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \| .* \| (\d) \|$", page, re.MULTILINE)
+    assert sorted(slug for slug, *_ in rows) == sorted(problems.rows())
+    assert {slug: int(status) for slug, _, status in rows} == OF_SLUGS
+    for slug, status, _ in rows:
+        assert int(status) == problems.rows()[slug].status, slug
+
+
+def test_pages_link_to_what_is_there() -> None:
+    for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
