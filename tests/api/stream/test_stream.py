@@ -372,7 +372,8 @@ def test_a_flood_is_answered_in_bounded_memory(served: Served, target: str, samp
     answered = 0
     peak = before = memory_of(served.process.pid)
     with WebSocket(served.connect()) as ws:
-        sending = threading.Thread(target=lambda: ws.sock.sendall(b"".join(messages)))
+        # One by one: the timeout of a socket is that of a whole sendall.
+        sending = threading.Thread(target=lambda: [ws.sock.sendall(each) for each in messages])
         sending.start()
         for number in range(count):
             shown, _ = ws.next()
