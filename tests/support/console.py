@@ -64,7 +64,8 @@ def matches(wanted: str, shown: str) -> bool:
 
 def _plain(text: str) -> str:
     text = re.sub(r"\b[0-9a-f]{8,16}\b", "#", text)
-    text = re.sub(r"0x[0-9a-f]+|\d+(?:\.\d+)?", "#", text)
+    # A rate has another unit on another machine.
+    text = re.sub(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:[KMGT]\b)?", "#", text)
     return re.sub(r"\s+", "", text)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from farpeek_api.cli import parsers, statuses
 from farpeek_api.cli.changes import Account
 from farpeek_api.cli.errors import WrongWord
+from farpeek_api.cli.exits import exit_of
 from farpeek_api.cli.show.endings import how_it_ended
 from farpeek_api.cli.show.escape import safe
 from farpeek_api.cli.show.values import TYPES, layout
@@ -79,7 +80,7 @@ def run(session: Session) -> int:
     if ended != "target-exited":
         return statuses.DONE
     name = f"{target.pid} {safe(target.info.process.comm)}"
-    session.complain(f"{name} {how_it_ended(target.refresh().exit)}")
+    session.complain(f"{name} {how_it_ended(exit_of(target).exit)}")
     return statuses.NO_TARGET
 
 
