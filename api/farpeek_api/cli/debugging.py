@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from farpeek_api.cli import parsers
 from farpeek_api.cli.errors import CommandError
 from farpeek_api.client import PeekError, TargetExited
+from farpeek_api.gateway import launching
 from farpeek_api.gateway import session as gateway_session
 from farpeek_api.gateway.inferior import Inferior, Unsuitable
 from farpeek_api.gateway.packets import TooLong
@@ -29,6 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parsers.mode(parser)
     parsers.service(parser.add_argument_group("common to all commands"))
+
+
+def program(name: str) -> str:
+    """Find a debugger. Raises CommandError if it is not installed."""
+    try:
+        return launching.find(name)
+    except launching.NotInstalled as error:
+        raise CommandError(str(error)) from None
 
 
 def server(session: Session, target: Target) -> Callable[[socket.socket], None]:

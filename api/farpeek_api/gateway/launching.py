@@ -17,6 +17,8 @@ from farpeek_api.gateway.listening import Connections, listener
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from farpeek_api.gateway.copies import Copies
+
 
 class NotInstalled(Exception):
     """There is no such program."""
@@ -37,18 +39,22 @@ def gateway(serve: Callable[[socket.socket], None]) -> Generator[Path]:
                 thread.join()
 
 
-def run(program: str, words: Sequence[str]) -> int:
-    """Run a debugger in the foreground; its exit status, as a shell has it.
-
-    Ctrl-C is the debugger's: it interrupts what that is at, and does not end this. Raises
-    NotInstalled.
-    """
+def find(program: str) -> str:
+    """Find a debugger. Raises NotInstalled."""
     found = shutil.which(program)
     if found is None:
         raise NotInstalled(f"{program} is not installed, or not on the PATH")
+    return found
+
+
+def run(program: str, words: Sequence[str]) -> int:
+    """Run a debugger that was found in the foreground; its exit status, as a shell has it.
+
+    Ctrl-C is the debugger's: it interrupts what that is at, and does not end this.
+    """
     before = signal.signal(signal.SIGINT, _do_nothing)
     try:
-        status = subprocess.run([found, *words], check=False).returncode  # noqa: S603 - what was asked for
+        status = subprocess.run([program, *words], check=False).returncode  # noqa: S603 - what was asked for
     finally:
         signal.signal(signal.SIGINT, before)
     return 128 - status if status < 0 else status
@@ -72,3 +78,12 @@ def gdb_words(path: Path, words: Sequence[str], *, writable: bool) -> list[str]:
     ]
     begin = [word for each in settings for word in ("-iex", each)]
     return ["-q", *begin, "-ex", f"target remote {path}", *words]
+
+
+def lldb_words(path: Path, copies: Copies, words: Sequence[str]) -> list[str]:
+    """Give the words of an lldb that connects to a gateway, and takes the copies for the files."""
+    commands = [f"platform select --sysroot {copies.root} remote-linux"]
+    if copies.program is not None:
+        commands.append(f"target create {copies.program}")
+    commands.append(f"process connect --plugin gdb-remote unix-connect://{path}")
+    return [*(word for each in commands for word in ("-o", each)), *words]

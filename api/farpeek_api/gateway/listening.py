@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -51,12 +52,23 @@ def _unix(path: str) -> Generator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
         # The mode that bind(2) gives it is the descriptor's: nobody is in before it is narrowed.
         os.fchmod(made.fileno(), 0o600)
+        if _is_left_behind(path):
+            Path(path).unlink(missing_ok=True)
         made.bind(path)
         try:
             made.listen(MOST_CONNECTIONS)
             yield made
         finally:
             Path(path).unlink(missing_ok=True)
+
+
+def _is_left_behind(path: str) -> bool:
+    """Whether it is the socket of one who was killed: nobody answers there."""
+    if not Path(path).is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        trial.settimeout(0)  # else it would wait where many do
+        return trial.connect_ex(path) == errno.ECONNREFUSED
 
 
 def _host_and_port(word: str) -> tuple[str, int]:

@@ -59,6 +59,23 @@ def test_a_unix_socket_is_its_owners_and_gone_at_the_end(folder: Path) -> None:
     assert not path.exists()
 
 
+def test_the_socket_of_one_who_was_killed_is_no_obstacle(folder: Path) -> None:
+    path = folder / "socket"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+        killed.listen()
+    with listener(f"unix:{path}"), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_what_is_no_socket_is_not_removed(folder: Path) -> None:
+    path = folder / "file"
+    path.write_text("mine")
+    with pytest.raises(OSError, match="in use"), listener(f"unix:{path}"):
+        pass
+    assert path.read_text() == "mine"
+
+
 def test_one_connection_too_many_is_closed(folder: Path) -> None:
     over = threading.Event()
     begun = threading.Semaphore(0)

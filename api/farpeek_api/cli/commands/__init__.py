@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "wait": "wait until a target ends, and say how it did",
     "write": "write bytes to a target's memory",
     "gdb": "run gdb on a target that is not stopped, and goes on",
+    "lldb": "run lldb on a target that is not stopped, and goes on",
     "rsp": "let debuggers connect to a target that is not stopped, and goes on",
 }
 """Name and help text. ``farpeek X-Y`` is in the module ``x_y``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farpeek_api.cli import debugging, parsers
-from farpeek_api.cli.errors import CommandError
 from farpeek_api.gateway import launching
 
 if TYPE_CHECKING:
@@ -29,10 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(session: Session) -> int:
     """Run gdb; its own exit status."""
     serve = debugging.server(session, session.target())
+    program = debugging.program("gdb")
     chosen = session.chosen
-    try:
-        with launching.gateway(serve) as path:
-            words = launching.gdb_words(path, chosen.arguments, writable=chosen.write)
-            return launching.run("gdb", words)
-    except launching.NotInstalled as error:
-        raise CommandError(str(error)) from None
+    with launching.gateway(serve) as path:
+        words = launching.gdb_words(path, chosen.arguments, writable=chosen.write)
+        return launching.run(program, words)

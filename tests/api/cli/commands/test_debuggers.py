@@ -1,4 +1,4 @@
-"""`farpeek gdb` and `farpeek rsp`: what they refuse, and a debugger that connects by itself."""
+"""The commands for debuggers: what they refuse, and a debugger that connects by itself."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from support.sample import Sample
 
 
-def test_without_gdb_the_cure_is_said(
-    sample: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["gdb", "lldb"])
+def test_without_a_debugger_the_cure_is_said(
+    sample: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("PATH", str(folder))
-    ran = run("gdb", sample.pid)
+    ran = run(name, sample.pid)
     assert ran.status == statuses.FAILED
-    assert ran.error == "farpeek gdb: gdb is not installed, or not on the PATH\n"
+    assert ran.error == f"farpeek {name}: {name} is not installed, or not on the PATH\n"
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 137)])
