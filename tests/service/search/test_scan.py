@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,3 +63,26 @@ def test_expressions_find_what_they_do_in_the_whole(laid: list[Laid], text: byte
         assert found == whole
     else:
         assert all(end - start <= 4096 for start, end in found)
+
+
+@pytest.mark.parametrize("at", range(33, 48))
+def test_bytes_that_run_over_the_end_of_a_chunk_are_found_once(at: int) -> None:
+    content = b"\xff" * at + b"needle" + b"\xff" * 80
+    found = scan([Laid("data", content)], Hex(b"needle".hex(" ")), Mode.NOWAIT, 4, chunk=40)
+    assert found == [(at, at + 6)]
+
+
+@pytest.mark.parametrize("at", [*range(8986, 9004), 4904, 4905, 4906, 13_000])
+def test_an_expression_is_found_once_over_the_end_of_a_chunk(at: int) -> None:
+    content = b"." * at + b"abbbbbbbbb" + b"." * 12_000
+    assert scan([Laid("data", content)], Regex("ab+"), Mode.NOWAIT, 3, chunk=9000) == [
+        (at, at + 10)
+    ]
+
+
+@pytest.mark.parametrize("size", [3000, 4096])
+def test_matches_of_an_expression_never_overlap_whatever_the_chunk(size: int) -> None:
+    """One that a chunk has decided is not begun again inside of it by the next."""
+    content = b"." * 3000 + (b"a" * (size - 1) + b".") * 6
+    wanted = [(3000 + n * size, 3000 + (n + 1) * size - 1) for n in range(6)]
+    assert scan([Laid("data", content)], Regex("a+"), Mode.NOWAIT, 3, chunk=9000) == wanted
