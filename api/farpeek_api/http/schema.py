@@ -485,7 +485,7 @@ _HINTS: Final = {
     "pid": "a process's number is an integer from 1 to 2147483647",
     "pid_namespace": "`caller` or `service`: in whose pid namespace `pid` counts",
     "ns_pid": "a process's number in its own pid namespace is an integer from 1 to 2147483647",
-    "limit": "the most targets of a standing match: an integer from 1 to 16384",
+    "limit": "an integer from 1 on: the most matches of a search, or targets of a standing match",
     "label": "write one as KEY=VALUE",
     "timeout_s": "write seconds, like 2.0",
     "filter": "the bits of coredump_filter, core(5): an integer from 0 to 127; 51 by default",

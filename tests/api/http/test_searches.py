@@ -148,6 +148,12 @@ def test_what_makes_no_search_is_refused_by_its_member(
     assert reply.places == [place]
 
 
+def test_a_wrong_limit_is_told_of_matches(served: Served, searched: Target) -> None:
+    reply = post(served, served.register(searched.pid), pattern={"text": "x"}, limit=0)
+    assert reply.status == 422, reply.body
+    assert "the most matches of a search" in reply.body.decode()
+
+
 def test_its_bounds_are_shown_and_hold(served: Served, searched: Target) -> None:
     shown = served.request("GET", "/v1/info").json["limits"]
     target = served.register(searched.pid)
