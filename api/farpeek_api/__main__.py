@@ -21,10 +21,10 @@ def _serve(arguments: Sequence[str]) -> int:
     chosen = settings.load(arguments)
 
     from farpeek.errors import FarpeekError  # noqa: PLC0415 - slow to load, with all below
-    from farpeek_api.audit.sinks import AuditError  # noqa: PLC0415
-    from farpeek_api.gate import tokens  # noqa: PLC0415
-    from farpeek_api.policy.file import PolicyError  # noqa: PLC0415
-    from farpeek_api.serving import listeners, logs, privileges, server, tls, tracing  # noqa: PLC0415
+    from farpeek_api.audit.sinks import AuditError  # noqa: PLC0415 - the same
+    from farpeek_api.gate import tokens  # noqa: PLC0415 - the same
+    from farpeek_api.policy.file import PolicyError  # noqa: PLC0415 - the same
+    from farpeek_api.serving import listeners, logs, privileges, server, tls, tracing  # noqa: PLC0415 - the same
 
     logs.configure(chosen.log_format, chosen.logging_level)
     try:
