@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from farpeek_api.policy import tokens
+from support.becoming import SECRET, become_vault
 from support.folders import open_folder
 from support.policies import EVERYTHING, As, Policed, entry
-from support.targets import Target, build
+from support.targets import Target
 from support.waiting import until
 from support.wire import UnixConnection
 
@@ -30,19 +30,10 @@ POLICY = (
     + entry("by-uid", USER, VERBS, NOWAIT + "targets = [{ uid = 0 }]")
     + entry("admin", ADMIN, rest=f"targets = {EVERYTHING}")
 )
-SECRET = 0x5EC4E75EC4E75EC4
 SECRET_BYTES = SECRET.to_bytes(8, "little")
 A_SECOND = 1.0
 SLACK_S = 3.0
 """On a busy machine; what is promised is a second."""
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[Path]:
-    with open_folder() as made:
-        for name in ("ruby", "vault"):
-            shutil.copy(build("changing"), made / name)
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +42,10 @@ def service() -> Iterator[Policed]:
         yield made_service
 
 
-@pytest.fixture
-def ruby(programs: Path) -> Iterator[Target]:
-    with Target("changing", program=programs / "ruby") as process:
-        yield process
-
-
-def become(process: Target, programs: Path) -> None:
-    process.send(f"become {programs / 'vault'} {SECRET:#x}")
-    process.await_ready()
-
-
 def change(process: Target, programs: Path, how: str) -> str:
     """Have it become what the client of the answer's token may not see."""
     if how == "exec":
-        become(process, programs)
+        become_vault(process, programs)
         return RUBY
     if how == "setuid":
         assert process.command("setuid 4711") == "ok"
@@ -166,7 +146,7 @@ def test_a_long_read_is_cut_off(service: Policed, programs: Path, ruby: Target) 
     response = connection.getresponse()
     assert response.status == 206
     assert response.read(1 << 20)
-    become(ruby, programs)
+    become_vault(ruby, programs)
     with contextlib.suppress(ConnectionError):
         while response.read(1 << 22):
             pass
@@ -181,7 +161,7 @@ def test_no_event_tells_of_what_a_target_has_become(
     client, admin = As(service, RUBY), As(service, ADMIN)
     with client.events() as seen, admin.events() as all_events:
         target = client.register(ruby.pid).json["id"]
-        become(ruby, programs)
+        become_vault(ruby, programs)
         with Target("changing", program=programs / "vault") as vault:
             hidden = admin.register(vault.pid).json["id"]
         kinds: list[tuple[str, str]] = []
@@ -238,7 +218,7 @@ def test_a_standing_match_holds_and_shows_what_its_client_sees(
             where = {"addresses": [hex(ruby["marker"])], "lengths": [8], "mode": "nowait"}
             with client.stream() as ws:
                 ws.ask({"id": 1, "subscribe": {"match": match, "hz": 50, **where}})
-                become(ruby, programs)
+                become_vault(ruby, programs)
                 shown: dict[str, Any] = {}
                 while "left" not in shown:
                     shown, data = ws.next()

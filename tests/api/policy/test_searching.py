@@ -4,48 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farpeek_api.policy import tokens
+from support.becoming import SECRET, become_vault
 from support.folders import open_folder
 from support.policies import As, Policed, entry
-from support.targets import Target, build
 from support.wire import UnixConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.targets import Target
+
 FINDER, READER = tokens.make(), tokens.make()
 WHERE = 'modes = ["nowait"]\ntargets = [{ exe = "*/ruby*" }]'
 POLICY = entry("finder", FINDER, ["inspect", "register", "search"], WHERE) + entry(
     "reader", READER, ["inspect", "register", "read"], WHERE
 )
-SECRET = 0x5EC4E75EC4E75EC4
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[Path]:
-    with open_folder() as made:
-        for name in ("ruby", "vault"):
-            shutil.copy(build("changing"), made / name)
-        yield made
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Policed]:
     with open_folder() as made, Policed(made, POLICY) as made_service:
         yield made_service
-
-
-@pytest.fixture
-def ruby(programs: Path) -> Iterator[Target]:
-    with Target("changing", program=programs / "ruby") as process:
-        yield process
 
 
 def body(ruby: Target, **members: object) -> dict[str, object]:
@@ -71,8 +57,7 @@ def test_the_verb_the_mode_and_the_program_decide(
     assert (waiting.status, waiting.slug) == (403, "forbidden")
     refused = reader.request("POST", path, body(ruby))
     assert (refused.status, refused.json["verb"]) == (403, "search")
-    ruby.send(f"become {programs / 'vault'} {SECRET:#x}")
-    ruby.await_ready()
+    become_vault(ruby, programs)
     secret = {"number": SECRET, "type": "u64"}
     hidden = finder.request("POST", path, body(ruby, pattern=secret))
     absent = finder.request("POST", "/v1/targets/1-1/search", body(ruby))
@@ -97,8 +82,7 @@ def test_one_that_meets_a_forbidden_program_is_cut_off(
     answer = connection.getresponse()
     assert answer.status == 200
     assert answer.readline()
-    ruby.send(f"become {programs / 'vault'} {SECRET:#x}")
-    ruby.await_ready()
+    become_vault(ruby, programs)
     received = b""
     with contextlib.suppress(ConnectionError, HTTPException):
         while piece := answer.read(1 << 20):
