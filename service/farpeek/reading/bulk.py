@@ -10,14 +10,14 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from farpeek.errors import InvalidRequest, RangeUnreadable, TooBusy
+from farpeek.errors import InvalidRequest, RangeUnreadable
 from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE
+from farpeek.reading.transfers import TargetTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from farpeek.access.ranges import RangeReader
     from farpeek.counts import Counts
@@ -68,8 +68,8 @@ class _Chunk:
     lease: Lease
 
 
-class Transfer:
-    """One range of one target; a context manager that gives back whatever it holds."""
+class Transfer(TargetTransfer):
+    """One range of one target."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a transfer is made of this much
         self,
@@ -81,14 +81,13 @@ class Transfer:
         limits: Limits,
         counts: Counts,
     ) -> None:
-        self._target = target
+        super().__init__(target, limits)
         self._spec = spec
         self._end = spec.end
         self._generation = spec.generation
         self._reader = reader
         self._run = run
         self._account = account
-        self._limits = limits
         self._counts = counts
         self._chunk_size = max(1, min(CHUNK, account.most // 2))
         self._spare = max(0, min(account.most // SPARE, account.most - 2 * self._chunk_size))
@@ -98,22 +97,7 @@ class Transfer:
         self._out: _Chunk | None = None  # in the client's hands
         self._gap: Gap | None = None  # behind what was given out
 
-    def __enter__(self) -> Self:
-        if self._target.transfers >= self._limits.target_waiting:
-            raise TooBusy(
-                f"{self._target.transfers} transfers of this target are under way already "
-                "(--target-waiting)"
-            )
-        self._target.transfers += 1
-        self._target.hold()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _give_back(self) -> None:
         for chunk in (self._ready, self._out):
             if chunk is not None:
                 chunk.lease.let_go()
@@ -122,8 +106,6 @@ class Transfer:
             self._ahead.cancel()
         # A task that was cancelled leads back here, and both would stay until a garbage collection.
         self._ready = self._out = self._ahead = None
-        self._target.transfers -= 1
-        self._target.let_go()
 
     async def begin(self) -> Extent:
         """Find out how far the range goes, and read its first chunk, which `next` will give.

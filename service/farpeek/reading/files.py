@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from farpeek.errors import InvalidRequest, TooBusy
+from farpeek.errors import InvalidRequest
 from farpeek.model import ADDRESS_LIMIT
+from farpeek.reading.transfers import TargetTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from farpeek.access.mapped_file import FileOpener, TargetFile
     from farpeek.model import Limits
@@ -37,8 +37,8 @@ def check(address: int) -> None:
         raise InvalidRequest("it is no address of 64 bits", ("address",))
 
 
-class FileTransfer:
-    """A file of one target; a context manager that gives back whatever it holds."""
+class FileTransfer(TargetTransfer):
+    """A file of one target."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a transfer is made of this much
         self,
@@ -51,37 +51,19 @@ class FileTransfer:
         limits: Limits,
     ) -> None:
         """``wanted`` is the program that is meant; None: whichever it is."""
-        self._target = target
+        super().__init__(target, limits)
         self._address = address
         self._wanted = wanted
         self._opener = opener
         self._run = run
         self._account = account
-        self._limits = limits
         self._chunk_size = max(1, min(CHUNK, account.most // 4))
         self._file: TargetFile | None = None
         self._held: list[Lease] = []
 
-    def __enter__(self) -> Self:
-        if self._target.transfers >= self._limits.target_waiting:
-            raise TooBusy(
-                f"{self._target.transfers} transfers of this target are under way already "
-                "(--target-waiting)"
-            )
-        self._target.transfers += 1
-        self._target.hold()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _give_back(self) -> None:
         self._let_go()
         self._file = None
-        self._target.transfers -= 1
-        self._target.let_go()
 
     async def begin(self) -> tuple[TargetFile, int | None]:
         """Open the file; and the number of the program that maps it, None if that is not known.

@@ -9,15 +9,15 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from farpeek.errors import InvalidRequest, TooBusy
+from farpeek.errors import InvalidRequest
 from farpeek.model import ADDRESS_LIMIT, Piece
 from farpeek.reading.bulk import CHUNK, SPARE
+from farpeek.reading.transfers import TargetTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from farpeek.access.pieces import Batch, PieceReader
     from farpeek.counts import Counts
@@ -54,8 +54,8 @@ class _Read:
     lease: Lease
 
 
-class PieceTransfer:
-    """Ranges of one target in pieces; a context manager that gives back whatever it holds."""
+class PieceTransfer(TargetTransfer):
+    """Ranges of one target in pieces."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a transfer is made of this much
         self,
@@ -73,13 +73,12 @@ class PieceTransfer:
 
         All is of the program number ``generation``, or of that of the first batch.
         """
+        super().__init__(target, limits)
         self.generation = generation
-        self._target = target
         self._ranges = ranges
         self._reader = reader
         self._run = run
         self._account = account
-        self._limits = limits
         self._encode = encode
         self._counts = counts
         self._most = max(1, min(CHUNK, account.most // 2))
@@ -88,30 +87,13 @@ class PieceTransfer:
         self._ahead: asyncio.Task[_Read] | None = None
         self._out: Lease | None = None
 
-    def __enter__(self) -> Self:
-        if self._target.transfers >= self._limits.target_waiting:
-            raise TooBusy(
-                f"{self._target.transfers} transfers of this target are under way already "
-                "(--target-waiting)"
-            )
-        self._target.transfers += 1
-        self._target.hold()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _give_back(self) -> None:
         if self._out is not None:
             self._out.let_go()
         if self._ahead is not None:
             self._ahead.add_done_callback(_discard)
             self._ahead.cancel()
         self._out = self._ahead = None
-        self._target.transfers -= 1
-        self._target.let_go()
 
     async def begin(self) -> None:
         """Read the first batch, which `next` will give; raises what MemoryService.read does.
