@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from farpeek.reading.bulk import Extent
     from farpeek_api.audit.trail import Trail
-    from farpeek_api.policy.memory_reach import GuardedTransfer
+    from farpeek_api.policy.guarded import GuardedTransfer
     from farpeek_api.policy.reach import Reaches
 
 BYTES: Final = "application/octet-stream"

@@ -19,7 +19,7 @@ from farpeek_api.serving.connection import client_of, entry_of
 if TYPE_CHECKING:
     from farpeek.access.mapped_file import TargetFile
     from farpeek_api.audit.trail import Trail
-    from farpeek_api.policy.memory_reach import GuardedFile
+    from farpeek_api.policy.guarded import GuardedFile
     from farpeek_api.policy.reach import Reaches
 
 _HINT: Final = (

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from farpeek.model import Piece
     from farpeek_api.audit.trail import Trail
     from farpeek_api.http.bodies import Bodies
-    from farpeek_api.policy.memory_reach import GuardedPieces
+    from farpeek_api.policy.guarded import GuardedPieces
     from farpeek_api.policy.reach import Reaches
 
 PIECES: Final = "application/vnd.farpeek.pieces"

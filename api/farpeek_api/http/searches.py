@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from farpeek.search.model import Found
     from farpeek_api.audit.trail import Trail
     from farpeek_api.http.bodies import Bodies
-    from farpeek_api.policy.guarded_search import GuardedSearch
+    from farpeek_api.policy.guarded import GuardedSearch
     from farpeek_api.policy.reach import Reaches
 
 LINES: Final = "application/x-ndjson"

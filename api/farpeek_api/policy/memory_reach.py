@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farpeek.errors import TargetChanged
 from farpeek_api.http.refusals import Changing, WordUnknown
-from farpeek_api.policy.guarded_search import GuardedSearch
+from farpeek_api.policy.guarded import GuardedFile, GuardedPieces, GuardedSearch, GuardedTransfer
 from farpeek_api.policy.verbs import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from types import TracebackType
 
-    from farpeek.access.mapped_file import TargetFile
     from farpeek.cores.layout import Layout
     from farpeek.memory import MemoryService
     from farpeek.model import (
@@ -33,15 +31,13 @@ if TYPE_CHECKING:
         WriteSpec,
     )
     from farpeek.plans.model import PlanResult, PlanSpec
-    from farpeek.reading.bulk import Extent, Transfer
-    from farpeek.reading.files import FileTransfer
     from farpeek.reading.gathered import GatheredReads
-    from farpeek.reading.pieces import PieceTransfer
     from farpeek.search.model import Found, SearchSpec
     from farpeek.threads.budget import Lease
     from farpeek.threads.sweeps import Visit
     from farpeek.threads.tasks import Task
     from farpeek_api.policy.guard import Guard, Judged
+    from farpeek_api.policy.guarded import Confirm, Look
     from farpeek_api.policy.rules import Rate
 
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
@@ -95,9 +91,9 @@ class MemoryReach:
         self._guard.judge(self.client, target_id, Verb.READ, spec.mode)
         return self._service.check(target_id, spec)
 
-    def look(self, target_id: str, mode: Mode, verb: Verb = Verb.READ) -> None:
+    def look(self, target_id: str, mode: Mode) -> None:
         """Raise what stands against reads that go on."""
-        self._guard.judge_now(self.client, target_id, verb, mode)
+        self._guard.judge_now(self.client, target_id, Verb.READ, mode)
 
     async def read(
         self, target_id: str, spec: ReadSpec, lease: Lease, timeout_s: float | None
@@ -220,7 +216,7 @@ class MemoryReach:
         """Make ready to read a range; use it in a ``with``."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, spec.mode)
         transfer = self._service.transfer(target_id, spec, self.client)
-        return GuardedTransfer(self, transfer, judged, spec.mode)
+        return GuardedTransfer(transfer, *self._guarding(judged, Verb.READ, spec.mode))
 
     def pieces(
         self,
@@ -233,7 +229,7 @@ class MemoryReach:
         """Make ready to read ranges in pieces; use it in a ``with``."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, mode)
         transfer = self._service.pieces(target_id, ranges, mode, encode, self.client, generation)
-        return GuardedPieces(self, transfer, judged, mode)
+        return GuardedPieces(transfer, *self._guarding(judged, Verb.READ, mode))
 
     async def core(
         self, target_id: str, mode: Mode, wanted: int, generation: int | None
@@ -248,17 +244,7 @@ class MemoryReach:
         """Make ready to read the file behind a mapping; use it in a ``with``."""
         judged = self._guard.judge(self.client, target_id, Verb.FILES)
         transfer = self._service.file(target_id, address, self.client, generation)
-        return GuardedFile(self, transfer, judged)
-
-    def look_at_file(self, target_id: str) -> None:
-        """Raise what stands against reading on in a file."""
-        self._guard.judge_now(self.client, target_id, Verb.FILES, None)
-
-    async def confirm_file(self, judged: Judged, generation: int | None, size: int) -> None:
-        """Let a part of a file go out, when the client may have as much."""
-        await self._confirm(judged, generation, Verb.FILES)
-        rates = self._guard.rights(self.client).rates
-        await rates.wait_for_bytes(size)
+        return GuardedFile(transfer, *self._guarding(judged, Verb.FILES, None))
 
     def search(
         self, target_id: str, spec: SearchSpec, encode: Callable[[Sequence[Found]], bytes]
@@ -266,17 +252,15 @@ class MemoryReach:
         """Make ready to search; use it in a ``with``."""
         judged = self._guard.judge(self.client, target_id, Verb.SEARCH, spec.mode)
         search = self._service.search(target_id, spec, encode, self.client)
-        confirm = partial(self.confirm_chunk, judged, verb=Verb.SEARCH)
-        look = partial(self.look, target_id, spec.mode, Verb.SEARCH)
-        return GuardedSearch(search, confirm, look, spec.mode)
+        return GuardedSearch(search, *self._guarding(judged, Verb.SEARCH, spec.mode))
 
-    async def confirm_chunk(
-        self,
-        judged: Judged,
-        generation: int | None,
-        mode: Mode,
-        size: int,
-        verb: Verb = Verb.READ,
+    def _guarding(self, judged: Judged, verb: Verb, mode: Mode | None) -> tuple[Confirm, Look]:
+        """What lets each part of a long answer go out, and what looks whether it may go on."""
+        confirm = partial(self._confirm_part, judged, verb, mode)
+        return confirm, partial(self._guard.judge_now, self.client, judged.target.id, verb, mode)
+
+    async def _confirm_part(
+        self, judged: Judged, verb: Verb, mode: Mode | None, generation: int | None, size: int
     ) -> None:
         """Let a part of a long answer go out, when the client may have as much."""
         await self._confirm(judged, generation, verb, mode)
@@ -333,125 +317,3 @@ class MemoryReach:
             else:
                 await self._confirm(judged, None, Verb.WRITE)
                 return done
-
-
-class GuardedTransfer:
-    """A range on its way out; see ``Transfer``."""
-
-    def __init__(self, reach: MemoryReach, transfer: Transfer, judged: Judged, mode: Mode) -> None:
-        self._reach = reach
-        self._transfer = transfer
-        self._judged = judged
-        self._mode = mode
-        self._generation: int | None = None
-
-    def __enter__(self) -> Self:
-        self._transfer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._transfer.__exit__(kind, error, traceback)
-
-    async def begin(self) -> Extent:
-        """See ``Transfer``."""
-        extent = await self._transfer.begin()
-        self._generation = extent.generation
-        await self._reach.confirm_chunk(self._judged, extent.generation, self._mode, 0)
-        return extent
-
-    async def next(self) -> bytes | bytearray:
-        """See ``Transfer``."""
-        chunk = await self._transfer.next()
-        await self._reach.confirm_chunk(self._judged, self._generation, self._mode, len(chunk))
-        return chunk
-
-    def look(self) -> None:
-        """Raise what stands against going on."""
-        self._reach.look(self._judged.target.id, self._mode)
-
-
-class GuardedPieces:
-    """Ranges in pieces on their way out; see ``PieceTransfer``."""
-
-    def __init__(
-        self, reach: MemoryReach, transfer: PieceTransfer, judged: Judged, mode: Mode
-    ) -> None:
-        self._reach = reach
-        self._transfer = transfer
-        self._judged = judged
-        self._mode = mode
-
-    def __enter__(self) -> Self:
-        self._transfer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._transfer.__exit__(kind, error, traceback)
-
-    @property
-    def generation(self) -> int | None:
-        """See ``PieceTransfer``."""
-        return self._transfer.generation
-
-    async def begin(self) -> None:
-        """See ``PieceTransfer``."""
-        await self._transfer.begin()
-        await self._reach.confirm_chunk(self._judged, self.generation, self._mode, 0)
-
-    async def next(self) -> Sequence[bytes | memoryview] | None:
-        """See ``PieceTransfer``."""
-        batch = await self._transfer.next()
-        size = sum(map(len, batch or ()))
-        await self._reach.confirm_chunk(self._judged, self.generation, self._mode, size)
-        return batch
-
-    def look(self) -> None:
-        """Raise what stands against going on."""
-        self._reach.look(self._judged.target.id, self._mode)
-
-
-class GuardedFile:
-    """A file behind a mapping on its way out; see ``FileTransfer``."""
-
-    def __init__(self, reach: MemoryReach, transfer: FileTransfer, judged: Judged) -> None:
-        self._reach = reach
-        self._transfer = transfer
-        self._judged = judged
-
-    def __enter__(self) -> Self:
-        self._transfer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._transfer.__exit__(kind, error, traceback)
-
-    async def begin(self) -> tuple[TargetFile, int | None]:
-        """See ``FileTransfer``."""
-        found, generation = await self._transfer.begin()
-        await self._reach.confirm_file(self._judged, generation, 0)
-        return found, generation
-
-    async def read(self, start: int, end: int) -> bytes:
-        """See ``FileTransfer``. The file is the same, whatever the target executes by now."""
-        chunk = await self._transfer.read(start, end)
-        await self._reach.confirm_file(self._judged, None, len(chunk))
-        return chunk
-
-    def look(self) -> None:
-        """Raise what stands against going on."""
-        self._reach.look_at_file(self._judged.target.id)
