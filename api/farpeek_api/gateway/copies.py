@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,15 @@ _LONGEST_PART: Final = 255  # NAME_MAX
 _HARMLESS: Final = re.compile(r"[\w.+-]{1,100}", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the file behind ``address``, by the name that the target has for it."""
+
+    name: str
+    address: int
+    path: Path
+
+
 class Copies:
     """``program`` is the copy of the program, None without; ``missing`` counts what is not there.
 
@@ -41,19 +51,22 @@ class Copies:
         self.root.mkdir()
         self.missing = 0
         self.program = self._copy_program(folder / "program")
+        self.libraries: list[Copy] = []
         for name, address in self._libraries():
             path = below(self.root, name)
             if path is None or not self._copy(address, path):
                 self.missing += 1
+            else:
+                self.libraries.append(Copy(name, address, path))
 
-    def _copy_program(self, folder: Path) -> Path | None:
+    def _copy_program(self, folder: Path) -> Copy | None:
         """Copy it, under its own name if a debugger's command line cannot take that amiss."""
         entry = self._inferior.auxv.get("AT_ENTRY", 0)
         mapping = self._inferior.mapping(entry)
         name = PurePosixPath(mapping.path if mapping and mapping.path else "").name
         name = name.removesuffix(" (deleted)")
         path = folder / (name if _HARMLESS.fullmatch(name) else "program")
-        return path if self._copy(entry, path) else None
+        return Copy(name, entry, path) if self._copy(entry, path) else None
 
     def _libraries(self) -> Iterator[tuple[str, int]]:
         """Give each one's name and an address in it; the vDSO has no file."""

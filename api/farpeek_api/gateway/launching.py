@@ -84,6 +84,6 @@ def lldb_words(path: Path, copies: Copies, words: Sequence[str]) -> list[str]:
     """Give the words of an lldb that connects to a gateway, and takes the copies for the files."""
     commands = [f"platform select --sysroot {copies.root} remote-linux"]
     if copies.program is not None:
-        commands.append(f"target create {copies.program}")
+        commands.append(f"target create {copies.program.path}")
     commands.append(f"process connect --plugin gdb-remote unix-connect://{path}")
     return [*(word for each in commands for word in ("-o", each)), *words]

@@ -69,8 +69,8 @@ def test_a_name_that_a_command_line_could_take_amiss_is_not_the_copys(
         inferior = Inferior(peek.target(process.pid), None, writable=False)
         made = Copies(inferior, folder)
     assert made.program is not None
-    assert made.program.name == ("-" if name == "-" else "program")
-    assert made.program.read_bytes() == build("pie").read_bytes()
+    assert made.program.path.name == ("-" if name == "-" else "program")
+    assert made.program.path.read_bytes() == build("pie").read_bytes()
     assert made.missing == 0
     assert len([each for each in made.root.rglob("*") if each.is_file()]) >= 2
 
