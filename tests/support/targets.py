@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -173,6 +174,20 @@ class Target(Ending):
 def start(name: str, *arguments: object, cwd: Path | None = None) -> Target:
     """Start tests/targets/NAME.c with ``arguments``; use the answer in a ``with``."""
     return Target(name, *arguments, cwd=cwd)
+
+
+def start_32_bits(folder: Path | None = None) -> Target:
+    """Start a program of 32 bits, or a copy in ``folder``; skips where that cannot be."""
+    try:
+        program = build("compat")
+    except CannotBuild as reason:
+        pytest.skip(f"no program of 32 bits can be built here: {reason}")
+    if folder is not None:
+        program = Path(shutil.copy(program, folder))
+    try:
+        return Target("compat", program=program)
+    except OSError as reason:  # ENOEXEC of a kernel for 64 bits alone
+        pytest.skip(f"no program of 32 bits can be run here: {reason}")
 
 
 def state_of(pid: int) -> str | None:

@@ -22,7 +22,7 @@ from support.folders import open_folder
 from support.kinds import FuseServer
 from support.reading import proc_mem
 from support.serving import UnixConnection
-from support.targets import SOURCES, Target, start, state_of
+from support.targets import SOURCES, Target, start, start_32_bits, state_of
 from support.waiting import until
 from support.wire import Served
 from support.writing import tracers
@@ -328,7 +328,7 @@ def test_a_program_that_was_replaced_ends_it_early(served: Served) -> None:
 
 
 def test_a_program_of_32_bits_is_refused_by_name(served: Served) -> None:
-    with start("compat") as target:
+    with start_32_bits() as target:
         reply = served.request("GET", f"/v1/targets/{served.register(target.pid)}/core")
         assert (reply.status, reply.slug) == (501, "unsupported")
         assert "64-bit" in reply.json["detail"]

@@ -24,7 +24,7 @@ from farpeek.plans.model import (
     Stop,
     Text,
 )
-from support.targets import Target, start
+from support.targets import Target, start, start_32_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -366,7 +366,7 @@ async def test_a_moving_list_has_no_row_of_two_nodes_where_readings_are_compared
 
 
 async def test_a_program_of_32_bits_has_pointers_of_32(service: MemoryService) -> None:
-    with start("compat") as compat:
+    with start_32_bits() as compat:
         at = compat["marker"]
         pointer = Layout(0, {"value": Field(0, "pointer")})
         array = Array(id="words", at=Place(number=at), layout=pointer, count=2, most=2, stride=0)

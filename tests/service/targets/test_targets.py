@@ -20,7 +20,7 @@ from farpeek.memory import MemoryService
 from farpeek.model import EventKind, ExitStatus, Limits, ReadSpec, Regions, TargetState
 from support import leftovers
 from support.asking import ask, close
-from support.targets import CannotBuild, Target, build, start, state_of
+from support.targets import Target, build, start, start_32_bits, state_of
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
@@ -186,15 +186,7 @@ async def test_pointer_size_and_byte_order_come_from_the_program(
     with Target("plain", program=Path(shutil.copy(build("plain"), tmp_path))) as target:
         snapshot, _ = await service.register(target.pid, None)
         assert (snapshot.identity.pointer_size, snapshot.identity.byte_order) == (8, "little")
-    try:
-        build("compat")
-    except CannotBuild as reason:
-        pytest.skip(f"no 32-bit program can be built here: {reason}")
-    try:
-        compat = Target("compat", program=Path(shutil.copy(build("compat"), tmp_path)))
-    except OSError as reason:
-        pytest.skip(f"no 32-bit program can be run here: {reason}")
-    with compat:
+    with start_32_bits(tmp_path) as compat:
         snapshot, _ = await service.register(compat.pid, None)
         assert (snapshot.identity.pointer_size, snapshot.identity.byte_order) == (4, "little")
         result = await ask(service, snapshot.id, ReadSpec(Regions([compat["marker"]], [8])))

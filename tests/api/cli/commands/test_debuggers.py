@@ -14,8 +14,7 @@ import pytest
 from farpeek_api.cli import statuses
 from support.commands import run
 from support.debugged import debugger, frames, start
-from support.targets import CannotBuild, build
-from support.targets import start as start_target
+from support.targets import start_32_bits
 from support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -46,11 +45,7 @@ def test_the_exit_status_is_the_debuggers(
 
 
 def test_a_program_of_32_bits_is_refused() -> None:
-    try:
-        build("compat")
-    except CannotBuild:
-        pytest.skip("no compiler for 32 bits")
-    with start_target("compat") as process:
+    with start_32_bits() as process:
         ran = run("gdb", process.pid)
     assert ran.status == statuses.FAILED
     assert "x86-64 or aarch64" in ran.error

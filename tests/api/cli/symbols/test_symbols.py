@@ -18,7 +18,7 @@ from farpeek_api.cli.symbols import dynamic, elf, files
 from farpeek_api.client import MappedRegion
 from support.commands import run
 from support.ending import end_process
-from support.targets import Target, build, start
+from support.targets import Target, build, start, start_32_bits
 
 if TYPE_CHECKING:
     from farpeek_api.cli.symbols.table import Table
@@ -105,7 +105,7 @@ def test_a_file_that_was_replaced_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_a_static_program_of_32_bits_has_symbols() -> None:
-    with start("compat") as target:
+    with start_32_bits() as target:
         symbol = run("what", target.pid, "_start", "--json").json["symbol"]
         assert symbol == "compat:_start"
 
