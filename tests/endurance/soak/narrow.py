@@ -205,9 +205,10 @@ class Blind(User):
         ]
         self.count("of the blind client", len(heard))
         with noted(heard[-1], [each.status for each in heard]):
-            if [each.status for each in heard] != [200, 200, 404, 404, 404, 200]:
+            late = heard[1].status == 504  # all of /proc, on a busy machine
+            if [each.status for each in heard] != [200, 504 if late else 200, 404, 404, 404, 200]:
                 raise Wrong("a client that may see nothing is told of something")
-            if heard[0].json["targets"] or heard[1].json["processes"]:
+            if heard[0].json["targets"] or (not late and heard[1].json["processes"]):
                 raise Wrong("a client that may see nothing sees something")
             if any(heard[-1].json["targets"].values()):
                 raise Wrong("a client that may see nothing is told how many there are")
