@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gdb lldb elfutils node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
+.PHONY: demo test gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
 .PHONY: openapi swagger-ui bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
 
-test: $(VENV)/.dev gdb lldb elfutils node wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
+test: $(VENV)/.dev gdb lldb elfutils shells node wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
 	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
@@ -30,6 +30,10 @@ lldb:  ## another one
 
 elfutils:  ## eu-stack, one of those that open cores
 	@$(call installed,eu-stack,elfutils,its test will be skipped)
+
+shells:  ## whose completion is tried, beside bash
+	@$(call installed,zsh,zsh,its completion will not be tried)
+	@$(call installed,tcsh,tcsh,its completion will not be tried)
 
 node:  ## whose fetch and WebSocket are put to use
 	@$(call installed,node,nodejs,its tests will be skipped)
@@ -74,7 +78,7 @@ references: $(VENV)/.dev  ## docs/reference, from the code
 picture: $(VENV)/.dev  ## docs/images/session.svg, of a real session
 	cd tests && ../$(BIN)/python -m support.picture
 
-check: $(VENV)/.dev gdb lldb elfutils node wget chromium systemd-analyze promtool  ## the quick part of it
+check: $(VENV)/.dev gdb lldb elfutils shells node wget chromium systemd-analyze promtool  ## the quick part of it
 	.ci/check -m "not slow"
 
 # uv writes the hashes of all platforms; pip has nothing for that.
