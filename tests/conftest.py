@@ -35,6 +35,21 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
+_HELD_THE_FIRST_TIME = ("never", "impostor", "no_byte", "no_answer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a test a second try, unless its name promises that something never happens.
+
+    Thousands of tests share a machine with processes that they kill, stop and starve. What fails by
+    that alone passes when it is tried again, and the summary names it. Bytes of another process are
+    wrong the first time.
+    """
+    for item in items:
+        if not any(word in item.name for word in _HELD_THE_FIRST_TIME):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """Fail the run if it leaves a process, a mount or a folder behind."""
