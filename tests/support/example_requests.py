@@ -63,7 +63,8 @@ class Asking:
     def path(self, operation: Operation, given: Mapping[str, str] | None = None) -> str:
         """Write the path of an operation, about what is ours."""
         ours = self.match if operation.path.startswith("/v1/matches/") else self.target
-        values = {"id": ours, "name": "init.js", **(given or {})}
+        name = "app.js" if operation.id == "page_file" else "init.js"
+        values = {"id": ours, "name": name, **(given or {})}
         return operation.path.format(
             **{name: quote(self.ours(each)) for name, each in values.items()}
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PAGE = "farpeek_api/openapi/page"
+PAGES = ("farpeek_api/openapi/page", "farpeek_api/ui/page")
 PATIENCE_S = 300  # for pip, which may have to download
 
 
@@ -82,10 +82,10 @@ def test_it_has_the_packages_the_page_and_the_licences_and_nothing_else(wheel: P
         "farpeek_api",
     }
     assert {"farpeek/py.typed", "farpeek_api/py.typed"} <= set(names)
-    kept = {path.name for path in (ROOT / "api" / PAGE).iterdir()}
-    assert {Path(name).name for name in names if name.startswith(PAGE)} == kept
+    kept = {f"{page}/{path.name}" for page in PAGES for path in (ROOT / "api" / page).iterdir()}
+    assert {name for name in names if name.startswith(PAGES)} == kept
     licences = {Path(name).name for name in names if ".dist-info/licenses/" in name}
-    assert licences == {"LICENSE", *(name for name in kept if name.endswith(".txt"))}
+    assert licences == {"LICENSE", *(Path(name).name for name in kept if name.endswith(".txt"))}
     assert not [name for name in names if "__pycache__" in name]
     assert str(about.get_payload()).lstrip().startswith("# farpeek")
 
@@ -124,13 +124,16 @@ def serving(installed: Path, folder: Path) -> Iterator[Path]:
         process.stderr.close()
 
 
-def test_it_serves_the_document_and_the_page(serving: Path) -> None:
+def test_it_serves_the_document_and_the_pages(serving: Path) -> None:
     document = ask(UnixConnection(serving), "GET", "/openapi.json")
     assert document.body == (ROOT / "api" / "openapi.json").read_bytes()
     assert ask(UnixConnection(serving), "GET", "/docs").status == 200
     script = ask(UnixConnection(serving), "GET", "/docs/swagger-ui-bundle.js")
-    packed = ROOT / "api" / PAGE / "swagger-ui-bundle.js.gz"
+    packed = ROOT / "api" / PAGES[0] / "swagger-ui-bundle.js.gz"
     assert script.body == gzip.decompress(packed.read_bytes())
+    for path, name in (("/", "index.html"), ("/ui/app.js", "app.js")):
+        reply = ask(UnixConnection(serving), "GET", path)
+        assert reply.body == (ROOT / "api" / PAGES[1] / name).read_bytes()
 
 
 def test_commands_and_the_client_read(serving: Path, installed: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from farpeek_api.gate.head import authority_of
 from farpeek_api.gate.identifying import ON_BEHALF_OF, Asker, identify
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
 from farpeek_api.policy.current import CurrentPolicy
-from farpeek_api.serving.connection import Connection
+from farpeek_api.serving.connection import connection_of
 from farpeek_api.serving.listeners import TcpAddress, is_loopback, is_wildcard, plain_host
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from farpeek_api.gate.tokens import Tokens
+    from farpeek_api.serving.connection import Connection
     from farpeek_api.serving.listeners import Address
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/]+)(:[0-9]{1,5})?")
@@ -51,14 +52,10 @@ class Authenticator:
         # The same few hosts come with every request.
         self._is_ours = lru_cache(maxsize=256)(self._find_ours)
 
-    def admit(self, request: web.BaseRequest) -> Asker:
-        """Name whoever's request may go on; ``Forbidden`` or ``Unauthenticated`` otherwise.
-
-        Whoever has the same name shares what one client may have.
-        """
+    def check_origin(self, request: web.BaseRequest) -> None:
+        """Raise Forbidden unless it calls us by a name of ours, and from no page of others'."""
         headers = request.headers
-        connection = request.protocol
-        assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
+        connection = connection_of(request)
         host = headers.get("Host", "")
         # A target in absolute form names a host too, which HTTP puts above that of the header.
         for name in (host, authority_of(request.raw_path)):
@@ -70,6 +67,14 @@ class Authenticator:
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in _own_origins(host):
             raise Forbidden("a web page of another origin may not call this service")
+
+    def identify(self, request: web.BaseRequest) -> Asker:
+        """Name whoever's request may go on; ``Forbidden`` or ``Unauthenticated`` otherwise.
+
+        Whoever has the same name shares what one client may have.
+        """
+        headers = request.headers
+        connection = connection_of(request)
         policy = self._current.policy
         if policy is not None:
             return identify(policy, headers, connection)

@@ -15,11 +15,12 @@ from farpeek_api.audit.entry import DONE, GONE, Entry
 from farpeek_api.gate.head import check_head
 from farpeek_api.http import problems
 from farpeek_api.operations import OPERATIONS, following, memory, service, targets
+from farpeek_api.operations.operation import Entrance
 from farpeek_api.serving import request_ids
 from farpeek_api.serving.connection import Connection, client_of, entry_of, log_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from farpeek_api.audit.trail import Trail
     from farpeek_api.gate.auth import Authenticator
@@ -45,21 +46,27 @@ if TYPE_CHECKING:
     from farpeek_api.serving.metrics import Requests
     from farpeek_api.serving.tracing import Tracing
     from farpeek_api.stream.streams import Streams
+    from farpeek_api.ui.assets import Assets
 
     Inner = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-OPEN_PATHS: Final = frozenset(each.path for each in OPERATIONS if each.is_open)
+OPEN_PATHS: Final = frozenset(each.path for each in OPERATIONS if each.entrance is Entrance.OPEN)
 """For probes, which have no token and call by any name."""
 
 LIVE_PATH: Final = service.LIVE.path
 
 _ENDLESS: Final = frozenset(f"{each.method} {each.path}" for each in OPERATIONS if each.is_endless)
 _TARGET: Final = re.compile(r"/v1/targets/([^/]+)")
-_ROUTES: Final = [
-    (each.method, re.compile(re.sub(r"\{\w+\}", "[^/]+", each.path)), each.verb)
-    for each in OPERATIONS
-]
+
+
+def _pattern(path: str) -> str:
+    """Give the regular expression of an operation's paths."""
+    return re.sub(r"\{\w+\}", "[^/]+", path)
+
+
+_ROUTES: Final = [(each.method, re.compile(_pattern(each.path)), each.verb) for each in OPERATIONS]
+_LOADING: Final = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class Endpoints:
     streams: Streams
     exposition: Exposition
     documents: Documents
+    assets: Assets
 
 
 def served(endpoints: Endpoints) -> list[tuple[Operation, Handler]]:
@@ -119,11 +127,19 @@ def served(endpoints: Endpoints) -> list[tuple[Operation, Handler]]:
         (service.OPENAPI, endpoints.documents.openapi),
         (service.DOCS, endpoints.documents.page),
         (service.DOCS_FILE, endpoints.documents.file),
+        (service.PAGE, endpoints.assets.page),
+        (service.PAGE_FILE, endpoints.assets.file),
     ]
 
 
-def routes(endpoints: Endpoints, reaches: Reaches, trail: Trail) -> list[web.RouteDef]:
-    """Give all routes. HEAD goes where a GET has an end."""
+WITHOUT_PAGE: Final = tuple(each for each in OPERATIONS if each.entrance is not Entrance.PUBLIC)
+"""What there is where no page is served."""
+
+
+def routes(
+    endpoints: Endpoints, reaches: Reaches, trail: Trail, offered: Sequence[Operation]
+) -> list[web.RouteDef]:
+    """Give the routes of what is offered. HEAD goes where a GET has an end."""
     without_head = {each.path for each in OPERATIONS if each.method == "HEAD" or each.is_endless}
     return [
         web.get(
@@ -136,6 +152,7 @@ def routes(endpoints: Endpoints, reaches: Reaches, trail: Trail) -> list[web.Rou
             operation.method, operation.path, _permitted(handler, operation, reaches, trail)
         )
         for operation, handler in served(endpoints)
+        if operation in offered
     ]
 
 
@@ -157,6 +174,23 @@ def _permitted(handler: Handler, operation: Operation, reaches: Reaches, trail: 
     return handle
 
 
+class _Entrances:
+    """By which entrance a request comes."""
+
+    def __init__(self, offered: Sequence[Operation]) -> None:
+        paths = [each.path for each in offered if each.entrance is Entrance.PUBLIC]
+        self._public = re.compile("|".join(map(_pattern, paths)) or "(?!)")
+
+    def of(self, request: web.BaseRequest) -> Entrance:
+        """Tell it. Whatever there is no route for is guarded."""
+        if request.path in OPEN_PATHS:
+            return Entrance.OPEN
+        # As aiohttp looks for the route: an escaped slash divides nothing.
+        if self._public.fullmatch(request.rel_url.raw_path) and request.method in _LOADING:
+            return Entrance.PUBLIC
+        return Entrance.GUARDED
+
+
 class Gate:
     """Around all of aiohttp's own handling: who gets in, and what is said when it goes wrong.
 
@@ -172,8 +206,10 @@ class Gate:
         reaches: Reaches,
         trail: Trail,
         bounds: Bounds,
+        offered: Sequence[Operation],
     ) -> None:
         self._inner = inner
+        self._entrances = _Entrances(offered)
         self._trail = trail
         self._reaches = reaches
         self._counts = counts
@@ -208,24 +244,26 @@ class Gate:
             self._record(request, entry, outcome)
 
     async def _answer(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
-        path = request.path
-        if path not in OPEN_PATHS:
+        entrance = self._entrances.of(request)
+        if entrance is Entrance.GUARDED:
             self._trail.check()
         check_head(request, self._bounds.max_head_bytes, self._bounds.max_body_bytes)
-        if path not in OPEN_PATHS:
-            entry.client, entry.by = self._authenticator.admit(request)
+        if entrance is not Entrance.OPEN:
+            self._authenticator.check_origin(request)
+        if entrance is Entrance.GUARDED:
+            entry.client, entry.by = self._authenticator.identify(request)
             reach = self._reaches.of(entry.client)
             _connection(request).know(reach.client, reach.rate.connections)
             reach.take_request()
-        if self._lifecycle.stopping and path != LIVE_PATH:
+        if self._lifecycle.stopping and request.path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)
 
     def _record(self, request: web.BaseRequest, entry: Entry, outcome: str) -> None:
         """Leave a line of a request; what was refused too early to be anything is looked up."""
-        path = request.path
-        if path in OPEN_PATHS:
+        if self._entrances.of(request) is not Entrance.GUARDED:
             return
+        path = request.path
         if entry.verb is None:
             entry.verb = _verb_of(request.method, path)
             named = _TARGET.match(path)
@@ -271,10 +309,12 @@ async def _name_answer(request: web.Request, response: web.StreamResponse) -> No
         response.headers[request_ids.HEADER] = request_id
 
 
-def application(endpoints: Endpoints, reaches: Reaches, trail: Trail) -> web.Application:
-    """Make what answers the routes."""
+def application(
+    endpoints: Endpoints, reaches: Reaches, trail: Trail, offered: Sequence[Operation]
+) -> web.Application:
+    """Make what answers the routes of what is offered."""
     made = web.Application()
-    made.add_routes(routes(endpoints, reaches, trail))
+    made.add_routes(routes(endpoints, reaches, trail, offered))
     made.on_response_prepare.append(_name_answer)
     return made
 
@@ -293,7 +333,10 @@ def install(  # noqa: PLR0913, PLR0917 - see ``Gate``
     reaches: Reaches,
     trail: Trail,
     bounds: Bounds,
+    offered: Sequence[Operation] = OPERATIONS,
 ) -> None:
     """Put the gate around what ``server`` does with each request."""
-    gate = Gate(server.request_handler, authenticator, lifecycle, counts, reaches, trail, bounds)
+    gate = Gate(
+        server.request_handler, authenticator, lifecycle, counts, reaches, trail, bounds, offered
+    )
     server.request_handler = gate

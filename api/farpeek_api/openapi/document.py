@@ -13,6 +13,7 @@ from farpeek_api.http import plan_shapes, problems, shapes
 from farpeek_api.http.problem_shapes import ANY_PROBLEM, WITH_MEMBERS, TargetProblem
 from farpeek_api.openapi.schemas import ref, schemas
 from farpeek_api.operations import OPERATIONS, headers
+from farpeek_api.operations.operation import Entrance
 from farpeek_api.stream import messages
 from farpeek_api.stream import shapes as stream_shapes
 
@@ -157,7 +158,7 @@ def _operation(operation: Operation, made: Schemas) -> dict[str, Any]:
             *_header_parameters(operation),
         ],
     }
-    if operation.is_open:
+    if operation.entrance is not Entrance.GUARDED:
         shown["security"] = []
     if operation.body is not None:
         taken: dict[str, Any] = {_JSON: {"schema": made.of[operation.body.model]}}

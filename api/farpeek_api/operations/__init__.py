@@ -42,4 +42,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     service.OPENAPI,
     service.DOCS,
     service.DOCS_FILE,
+    service.PAGE,
+    service.PAGE_FILE,
 )

@@ -71,7 +71,7 @@ ANSWERED: Final[Mapping[str, Header]] = {
         is_required=True,
     ),
     "Accept-Ranges": Header("`bytes`", {"const": "bytes"}, is_required=True),
-    "ETag": Header("Stands for the bytes; of ranges up to 1 MiB.", _TEXT),
+    "ETag": Header("Stands for the bytes; of memory, for ranges up to 1 MiB.", _TEXT),
     "Farpeek-Generation": Header(
         "The number of the program that is read; none where that cannot be told.", _COUNT
     ),

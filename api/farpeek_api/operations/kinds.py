@@ -7,6 +7,9 @@ from typing import Final
 ASKED: Final = ("malformed", "too-large", "unsupported-expectation", "too-busy", "internal")
 """Whoever asks, and whatever."""
 
+LOADED: Final = (*ASKED, "forbidden", "shutting-down")
+"""Whatever a browser has before it has a token."""
+
 ADMITTED: Final = (*ASKED, "unauthenticated", "forbidden", "shutting-down", "audit-unavailable")
 """Only who may."""
 

@@ -7,6 +7,7 @@ given and what it may answer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from farpeek_api.http.schema import NoQuery, Wire
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from farpeek_api.policy.verbs import Verb
+
+
+class Entrance(Enum):
+    """Who is let in to an operation."""
+
+    GUARDED = "guarded"
+    """Clients, who show who they are."""
+    PUBLIC = "public"
+    """Browsers, too, which have no token yet: by a name of the service, and from its own page."""
+    OPEN = "open"
+    """Whoever comes, by whatever name: probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +87,7 @@ class Operation:
     answers: Sequence[Answer]
     problems: Sequence[str]
     """Slugs of what may go wrong; see ``http.problems``."""
-    is_open: bool = False
-    """Nobody is asked who they are."""
+    entrance: Entrance = Entrance.GUARDED
     is_endless: bool = False
     """The answer goes on for as long as its client likes."""
     examples: Sequence[Example] = ()

@@ -6,11 +6,12 @@ from typing import Final
 
 from farpeek_api.http import schema, shapes
 from farpeek_api.operations import examples
-from farpeek_api.operations.kinds import ADMITTED, ASKED, LISTED, NEGOTIATED, PARSED
-from farpeek_api.operations.operation import Answer, Operation
+from farpeek_api.operations.kinds import ADMITTED, ASKED, LISTED, LOADED, NEGOTIATED, PARSED
+from farpeek_api.operations.operation import Answer, Entrance, Operation
 from farpeek_api.policy.verbs import Verb
 
 _GROUP: Final = "service"
+_SAME: Final = Answer(status=304, text="The file is that of `If-None-Match`.", headers=["ETag"])
 
 LIVE: Final = Operation(
     id="live",
@@ -22,7 +23,7 @@ LIVE: Final = Operation(
     text="For probes. Needs no credentials, takes any `Host`, and tells nothing else.",
     answers=[Answer(status=200, text="The event loop turns.", model=shapes.Alive)],
     problems=ASKED,
-    is_open=True,
+    entrance=Entrance.OPEN,
     examples=[examples.LIVE],
 )
 READY: Final = Operation(
@@ -35,7 +36,7 @@ READY: Final = Operation(
     text="For probes. Needs no credentials, takes any `Host`, and tells nothing else.",
     answers=[Answer(status=200, text="It does.", model=shapes.Ready)],
     problems=(*ASKED, "shutting-down"),
-    is_open=True,
+    entrance=Entrance.OPEN,
     examples=[examples.READY],
 )
 METRICS: Final = Operation(
@@ -128,4 +129,51 @@ DOCS_FILE: Final = Operation(
         )
     ],
     problems=(*ADMITTED, *PARSED, "not-found"),
+)
+PAGE: Final = Operation(
+    id="page",
+    method="GET",
+    path="/",
+    verb=None,
+    group=_GROUP,
+    summary="A page that shows the memory of processes",
+    text="Needs no credentials, for it holds nothing: what it shows it asks for as any client "
+    "does. Loads nothing from anywhere else. `--no-ui` leaves it out.",
+    headers=["If-None-Match"],
+    answers=[
+        Answer(
+            status=200,
+            text="The page.",
+            others={"text/html": "HTML."},
+            headers=["Content-Security-Policy", "ETag"],
+        ),
+        _SAME,
+    ],
+    problems=(*LOADED, *PARSED, *NEGOTIATED),
+    entrance=Entrance.PUBLIC,
+)
+PAGE_FILE: Final = Operation(
+    id="page_file",
+    method="GET",
+    path="/ui/{name}",
+    verb=None,
+    group=_GROUP,
+    summary="What that page loads",
+    text="Its scripts, its style sheets and its pictures. Needs no credentials, either.",
+    headers=["If-None-Match"],
+    answers=[
+        Answer(
+            status=200,
+            text="The file.",
+            others={
+                "text/javascript": "A script.",
+                "text/css": "A style sheet.",
+                "image/svg+xml": "A picture.",
+            },
+            headers=["Content-Encoding", "ETag"],
+        ),
+        _SAME,
+    ],
+    problems=(*LOADED, *PARSED, "not-found"),
+    entrance=Entrance.PUBLIC,
 )

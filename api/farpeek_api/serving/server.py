@@ -40,6 +40,7 @@ from farpeek_api.http.searches import Searches
 from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
 from farpeek_api.openapi.documents import Documents
+from farpeek_api.operations import OPERATIONS
 from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.policy.guard import Guard
 from farpeek_api.policy.reach import Reaches
@@ -64,6 +65,7 @@ from farpeek_api.serving.notify import notify
 from farpeek_api.serving.reloading import Reloadable, Reloading
 from farpeek_api.serving.tracing import LAST_S, open_tracing
 from farpeek_api.stream.streams import Streams
+from farpeek_api.ui.assets import Assets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -324,9 +326,12 @@ class Server:
             ),
             exposition=Exposition(self._metrics),
             documents=Documents(),
+            assets=Assets(),
         )
+        self._offered = app.WITHOUT_PAGE if settings.no_ui else OPERATIONS
         self._runner = web.AppRunner(
-            app.application(endpoints, reaches, trail), shutdown_timeout=_ANSWERING_S / 2
+            app.application(endpoints, reaches, trail, self._offered),
+            shutdown_timeout=_ANSWERING_S / 2,
         )
         self._servers: list[asyncio.AbstractServer] = []
         self._tls = settings.tls
@@ -347,6 +352,7 @@ class Server:
             self._reaches,
             self.trail,
             self._bounds,
+            self._offered,
         )
         if self._tracing is not None:
             server.request_handler = self._tracing.around(server.request_handler)

@@ -73,6 +73,7 @@ class Settings(Bounds):
     allow_writes: bool = Field(
         default=False, description="let clients write to targets' memory, too"
     )
+    no_ui: bool = Field(default=False, description="serve no page at `/`")
     no_auth: bool = Field(
         default=False, description="no authentication (loopback and unix listeners only)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
 from itertools import count
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farpeek_api.operations import OPERATIONS
+from farpeek_api.operations.operation import Entrance
 from farpeek_api.policy import tokens
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.stream import messages
@@ -33,13 +35,13 @@ POLICY = (
     + entry("poor", POOR, ["admin"], "targets = [{ uid = 4242 }]")
     + entry("slow", SLOW, rest=f"targets = {EVERYTHING}\nrate = {{ requests_per_s = 0.001 }}")
 )
-AUDITED = [each for each in OPERATIONS if not each.is_open]
+AUDITED = [each for each in OPERATIONS if each.entrance is Entrance.GUARDED]
 ENDING = {"release", "delete_match"}
 """What others need would end by these; they are swept by a test of their own."""
 WITHOUT_ADDRESS = {"readv_many", "list_threads", "get_core"}
 """What reads, and names no address of its own."""
-SILENT = {"live", "ready"}
-"""Probes ask nothing about anybody, and have no client."""
+SILENT = {"live", "ready", "page", "page_file"}
+"""Probes and the files of the page ask nothing about anybody, and have no client."""
 
 _numbers = count(1)
 
@@ -93,8 +95,16 @@ def name(operation: Operation) -> str:
     return operation.id
 
 
-def test_the_only_operations_that_leave_no_line_are_probes() -> None:
-    assert {each.id for each in OPERATIONS if each.is_open} == SILENT
+def test_the_only_operations_that_leave_no_line_are_probes_and_the_page(swept: Swept) -> None:
+    silent = [each for each in OPERATIONS if each not in AUDITED]
+    assert {each.id for each in silent} == SILENT
+    ids = {swept.put(each, ALL) for each in silent}
+    told = swept.put(next(each for each in OPERATIONS if each.id == "info"), ALL)
+    (line,) = swept.lines(told)
+    before = [json.loads(each) for each in swept.path.read_text().splitlines()]
+    assert not [
+        each for each in before if each["seq"] < line["seq"] and each.get("request_id") in ids
+    ]
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.id in ENDING], ids=name)

@@ -9,6 +9,7 @@ import pytest
 from farpeek_api.http.schema import NoQuery
 from farpeek_api.openapi.schemas import schemas
 from farpeek_api.operations import OPERATIONS
+from farpeek_api.operations.operation import Entrance
 from support.example_requests import COMM, UID, Asking, differences
 from support.folders import open_folder
 from support.frames import IOV, iov
@@ -76,14 +77,25 @@ def test_only_who_has_a_token_gets_in_by_tcp(operation: Operation, asking: Askin
     assert isinstance(served, Served)
     reply = served.request_tcp(operation.method, asking.path(operation))
     assert (reply.status == 401) == ("unauthenticated" in operation.problems)
-    assert (reply.status == 200) == operation.is_open
+    assert (reply.status == 200) == (operation.entrance is not Entrance.GUARDED)
 
 
 def test_every_operation_has_a_verb_but_probes_documents_and_the_stream() -> None:
     """Of the stream, each message has one."""
     without = {each.id for each in OPERATIONS if each.verb is None}
-    assert without == {"live", "ready", "openapi", "docs", "docs_file", "stream"}
-    assert {each.id for each in OPERATIONS if each.is_open} == {"live", "ready"}
+    documents = {"openapi", "docs", "docs_file", "page", "page_file"}
+    assert without == {"live", "ready", *documents, "stream"}
+
+
+def test_only_probes_are_open_and_only_the_page_is_public() -> None:
+    by_entrance = {
+        entrance: {each.id for each in OPERATIONS if each.entrance is entrance}
+        for entrance in (Entrance.OPEN, Entrance.PUBLIC)
+    }
+    assert by_entrance == {
+        Entrance.OPEN: {"live", "ready"},
+        Entrance.PUBLIC: {"page", "page_file"},
+    }
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=name)
@@ -112,7 +124,7 @@ def test_only_what_has_a_body_may_be_sent_too_slowly_or_in_another_kind() -> Non
 @pytest.mark.parametrize("operation", OPERATIONS, ids=name)
 def test_all_parameters_are_described(operation: Operation, asking: Asking) -> None:
     """Whatever any operation takes is either described, or not known to this one."""
-    if operation.is_open or operation.method == "HEAD":
+    if operation.entrance is Entrance.OPEN or operation.method == "HEAD":
         return  # they look at nothing; no answer to HEAD has a body
     everything = {each for other in OPERATIONS for each in parameters(other)}
     is_binary = operation.body is not None and IOV in operation.body.others

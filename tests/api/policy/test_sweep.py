@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from farpeek_api.operations import OPERATIONS
+from farpeek_api.operations.operation import Entrance
 from farpeek_api.policy import tokens
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.stream import messages
@@ -41,7 +42,7 @@ POLICY = (
     )
 )
 WITH_VERB = [each for each in OPERATIONS if each.verb is not None]
-GUARDED = [each for each in OPERATIONS if not each.is_open]
+GUARDED = [each for each in OPERATIONS if each.entrance is Entrance.GUARDED]
 ABOUT_TARGETS = [each for each in OPERATIONS if each.path.startswith("/v1/targets/{id}")]
 
 

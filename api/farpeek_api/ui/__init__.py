@@ -1,0 +1,1 @@
+"""The web page, as files, and what serves them."""
