@@ -169,12 +169,12 @@ def uncounted_service() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def service_on_tcp() -> Iterator[Server]:
+def service_on_tcp(scheme: str = "http", *flags: object) -> Iterator[Server]:
     """Start one that listens on TCP too."""
     with _folder() as folder:
         path = folder / "farpeek.sock"
-        command = [*_SERVE, f"unix:{path}", "--listen", "http://127.0.0.1:0"]
-        with Server(command, path, ready="on http:") as server:
+        command = [*_SERVE, f"unix:{path}", "--listen", f"{scheme}://127.0.0.1:0", *flags]
+        with Server(command, path, ready=f"on {scheme}:") as server:
             yield server
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
@@ -100,8 +101,11 @@ def _request(method: str, path: str, content: bytes, headers: Sequence[str]) -> 
 class Link:
     """A socket, and the buffer into which all is received that comes on it."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, context: ssl.SSLContext | None = None) -> None:
+        """``context`` is for TLS."""
         self._socket = open_socket(address)
+        if context is not None:
+            self._socket = context.wrap_socket(self._socket, server_hostname="127.0.0.1")
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = self._filled = 0

@@ -16,6 +16,7 @@ from farpeek_api.http import problems, refusals
 from farpeek_api.serving import parsing
 from farpeek_api.serving.gathered import GatheringTransport
 from farpeek_api.serving.logs import log
+from farpeek_api.serving.sliced import SlicedTransport
 from farpeek_api.serving.tls import certificate
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ LOOK_S: Final = 1.0
 
 GOODBYE_S: Final = 2.0
 """For a client to take what it was sent, and why it is cut off, when it was told so."""
+
+_LEAST: Final = 1
+"""Bytes that wait to be taken, from which on it is a pause. Not 0: by that, uvloop's TLS pauses
+where nothing waits, and does not go on (0.23: ``size >= high`` in sslproto.pyx)."""
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
 
@@ -135,7 +140,7 @@ class Connection(web.RequestHandler):
         # uvloop's transports are asyncio's in all but name.
         self._raw_transport = raw = cast("asyncio.Transport", transport)
         # With no slack, a pause means that the client itself does not take its answer.
-        raw.set_write_buffer_limits(high=0)
+        raw.set_write_buffer_limits(high=_LEAST)
         sock = transport.get_extra_info("socket")
         if sock.family == socket.AF_UNIX:
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
@@ -145,6 +150,8 @@ class Connection(web.RequestHandler):
             self.local_host = transport.get_extra_info("sockname")[0]
             self.whence = _address(transport.get_extra_info("peername"))
             self.certificate = certificate(transport.get_extra_info("peercert"))
+            if transport.get_extra_info("sslcontext") is not None:
+                self._raw_transport = transport = SlicedTransport(raw)
         try:
             self._connections.enter(self, self.peer_uid)
         except TooBusy as error:
@@ -169,12 +176,9 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop all clocks, and tell who waits on behalf of this client."""
-        if self._cut_off is not None:
-            self._cut_off.cancel()
-        if self._half_closed is not None:
-            self._half_closed.cancel()
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        for timer in (self._cut_off, self._half_closed, self._head_timer):
+            if timer is not None:
+                timer.cancel()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         self._connections.leave(self)

@@ -7,19 +7,16 @@ small frames a second took a tenth of a processor for that alone.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from farpeek_api.serving.wrapped import WrappedTransport
 
 
-class GatheringTransport(asyncio.Transport):
-    """Another transport, with its writes gathered; for a protocol that uses no other call."""
+class GatheringTransport(WrappedTransport):
+    """Another transport, with its writes gathered."""
 
     def __init__(self, inner: asyncio.Transport, most: int) -> None:
         """``most``: bytes that are not held back for others any more."""
-        super().__init__()
-        self._inner = inner
+        super().__init__(inner)
         self._most = most
         self._kept: list[bytes | bytearray | memoryview] = []
         self._size = 0
@@ -33,11 +30,6 @@ class GatheringTransport(asyncio.Transport):
             self._flush()
         elif self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_soon(self._flush)
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Do the same for each of them."""
-        for data in list_of_data:
-            self.write(data)
 
     def _flush(self) -> None:
         if self._flushing is not None:
@@ -63,34 +55,6 @@ class GatheringTransport(asyncio.Transport):
         self._kept.clear()
         self._inner.abort()
 
-    def is_closing(self) -> bool:
-        """See ``BaseTransport``."""
-        return self._inner.is_closing()
-
-    def can_write_eof(self) -> bool:
-        """See ``WriteTransport``."""
-        return self._inner.can_write_eof()
-
     def get_write_buffer_size(self) -> int:
         """See ``WriteTransport``; with what is kept."""
         return self._inner.get_write_buffer_size() + self._size
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """See ``WriteTransport``."""
-        self._inner.set_write_buffer_limits(high, low)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
-        """See ``BaseTransport``."""
-        return self._inner.get_extra_info(name, default)
-
-    def is_reading(self) -> bool:
-        """See ``ReadTransport``."""
-        return self._inner.is_reading()
-
-    def pause_reading(self) -> None:
-        """See ``ReadTransport``."""
-        self._inner.pause_reading()
-
-    def resume_reading(self) -> None:
-        """See ``ReadTransport``."""
-        self._inner.resume_reading()
