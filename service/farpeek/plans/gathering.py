@@ -74,6 +74,11 @@ class Gathering:
         self._outer = {step.id: outer for step, outer in _with_outer(steps)}
         self._gaps: list[PlanGap] = []
 
+    def rows_around(self, step: Step) -> Rows | None:
+        """Give what takes the rows apart that a step is for."""
+        outer = self._outer[step.id]
+        return None if outer is None else self.tables[outer.id].rows
+
     def table(self, step: Step) -> Table:
         """That of a step."""
         return self.tables[step.id]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from farpeek.model import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from farpeek.model import Backend, GapReason, Regions
 
@@ -65,6 +65,11 @@ class Bytes:
 
     count: int | str
     most: int
+
+    def sizes(self, own: Callable[[str], float]) -> tuple[int, int]:
+        """How many are wanted, and how many of them are read; ``own`` gives fields."""
+        wanted = int(own(self.count)) if isinstance(self.count, str) else self.count
+        return wanted, max(0, min(wanted, self.most))
 
 
 Content = Layout | Text | Bytes

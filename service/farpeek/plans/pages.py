@@ -80,6 +80,17 @@ class Pages:
             return page, offset
         return None
 
+    def held_or_wanted(self, address: int, length: int) -> tuple[bytes, int] | None:
+        """Do the same, and have the next `fetch` read a page that nobody has asked for yet."""
+        page = self._pages.get(address >> _SHIFT)
+        offset = address & _WITHIN
+        if offset + length > PAGE_SIZE:
+            return None
+        if page is None:
+            self._wanted[address >> _SHIFT] = None
+            return None
+        return (page, offset) if isinstance(page, bytes) else None
+
     def take(self, address: int, length: int) -> tuple[bytes, int] | None:
         """Do the same for bytes of any pages. Raises Missing.
 

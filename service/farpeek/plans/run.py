@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 from farpeek.model import ReadSpec, Regions
+from farpeek.plans.at_once import at_once
 from farpeek.plans.doing import Doing
 from farpeek.plans.model import PlanResult
 from farpeek.plans.pages import Pages
-from farpeek.plans.scopes import Scope
 from farpeek.plans.walks import walk
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def run(plan: PlanSpec, read: Read, machine: Machine, give_up: float) -> PlanRes
     began_ns = time.monotonic_ns()
     source = _Source(read, plan.mode, plan.generation)
     pages = Pages(source.read)
-    doing = Doing(plan, pages, machine, walk)
-    doing.begin_all(plan.steps, Scope(None))
+    doing = Doing(plan, pages, machine, at_once, walk)
+    doing.begin()
     while doing.go_on():
         if pages.rounds + pages.next_rounds > plan.limits.rounds or time.monotonic() >= give_up:
             doing.give_up()

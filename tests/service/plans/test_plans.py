@@ -134,6 +134,19 @@ async def test_a_list_is_followed_to_its_end_and_no_page_is_read_twice(
     assert result.generation == 1
 
 
+async def test_a_step_waits_for_what_the_steps_below_it_name(
+    service: MemoryService, lists: Target
+) -> None:
+    # The fourth node takes several rounds, and the owner that it is read for takes one.
+    fourth = Chain(id="fourth", at=Place(number=lists["nodes"]), offsets=(16, 16, 16, 0))
+    again = One(id="again", at=Place(step="fourth"), content=NODE)
+    owner = One(id="owner", at=Place(number=lists["owners"]), content=OWNER, each=[again])
+    result = await follow(service, lists, fourth, owner)
+    assert result.rounds > 2
+    assert result.steps["again"].stopped == [None]
+    assert values(result, "again", "value") == [3]
+
+
 async def test_rows_of_rows_are_read_together_and_belong_to_theirs(
     service: MemoryService, lists: Target
 ) -> None:
