@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.cases import (
+    backtrace,
     beside_bulk,
     bulk,
     client,
     command,
+    core,
     herd,
     idle,
     in_no_order,
@@ -21,10 +23,12 @@ from bench.cases import (
     peers,
     plan,
     policy,
+    sampler,
     scattered,
     search,
     sparse,
     tick,
+    tls,
     wheel,
 )
 
@@ -39,8 +43,12 @@ CASES: tuple[Case, ...] = (
     *in_no_order.CASES,
     many_targets.CASE,
     plan.CASE,
+    sampler.ONE,
+    sampler.TWENTY,
     search.CASE,
     bulk.CASE,
+    tls.CASE,
+    core.CASE,
     sparse.CASE,
     beside_bulk.CASE,
     loop_held.CASE,
@@ -48,6 +56,7 @@ CASES: tuple[Case, ...] = (
     policy.CASE,
     policy.AUDITED,
     *peers.CASES,
+    backtrace.CASE,
     idle.CASE,
     client.READ,
     client.DUMP,
