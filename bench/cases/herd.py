@@ -158,7 +158,9 @@ def _prepare() -> Iterator[Prepared]:
     _allow(_TARGETS * 2 * 8 // 7 + 8)  # two each; an eighth is for connections and the like
     yield Prepared(
         {
-            _SERVICE: partial(_measure, partial(processes.service, "--max-client-targets", _TARGETS), _register),
+            _SERVICE: partial(
+                _measure, partial(processes.service, "--max-client-targets", _TARGETS), _register
+            ),
             _BARE: partial(_measure, processes.bare_loop, _watch),
         },
         [
