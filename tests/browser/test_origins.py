@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from support.browsing import Launching
     from support.targets import Target
 
-FETCHES = 2 * 8 + 2 * 7
-WAYS = FETCHES + 5
-"""Of fetch(), with and without credentials; of EventSource, WebSocket, an image and two forms."""
+FETCHES = 2 * 11 + 2 * 10
+WAYS = FETCHES + 7
+"""Of fetch(), with and without credentials; of EventSource, WebSocket without a ticket and with one
+that is right, a script, an image and two forms."""
 
 NAME = "rebound.example"
 NO_CHECKS = "--disable-features=BlockInsecurePrivateNetworkRequests,LocalNetworkAccessChecks"
@@ -63,11 +64,18 @@ def nothing_happens(attacked: Attacked) -> Iterator[None]:
         assert more in (0, 16), "nobody has read but this"
 
 
+def stolen_ticket(served: Served) -> str:
+    """Make one by TCP, as the page of the service itself would."""
+    token = served.path.with_name("token")
+    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+    return str(served.request_tcp("POST", "/v1/stream/tickets", headers).json["ticket"])
+
+
 def attack(page: Page, base: str, attacked: Attacked) -> dict[str, tuple[str, int, str]]:
     """Have the page try everything; kind, status and text of what it sees, by the way."""
     _, target, registered = attacked
     wanted = {"base": base, "pid": target.pid, "id": registered, "address": hex(target["marker"])}
-    seen = page.evaluate(ATTACK, wanted)
+    seen = page.evaluate(ATTACK, {**wanted, "ticket": stolen_ticket(attacked[0])})
     assert len(seen) == WAYS, sorted(seen)
     return {way: (kind, status, text) for way, (kind, status, text) in seen.items()}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ATTACK = """async ({base, pid, id, address, ways}) => {
+ATTACK = """async ({base, pid, id, address, ticket}) => {
   const seen = {};
   const read = JSON.stringify({addresses: [address], lengths: 16});
   const register = JSON.stringify({pid});
@@ -18,6 +18,7 @@ ATTACK = """async ({base, pid, id, address, ways}) => {
     ["GET", "/v1/info"], ["GET", "/v1/targets"], ["GET", "/v1/processes"], ["GET", "/openapi.json"],
     ["POST", "/v1/targets", register], ["POST", `/v1/targets/${id}/readv`, read],
     ["POST", `/v1/targets/${id}/writev`, JSON.stringify({addresses: [address], data: ["AAAA"]})],
+    ["GET", "/"], ["GET", "/ui/app.js"], ["POST", "/v1/stream/tickets"],
     ["DELETE", `/v1/targets/${id}`],
   ];
   const ask = async (name, path, options) => {
@@ -48,6 +49,19 @@ ATTACK = """async ({base, pid, id, address, ways}) => {
     const stream = new WebSocket(base.replace("http", "ws") + "/v1/stream");
     stream.onopen = () => { stream.close(); resolve(["open", 101, ""]); };
     stream.onerror = () => resolve(["error", 0, ""]);
+  });
+  seen["stream with a ticket"] = await settled((resolve) => {
+    const offered = ["farpeek.v1", `farpeek.ticket.${ticket}`];
+    const stream = new WebSocket(base.replace("http", "ws") + "/v1/stream", offered);
+    stream.onopen = () => { stream.close(); resolve(["open", 101, ""]); };
+    stream.onerror = () => resolve(["error", 0, ""]);
+  });
+  seen["script"] = await settled((resolve) => {
+    const script = document.createElement("script");
+    script.onload = () => resolve(["open", 200, ""]);
+    script.onerror = () => resolve(["error", 0, ""]);
+    script.src = base + "/ui/app.js";
+    document.head.append(script);
   });
   seen["image"] = await settled((resolve) => {
     const image = new Image();

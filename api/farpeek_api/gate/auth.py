@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from farpeek.kernel import users
+from farpeek_api.gate import tickets
 from farpeek_api.gate.head import authority_of
 from farpeek_api.gate.identifying import ON_BEHALF_OF, Asker, identify
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
@@ -16,7 +17,7 @@ from farpeek_api.serving.connection import connection_of
 from farpeek_api.serving.listeners import TcpAddress, is_loopback, is_wildcard, plain_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiohttp import web
 
@@ -48,6 +49,7 @@ class Authenticator:
         self._tokens = tokens
         self._everybody = everybody
         self._current = current or CurrentPolicy()
+        self.tickets = tickets.Tickets(self._current)
         self._trusted_uids = trusted_uids()
         # The same few hosts come with every request.
         self._is_ours = lru_cache(maxsize=256)(self._find_ours)
@@ -75,6 +77,10 @@ class Authenticator:
         """
         headers = request.headers
         connection = connection_of(request)
+        if request.path == tickets.STREAM_PATH:
+            ticket = tickets.offered(headers)
+            if ticket is not None:
+                return self._by_ticket(ticket, headers, connection)
         policy = self._current.policy
         if policy is not None:
             return identify(policy, headers, connection)
@@ -82,6 +88,14 @@ class Authenticator:
             raise Forbidden(f"`{ON_BEHALF_OF}` is for clients of a policy: start it with --policy")
         name = self._name(request, connection)
         return Asker(name, name)
+
+    def _by_ticket(self, ticket: str, headers: Mapping[str, str], connection: Connection) -> Asker:
+        """Name for whom a ticket was made, by whatever that one had shown then."""
+        if "Authorization" in headers:
+            raise Unauthenticated("there is a token and a ticket: send one of them")
+        if ON_BEHALF_OF in headers:
+            raise Forbidden(f"a ticket says for whom it is: `{ON_BEHALF_OF}` goes where it is made")
+        return self.tickets.use(ticket, connection)
 
     def _name(self, request: web.BaseRequest, connection: Connection) -> str:
         """Name a client where there is no policy that does."""

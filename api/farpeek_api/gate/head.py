@@ -28,6 +28,7 @@ _ONCE: Final = frozenset(
         b"last-event-id",
         b"origin",
         b"sec-websocket-key",
+        b"sec-websocket-protocol",
         b"sec-websocket-version",
         b"upgrade",
     }

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from farpeek_api.serving.metrics import Requests
     from farpeek_api.serving.tracing import Tracing
     from farpeek_api.stream.streams import Streams
+    from farpeek_api.stream.ticketing import Ticketing
     from farpeek_api.ui.assets import Assets
 
     Inner = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -86,6 +87,7 @@ class Endpoints:
     events: EventStreams
     writes: Writes
     streams: Streams
+    ticketing: Ticketing
     exposition: Exposition
     documents: Documents
     assets: Assets
@@ -124,6 +126,7 @@ def served(endpoints: Endpoints) -> list[tuple[Operation, Handler]]:
         (memory.CORE, endpoints.cores.get),
         (following.EVENTS, endpoints.events.stream),
         (following.STREAM, endpoints.streams.serve),
+        (following.STREAM_TICKET, endpoints.ticketing.make),
         (service.OPENAPI, endpoints.documents.openapi),
         (service.DOCS, endpoints.documents.page),
         (service.DOCS_FILE, endpoints.documents.file),

@@ -54,6 +54,15 @@ class Ready(TypedDict):
     status: Literal["ready"]
 
 
+class Ticket(TypedDict):
+    """A credential for one stream."""
+
+    ticket: str
+    """Offered as the protocol `farpeek.ticket.TICKET`, beside `farpeek.v1`."""
+    expires_in_s: int
+    """How long it is good, if it is not used."""
+
+
 class Capability(TypedDict):
     """One thing that the service can do here, or cannot."""
 

@@ -34,6 +34,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     targets.DELETE_MATCH,
     following.EVENTS,
     following.STREAM,
+    following.STREAM_TICKET,
     service.LIVE,
     service.READY,
     service.METRICS,

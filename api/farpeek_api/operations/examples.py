@@ -59,6 +59,10 @@ _MATCH: Final[dict[str, Any]] = {
     "refused": 0,
 }
 
+TICKET: Final = Example(
+    name="A ticket for a stream",
+    answer={"ticket": "lSSJ7cTNq_8cSGOSGdHDGYPRoN2cLUaf_XXSDnB4w1U", "expires_in_s": 30},
+)
 LIVE: Final = Example(name="alive", answer={"status": "ok"})
 READY: Final = Example(name="ready", answer={"status": "ready"})
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from farpeek_api.http import schema
+from farpeek_api.gate.tickets import STREAM_PATH
+from farpeek_api.http import schema, shapes
 from farpeek_api.http.answers import EVENTS as EVENT_STREAM
+from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import ADMITTED, NEGOTIATED, PARSED
 from farpeek_api.operations.operation import Answer, Operation
 from farpeek_api.policy.verbs import Verb
@@ -43,7 +45,7 @@ with what happens next.""",
 STREAM: Final = Operation(
     id="stream",
     method="GET",
-    path="/v1/stream",
+    path=STREAM_PATH,
     verb=None,
     group=_GROUP,
     summary="Many small reads, and subscriptions",
@@ -58,14 +60,32 @@ frame: a big-endian u32 N, N bytes of JSON, a `StreamAnswer`, then the bytes if 
 | what is wrong | a `StreamProblem` |
 
 Of a subscription to a standing match, a target that is sampled no more is told of by a `Left`.""",
-    headers=["Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"],
+    headers=[
+        *("Upgrade", "Connection"),
+        *("Sec-WebSocket-Version", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol"),
+    ],
     answers=[
         Answer(
             status=101,
             text="The connection is a WebSocket from here on.",
-            headers=["Upgrade", "Sec-WebSocket-Accept"],
+            headers=["Upgrade", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol"],
         )
     ],
     problems=(*ADMITTED, *PARSED, "upgrade-required"),
     is_endless=True,
+)
+STREAM_TICKET: Final = Operation(
+    id="stream_ticket",
+    method="POST",
+    path=f"{STREAM_PATH}/tickets",
+    verb=None,
+    group=_GROUP,
+    summary="A ticket, by which a browser opens a stream",
+    text="""For pages, which cannot send a token with a WebSocket: offer the protocols
+`farpeek.v1` and `farpeek.ticket.TICKET`. A ticket is good for one stream of the client that has
+asked for it, by the same user or from the same address, for half a minute, and under the same
+policy. Where the client may open no more streams, this says so.""",
+    answers=[Answer(status=200, text="The ticket.", model=shapes.Ticket)],
+    problems=(*ADMITTED, *PARSED, *NEGOTIATED),
+    examples=[examples.TICKET],
 )

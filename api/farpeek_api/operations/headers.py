@@ -52,6 +52,10 @@ SENT: Final[Mapping[str, Header]] = {
     "Upgrade": Header("`websocket`", {"const": "websocket"}, is_required=True),
     "Connection": Header("`Upgrade`", _TEXT, is_required=True),
     "Sec-WebSocket-Version": Header("`13`", {"const": "13"}, is_required=True),
+    "Sec-WebSocket-Protocol": Header(
+        "`farpeek.v1`, and of a browser `farpeek.ticket.TICKET`; see `POST /v1/stream/tickets`.",
+        _TEXT,
+    ),
     "Sec-WebSocket-Key": Header("16 random bytes in base64; RFC 6455.", _TEXT, is_required=True),
 }
 
@@ -83,6 +87,9 @@ ANSWERED: Final[Mapping[str, Header]] = {
     "Content-Security-Policy": Header("What the page may load.", _TEXT, is_required=True),
     "Upgrade": Header("`websocket`", {"const": "websocket"}, is_required=True),
     "Sec-WebSocket-Accept": Header("RFC 6455.", _TEXT, is_required=True),
+    "Sec-WebSocket-Protocol": Header(
+        "`farpeek.v1`, where that is offered.", {"const": "farpeek.v1"}
+    ),
 }
 
 OF_STATUS: Final[Mapping[int, str]] = {

@@ -18,11 +18,17 @@ MOST_REGIONS: Final = 1 << 20
 
 HIGHEST_HZ: Final = 1000.0
 
+MOST_TICKETS_OF_ONE: Final = 64
+MOST_TICKETS: Final = 4096
+"""That are not used yet, for streams; a ticket is old after half a minute."""
+
 SHOWN: Final[dict[str, float | None]] = {
     "stream_reads_under_way": MOST_UNDER_WAY,
     "subscription_ticks_per_s": MOST_TICKS_PER_S,
     "subscription_regions": MOST_REGIONS,
     "subscription_hz": HIGHEST_HZ,
+    "client_stream_tickets": MOST_TICKETS_OF_ONE,
+    "stream_tickets": MOST_TICKETS,
     "client_matches": standing.MOST_OF_A_CLIENT,
     "matches": standing.MOST,
     "search_matches": search.MOST_MATCHES,

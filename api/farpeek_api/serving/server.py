@@ -65,6 +65,7 @@ from farpeek_api.serving.notify import notify
 from farpeek_api.serving.reloading import Reloadable, Reloading
 from farpeek_api.serving.tracing import LAST_S, open_tracing
 from farpeek_api.stream.streams import Streams
+from farpeek_api.stream.ticketing import Ticketing
 from farpeek_api.ui.assets import Assets
 
 if TYPE_CHECKING:
@@ -299,6 +300,7 @@ class Server:
         self.trail = trail = _trail(settings, service, recorder)
         self._metrics = Metrics(service, {DONE, GONE, *problems.rows()}, trail)
         self._tracing = open_tracing(self._metrics.requests) if settings.tracing else None
+        streams = Streams(service, reaches, self._lifecycle, settings, self._metrics.streams, trail)
         endpoints = app.Endpoints(
             handlers=Handlers(
                 service, reaches, bodies, self._lifecycle, settings, urls, self._connections
@@ -321,9 +323,8 @@ class Server:
                 settings.max_client_event_streams,
             ),
             writes=Writes(service, reaches, bodies, settings),
-            streams=Streams(
-                service, reaches, self._lifecycle, settings, self._metrics.streams, trail
-            ),
+            streams=streams,
+            ticketing=Ticketing(authenticator.tickets, streams),
             exposition=Exposition(self._metrics),
             documents=Documents(),
             assets=Assets(),

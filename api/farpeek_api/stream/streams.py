@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from farpeek_api.gate.tickets import PROTOCOL
 from farpeek_api.http import answers, refusals, schema
 from farpeek_api.serving.connection import client_of, connection_of
 from farpeek_api.serving.shares import Shares
@@ -61,11 +62,17 @@ class Streams:
         self._open = Shares(bounds.max_client_streams, "streams", "--max-client-streams")
         self._bounds = bounds
 
+    def check_room(self, client: str) -> None:
+        """Raise TooBusy if the client may open no more of them."""
+        with self._open.one_more(client):
+            pass
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve a client until it leaves, or is asked to."""
         schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
         ws = web.WebSocketResponse(
             timeout=_CLOSING_S,
+            protocols=(PROTOCOL,),
             autoping=False,  # its pongs would not wait for the client to take them
             heartbeat=max(HEARTBEAT_S, _HELD_BACK * self._bounds.deadline),
             compress=False,

@@ -31,6 +31,7 @@ def get(path: bytes, headers: bytes, version: bytes = b"1.1") -> bytes:
         b"Authorization: Bearer \xff\r\n",
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n",
         b"Sec-WebSocket-Key: \xe0\r\n",
+        b"Sec-WebSocket-Protocol: farpeek.v1\r\nSec-WebSocket-Protocol: farpeek.ticket.x\r\n",
         b"Upgrade: \xe0\r\n",
         b"Content-Type: \xe0\r\n",
     ],

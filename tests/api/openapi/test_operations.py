@@ -84,7 +84,7 @@ def test_every_operation_has_a_verb_but_probes_documents_and_the_stream() -> Non
     """Of the stream, each message has one."""
     without = {each.id for each in OPERATIONS if each.verb is None}
     documents = {"openapi", "docs", "docs_file", "page", "page_file"}
-    assert without == {"live", "ready", *documents, "stream"}
+    assert without == {"live", "ready", *documents, "stream", "stream_ticket"}
 
 
 def test_only_probes_are_open_and_only_the_page_is_public() -> None:
