@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
-.PHONY: openapi swagger-ui bench bench-peers mutants fuzz soak reuse crash clean
+.PHONY: openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
 
-test: $(VENV)/.dev gdb lldb elfutils shells node wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
+test: $(VENV)/.dev gdb lldb elfutils shells node page-tools wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
 	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
@@ -78,7 +78,7 @@ references: $(VENV)/.dev  ## docs/reference, from the code
 picture: $(VENV)/.dev  ## docs/images/session.svg, of a real session
 	cd tests && ../$(BIN)/python -m support.picture
 
-check: $(VENV)/.dev gdb lldb elfutils shells node wget chromium systemd-analyze promtool  ## the quick part of it
+check: $(VENV)/.dev gdb lldb elfutils shells node page-tools wget chromium systemd-analyze promtool  ## the quick part of it
 	.ci/check -m "not slow"
 
 # uv writes the hashes of all platforms; pip has nothing for that.
@@ -105,6 +105,39 @@ swagger-ui:  ## Swagger UI of that version, for /docs
 	gzip -9nc $(UI)-bundle.js >$(PAGE)-bundle.js.gz && gzip -9nc $(UI).css >$(PAGE).css.gz
 	cp $(UI)-bundle.js.LICENSE.txt $(PAGE)-bundle.js.LICENSE.txt
 	cp $(dir $(UI))LICENSE $(PAGE).LICENSE.txt && cp $(dir $(UI))NOTICE $(PAGE).NOTICE.txt
+
+# Kept as they are but for what a browser cannot do: find bare names, and maps of sources that are not here.
+PREACT := 11.2.0
+HTM := 3.1.1
+UPLOT := 1.6.32
+UI_PAGE := api/farpeek_api/ui/page
+VENDORED = sed -e '/sourceMappingURL/d' -e 's,from"preact",from"./preact.js",' -e '1i // @ts-nocheck - $(1), as npm has it'
+page:  ## the libraries of the web page, of those versions
+	rm -rf build/page && mkdir -p build/page/preact build/page/htm build/page/uplot
+	cd build/page && npm pack --silent preact@$(PREACT) htm@$(HTM) uplot@$(UPLOT) && \
+	  for name in preact htm uplot; do tar xzf $$name-*.tgz -C $$name --strip-components=1; done
+	$(call VENDORED,preact $(PREACT)) build/page/preact/dist/preact.mjs >$(UI_PAGE)/preact.js
+	$(call VENDORED,preact $(PREACT)) build/page/preact/hooks/dist/hooks.mjs >$(UI_PAGE)/hooks.js
+	$(call VENDORED,htm $(HTM)) build/page/htm/dist/htm.module.js >$(UI_PAGE)/htm.js
+	{ $(call VENDORED,uplot $(UPLOT)) build/page/uplot/dist/uPlot.iife.min.js; echo; echo 'export default uPlot;'; } >$(UI_PAGE)/uplot.js
+	cp build/page/uplot/dist/uPlot.min.css $(UI_PAGE)/uplot.css
+	for name in preact htm uplot; do cp build/page/$$name/LICENSE $(UI_PAGE)/$$name.LICENSE.txt; done
+
+# From npm, pinned; what is tested is what is committed, so nothing of it is in the wheel.
+TYPESCRIPT := 5.9.3
+AXE := 4.14.1
+PAGE_TOOLS := typescript@$(TYPESCRIPT) axe-core@$(AXE)
+page-tools:  ## what checks the page: its types, and whether everybody can use it
+	@[ "$$(cat build/npm/has 2>/dev/null)" = "$(PAGE_TOOLS)" ] || { command -v npm >/dev/null && mkdir -p build/npm && \
+	  echo '{"private": true}' >build/npm/package.json && \
+	  (cd build/npm && npm install --silent --ignore-scripts $(PAGE_TOOLS)) && echo "$(PAGE_TOOLS)" >build/npm/has; } || \
+	  echo "TypeScript and axe-core cannot be had here: the page's types and its accessibility will not be checked"
+
+test-browser: $(VENV)/.dev node chromium page-tools  ## the web page: its modules in node, and all of it in a browser
+	$(BIN)/pytest tests/page tests/browser
+
+page-pictures: $(VENV)/.dev chromium  ## docs/images/page-*.png, of a real service
+	PAGE_PICTURES=$(CURDIR)/docs/images $(BIN)/pytest tests/browser/test_page_pictures.py
 
 serve: $(VENV)/.runtime  ## the service, on the default socket
 	$(BIN)/farpeek serve
