@@ -176,6 +176,19 @@ def ask(
     body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
+    """Put one request to a service, whose answers are to be as they are described."""
+    reply = put(connection, method, path, body, headers)
+    watching.saw_answer(method, path, reply)
+    return reply
+
+
+def put(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
     """Put one request, and close the connection."""
     sent = dict(headers or {})
     payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -185,6 +198,4 @@ def ask(
         connection.request(method, path, payload, sent)
         response = connection.getresponse()
         found = {name.lower(): value for name, value in response.getheaders()}
-        reply = Reply(response.status, found, response.read())
-    watching.saw_answer(method, path, reply)
-    return reply
+        return Reply(response.status, found, response.read())

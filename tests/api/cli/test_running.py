@@ -36,7 +36,7 @@ def test_each_command_has_what_all_have(name: str) -> None:
     options = running.parser(name).format_help()
     for option in ("--url", "--token-file", "Exit status: 0 done"):
         assert option in options
-    shows_something = name not in ("gdb", "lldb", "rsp")
+    shows_something = name not in ("ui", "gdb", "lldb", "rsp")
     for option in ("--json", "--curl"):
         assert (option in options) == shows_something
 

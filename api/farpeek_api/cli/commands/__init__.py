@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "events": "tell what happens to targets, as it happens",
     "wait": "wait until a target ends, and say how it did",
     "write": "write bytes to a target's memory",
+    "ui": "open a page that shows processes and their memory in a browser",
     "gdb": "run gdb on a target that is not stopped, and goes on",
     "lldb": "run lldb on a target that is not stopped, and goes on",
     "rsp": "let debuggers connect to a target that is not stopped, and goes on",

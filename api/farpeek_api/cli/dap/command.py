@@ -58,14 +58,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(session: Session, chosen: argparse.Namespace) -> int:
-    from farpeek_api.cli.dap import listening  # noqa: PLC0415 - slow to load, with the next
+    from farpeek_api.cli import loopback  # noqa: PLC0415 - slow to load, with the next two
+    from farpeek_api.cli.dap import listening  # noqa: PLC0415
     from farpeek_api.client import Client  # noqa: PLC0415
 
     if chosen.listen is None:
         with session.connect(Client) as peek:
             return _serve(session, peek, sys.stdin.buffer, sys.stdout.buffer)
     where = listening.place(chosen.listen)
-    with session.connect(Client) as peek, listening.listen(where) as listener:
+    with session.connect(Client) as peek, loopback.listen(where) as listener:
         host, port = listener.getsockname()[:2]
         session.complain(f"listening on {host}:{port}")
         for connection in listening.accepted(listener):

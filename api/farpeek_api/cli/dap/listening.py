@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farpeek_api.cli.errors import CommandError, WrongWord
+from farpeek_api.cli import loopback
+from farpeek_api.cli.errors import WrongWord
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
-
-_ESTABLISHED = "01"
 
 
 def place(text: str) -> tuple[str, int]:
@@ -29,37 +26,10 @@ def place(text: str) -> tuple[str, int]:
     return str(host), int(found[2])
 
 
-def listen(where: tuple[str, int]) -> socket.socket:
-    """Open the port; 0 is one that is free. Raises CommandError."""
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    try:
-        return socket.create_server(where, family=family, backlog=1)
-    except OSError as error:
-        raise CommandError(f"{where[0]}:{where[1]}: {error.strerror}") from None
-
-
 def accepted(listener: socket.socket) -> Iterator[socket.socket]:
     """Give those who connect, one after the other; other users are sent away."""
     while True:
         connection, peer = listener.accept()
         with connection:
-            if _owner(connection, peer) in (0, os.geteuid()):
+            if loopback.is_ours(connection.getsockname(), peer):
                 yield connection
-
-
-def _owner(connection: socket.socket, peer: tuple[object, ...]) -> int | None:
-    """Whose the other end is, by the kernel's table of sockets; None if it is not in there."""
-    table = "tcp6" if connection.family == socket.AF_INET6 else "tcp"
-    theirs, ours = _entry(peer), _entry(connection.getsockname())
-    for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1:4] == [theirs, ours, _ESTABLISHED]:
-            return int(fields[7])
-    return None
-
-
-def _entry(name: tuple[object, ...]) -> str:
-    """Write an address as that table does: words of four bytes, in this host's order."""
-    packed = ipaddress.ip_address(str(name[0])).packed
-    words = (memoryview(packed).cast("I")[number] for number in range(len(packed) // 4))
-    return "".join(f"{word:08X}" for word in words) + f":{name[1]:04X}"

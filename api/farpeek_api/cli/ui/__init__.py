@@ -1,0 +1,1 @@
+"""`farpeek ui`: the web page of a service, on a port of this host that is one user's alone."""

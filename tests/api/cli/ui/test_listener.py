@@ -1,0 +1,385 @@
+"""The listener of `farpeek ui`: a way to the service for the page that it serves, and no other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.folders import open_folder
+from support.sample import Sample
+from support.targets import start
+from support.ui import Ui
+from support.waiting import until
+from support.websocket import WebSocket, handshake
+from support.wire import Served, parse, receive_all
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+STRANGER = 4242
+
+_AS_STRANGER = """
+import os, socket, sys
+os.setgroups([])
+os.setresgid(*[int(sys.argv[1])] * 3)
+os.setresuid(*[int(sys.argv[1])] * 3)
+with socket.socket() as sock:
+    sock.connect(("127.0.0.1", int(sys.argv[2])))
+    try:
+        sock.sendall(sys.stdin.buffer.read())
+        print(len(sock.recv(1 << 16)))
+    except ConnectionError:
+        print(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def ui(served: Served) -> Iterator[Ui]:
+    with Ui(f"unix:{served.path}") as running:
+        yield running
+
+
+def websocket(ui: Ui, **headers: str) -> WebSocket:
+    return WebSocket(ui.connect(), handshake(Host=ui.host, **headers))
+
+
+def with_ticket(ui: Ui) -> dict[str, str]:
+    ticket = ui.ask("POST", "/v1/stream/tickets").json["ticket"]
+    return {
+        "Sec_WebSocket_Protocol": f"farpeek.v1, farpeek.ticket.{ticket}",
+        "Origin": f"http://{ui.host}",
+    }
+
+
+# Who gets through.
+
+
+def test_the_page_is_there_for_its_user_before_it_has_shown_anything(ui: Ui) -> None:
+    for path, kind in (("/", "text/html"), ("/ui/app.js", "text/javascript")):
+        reply = ui.request("GET", path)
+        assert reply.status == 200
+        assert reply.headers["content-type"].startswith(kind)
+        assert "require-trusted-types-for" in reply.headers["content-security-policy"]
+
+
+def test_a_secret_is_good_once_and_for_a_token(served: Served) -> None:
+    with Ui(f"unix:{served.path}") as ui:
+        secret = ui.fragment["secret"]
+        wrong = ui.exchange("x" * len(secret))
+        assert (wrong.status, wrong.slug) == (401, "unauthenticated")
+        token = ui.exchange(secret).json["token"]
+        assert token != secret
+        again = ui.exchange(secret)
+        assert (again.status, again.slug) == (401, "unauthenticated")
+        assert "run `farpeek ui` again" in again.json["detail"]
+        known = {"Authorization": f"Bearer {token}"}
+        assert ui.request("GET", "/v1/info", headers=known).status == 200
+        assert ui.request("GET", "/v1/info", headers=known).status == 200, "the token stays good"
+        for shown in (wrong, again):
+            assert secret.encode() not in shown.body
+            assert token.encode() not in shown.body
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"[]", b'{"secret": 1}', b'{"token": "x"}', b"[" * 4000, b" " * 5000]
+)
+def test_what_is_no_secret_is_told_what_would_be_one(ui: Ui, body: bytes) -> None:
+    reply = ui.request("POST", "/ui-session", body)
+    assert (reply.status, reply.slug) == (400, "malformed")
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Bearer", "Basic eDp5", "TOKEN"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *[("GET", "/v1/info"), ("GET", "/livez"), ("POST", "/"), ("GET", "/ui/../v1/info")],
+        *[("GET", "/ui/.."), ("GET", "//"), ("GET", "/v1/stream"), ("GET", "/ui-session")],
+        *[("GET", "/ui/%2e%2e/v1/info"), ("POST", "/v1/stream/tickets")],
+    ],
+)
+def test_without_the_token_nothing_gets_to_the_service(
+    ui: Ui, method: str, path: str, authorization: str | None
+) -> None:
+    """The service would take it: the listener is the service's own user, or root."""
+    if authorization is not None:
+        authorization = authorization.replace("TOKEN", ui.fragment["secret"])
+    headers = {} if authorization is None else {"Authorization": authorization}
+    reply = ui.request(method, path, headers=headers)
+    assert (reply.status, reply.slug) == (401, "unauthenticated")
+    assert reply.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *[{"Host": "evil.example"}, {"Host": "127.0.0.1.evil.example"}, {"Host": "192.0.2.1"}],
+        *[{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}],
+        *[{"Origin": "https://HOST"}, {"Host": "localhost", "Origin": "http://HOST"}],
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/ui/app.js", "/v1/info", "/ui-session"])
+def test_pages_of_others_and_names_of_others_get_nothing(
+    ui: Ui, path: str, headers: dict[str, str]
+) -> None:
+    sent = {name: each.replace("HOST", ui.host) for name, each in headers.items()}
+    method = "POST" if path == "/ui-session" else "GET"
+    body = {"secret": ui.fragment["secret"]} if method == "POST" else None
+    reply = ui.request(method, path, body, {**ui.known, **sent})
+    assert (reply.status, reply.slug) == (403, "forbidden")
+    assert not [each for each in reply.headers if each.startswith("access-control")]
+
+
+def test_its_own_page_gets_through_by_any_port(ui: Ui) -> None:
+    """Through ssh -L it may have another one."""
+    for host in (ui.host, f"localhost:{ui.port}", "localhost:1234"):
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        assert ui.request("GET", "/v1/info", headers={**ui.known, **headers}).status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
+def test_another_user_of_this_host_is_sent_away(ui: Ui) -> None:
+    ours = f"Host: {ui.host}\r\nConnection: close\r\n"
+    token = f"Authorization: Bearer {ui.token}\r\n"
+    for request in (f"GET / HTTP/1.1\r\n{ours}", f"GET /v1/info HTTP/1.1\r\n{ours}{token}"):
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_STRANGER, str(STRANGER), str(ui.port)],
+            input=f"{request}\r\n".encode(),
+            capture_output=True,
+            check=True,
+            cwd="/",
+        )
+        assert done.stdout.strip() == b"0"
+
+
+def test_requests_behind_one_that_is_let_in_are_judged_each(ui: Ui) -> None:
+    ours = f"Host: {ui.host}\r\n"
+    with ui.connect() as sock:
+        known = f"Authorization: Bearer {ui.token}\r\n"
+        sock.sendall(
+            f"GET /ui/app.js HTTP/1.1\r\n{ours}\r\n"
+            f"GET /v1/info HTTP/1.1\r\n{ours}{known}\r\n"
+            f"GET /v1/targets HTTP/1.1\r\n{ours}Connection: close\r\n\r\n".encode()
+        )
+        received = receive_all(sock)
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"200", b"401"]
+    assert b'"targets":[' not in received
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /v1/info HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n\r\n",
+        b"GET /v1/info HTTP/1.1\r\nHost: HOST\r\nAuthorization: a\r\nAuthorization: b\r\nEND",
+        b"GET http://evil.example/v1/info HTTP/1.1\r\nHost: HOST\r\nEND",
+        b"GET /v1/info HTTP/1.1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"x" * 40_000),
+        b"POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_not_read(ui: Ui, head: bytes) -> None:
+    with ui.connect() as sock:
+        end = b"Connection: close\r\n\r\n"
+        sock.sendall(head.replace(b"HOST", ui.host.encode()).replace(b"END", end))
+        reply = parse(receive_all(sock))
+    assert (reply.status, reply.slug) == (400, "malformed")
+
+
+# What goes through.
+
+
+def test_what_the_service_answers_goes_through_as_it_is(ui: Ui, served: Served) -> None:
+    for path in ("/v1/targets", "/nowhere"):
+        there, here = served.request("GET", path), ui.ask("GET", path)
+        assert here.status == there.status
+        for name in ("content-type", "cache-control", "server"):
+            assert here.headers[name] == there.headers[name]
+    head = ui.ask("HEAD", "/docs")
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_a_target_of_the_command_line_is_opened(served: Served, sample: Sample) -> None:
+    with Ui(f"unix:{served.path}", sample.pid) as ui:
+        target = ui.fragment["target"]
+        assert ui.ask("GET", f"/v1/targets/{target}").json["pid"] == sample.pid
+
+
+def test_a_body_goes_through_and_large_memory_comes_back(ui: Ui, sample: Sample) -> None:
+    target = ui.ask("POST", "/v1/targets", {"pid": sample.pid}).json["id"]
+    size = 8 << 20
+    ranged = {"Range": f"bytes={sample.address}-{sample.address + size - 1}"}
+    reply = ui.ask("GET", f"/v1/targets/{target}/memory", **ranged)
+    assert reply.status == 206
+    assert reply.body == sample.bytes(0, size)
+    ranges = [[hex(sample.address), hex(sample.address + size)]]
+    pieces = ui.ask("POST", f"/v1/targets/{target}/memory", {"ranges": ranges})
+    assert pieces.status == 200
+    assert sample.bytes(0, 4096) in pieces.body
+    lengths = {"addresses": [hex(sample.address)] * 1500, "lengths": 8, "encoding": "none"}
+    assert ui.ask("POST", f"/v1/targets/{target}/readv", lengths).json["read"] == 1500 * 8
+
+
+def test_a_body_that_is_too_large_is_refused_by_the_service(ui: Ui) -> None:
+    reply = ui.ask("POST", "/v1/targets", b" " * 300_000)
+    assert (reply.status, reply.slug) == (413, "too-large")
+
+
+def test_an_answer_that_ends_early_ends_early_here_too(ui: Ui) -> None:
+    with start("plain") as process:
+        marker = process["marker"]
+        target = ui.ask("POST", "/v1/targets", {"pid": process.pid}).json["id"]
+        request = (
+            f"GET /v1/targets/{target}/memory?gaps=zero HTTP/1.1\r\nHost: {ui.host}\r\n"
+            f"Authorization: Bearer {ui.token}\r\n"
+            f"Range: bytes={marker}-{marker + (60 << 30)}\r\n\r\n"
+        )
+        with ui.connect() as sock:
+            sock.sendall(request.encode())
+            assert sock.recv(12) == b"HTTP/1.1 206"
+            process.kill()
+            # Without an end of its own it would have 60 GiB.
+            taken = 0
+            while piece := _received(sock):
+                taken += len(piece)
+            assert taken < 60 << 30
+
+
+def _received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(1 << 20)
+    except ConnectionResetError:
+        return b""
+
+
+def test_events_come_as_they_happen(ui: Ui, served: Served) -> None:
+    with ui.connect() as sock, sock.makefile("rb") as answer, start("plain") as process:
+        sock.sendall(
+            f"GET /v1/events HTTP/1.1\r\nHost: {ui.host}\r\n"
+            f"Authorization: Bearer {ui.token}\r\n\r\n".encode()
+        )
+        assert answer.readline().startswith(b"HTTP/1.1 200 ")
+        target = served.register(process.pid)
+        until_line(answer, b"event: registered")
+        until_line(answer, target.encode())
+
+
+def until_line(answer: object, wanted: bytes) -> None:
+    while wanted not in (line := answer.readline()):  # type: ignore[attr-defined]  # a file
+        assert line, "it has ended"
+
+
+def test_a_browser_that_leaves_is_left(served: Served) -> None:
+    with Ui(f"unix:{served.path}") as ui:
+        descriptors = Path(f"/proc/{ui.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        request = f"GET /v1/events HTTP/1.1\r\nHost: {ui.host}\r\nAuthorization: Bearer {ui.token}"
+        with ui.connect() as sock:
+            sock.sendall(f"{request}\r\n\r\n".encode())
+            assert sock.recv(12) == b"HTTP/1.1 200"
+            assert len(list(descriptors.iterdir())) >= before + 2
+        # Also where nothing happens that would be told.
+        until(lambda: len(list(descriptors.iterdir())) == before, "the service is left, too")
+
+
+def test_a_stream_by_a_ticket_goes_through(ui: Ui, sample: Sample) -> None:
+    target = ui.ask("POST", "/v1/targets", {"pid": sample.pid}).json["id"]
+    with websocket(ui, **with_ticket(ui)) as ws:
+        where = {"target": target, "addresses": [hex(sample.address)], "lengths": [1 << 20]}
+        shown, data = ws.ask({"id": 1, **where})
+        assert shown["id"] == 1
+        assert data == sample.bytes(0, 1 << 20)
+        shown, _ = ws.ask({"id": 2, "subscribe": {**where, "lengths": [8], "hz": 50}})
+        assert shown["subscribed"]
+        for tick in range(1, 4):
+            assert ws.next()[0]["tick"] >= tick
+
+
+def test_a_stream_needs_a_ticket_that_the_service_knows(ui: Ui) -> None:
+    """On a unix socket, the service would take one without."""
+    used = with_ticket(ui)
+    websocket(ui, **used).end()
+    for headers in (
+        {},
+        used,
+        {"Sec_WebSocket_Protocol": "farpeek.v1"},
+        {"Sec_WebSocket_Protocol": "farpeek.v1, farpeek.ticket."},
+        {"Sec_WebSocket_Protocol": f"farpeek.v1, farpeek.ticket.{'x' * 43}"},
+        {**with_ticket(ui), "Origin": "http://evil.example"},
+    ):
+        with ui.connect() as sock:
+            sock.sendall(handshake(Host=ui.host, **headers))
+            assert parse(sock.recv(1 << 16)).status in (401, 403)
+
+
+def test_a_service_by_tcp_is_given_its_token_and_the_page_never_sees_it(
+    served: Served, sample: Sample
+) -> None:
+    file = served.path.with_name("token")
+    url = f"http://127.0.0.1:{served.port}"
+    with Ui(url, sample.pid, "--token-file", file) as ui:
+        assert ui.token != file.read_text().strip()
+        assert ui.ask("GET", "/v1/info").status == 200
+        with websocket(ui, **with_ticket(ui)) as ws:
+            assert ws.ask({"id": 1, "target": "1-1", "addresses": [0], "lengths": [1]})[0][
+                "problem"
+            ]
+
+
+# The service comes and goes.
+
+
+def test_a_service_that_is_away_is_told_and_the_page_goes_on_when_it_is_back() -> None:
+    with (
+        open_folder() as folder,
+        Sample() as process,
+        Served(folder) as first,
+        Ui(f"unix:{first.path}", process.pid) as ui,
+    ):
+        target = ui.fragment["target"]
+        assert ui.ask("GET", "/v1/info").status == 200
+        assert first.stop() == 0
+        away = ui.ask("GET", "/v1/info")
+        assert (away.status, away.slug) == (502, "unreachable")
+        assert away.json["retryable"] is True
+        assert "farpeek serve" in away.json["detail"]
+        assert away.headers["retry-after"] == "1"
+        assert ui.request("GET", "/").status == 502
+        with Served(folder):
+            assert ui.ask("GET", "/v1/info").status == 200
+            again = ui.ask("POST", "/v1/targets", {"id": target})
+            assert again.json["id"] == target
+        assert ui.stop()[0] == 130
+
+
+def test_a_connection_that_is_kept_outlives_the_service() -> None:
+    with open_folder() as folder, Served(folder) as first, Ui(f"unix:{first.path}") as ui:
+        request = (
+            f"GET /v1/info HTTP/1.1\r\nHost: {ui.host}\r\nAuthorization: Bearer {ui.token}\r\n\r\n"
+        )
+        with ui.connect() as sock, sock.makefile("rb") as answers:
+            sock.sendall(request.encode())
+            assert _status(answers) == 200
+            first.stop()
+            sock.sendall(request.encode())
+            assert _status(answers) == 502
+            with Served(folder):
+                sock.sendall(request.encode())
+                assert _status(answers) == 200
+
+
+def _status(answers: object) -> int:
+    """Take an answer; its status."""
+    status = int(answers.readline().split()[1])  # type: ignore[attr-defined]  # a file
+    length = 0
+    while (line := answers.readline().lower()) != b"\r\n":  # type: ignore[attr-defined]
+        if line.startswith(b"content-length:"):
+            length = int(line.split()[1])
+    json.loads(answers.read(length))  # type: ignore[attr-defined]
+    return status
