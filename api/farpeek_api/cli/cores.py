@@ -26,12 +26,17 @@ def run(session: Session, target: Target) -> int:
     if chosen.what:
         raise WrongWord("a core has what the kernel would put into one: name no ranges")
     if chosen.curl:
-        options = {"mode": chosen.mode}
+        options = {"mode": chosen.mode, "consistent": chosen.consistent}
         session.curl(curl.first_request(cores.core(target.id, chosen.output, options, None)))
         return statuses.DONE
     began = time.monotonic()
     with Progress() as progress:
-        core = target.core(chosen.output, mode=chosen.mode, progress=progress.tell)
+        core = target.core(
+            chosen.output,
+            mode=chosen.mode,
+            consistent=chosen.consistent,
+            progress=progress.tell,
+        )
     elapsed_s = time.monotonic() - began
     if chosen.json:
         session.json(_members(session, target, core, elapsed_s))
@@ -51,6 +56,7 @@ def _members(session: Session, target: Target, core: Core, elapsed_s: float) -> 
             for gap in core.gaps
         ],
         "missing_left_out": core.gaps_left_out,
+        "unsettled_stacks": [hex(each) for each in core.unsettled],
         "elapsed_s": round(elapsed_s, 3),
     }
 
@@ -58,6 +64,10 @@ def _members(session: Session, target: Target, core: Core, elapsed_s: float) -> 
 def _show(session: Session, core: Core, elapsed_s: float) -> None:
     came = f"{size(core.data)} of data in a core of {size(core.size)}, {elapsed_s:.1f} s"
     session.terminal.line(f"{safe(session.chosen.output)}: {came}")
+    for start in core.unsettled[:_MOST_TOLD]:
+        session.complain(
+            f"the stack at {start:#x} was never twice the same: it may not fit together"
+        )
     for gap in core.gaps[:_MOST_TOLD]:
         what = f"{gap.length} bytes at {gap.address:#x} are missing"
         session.complain(f"{what}: {explained(gap.reason)}")

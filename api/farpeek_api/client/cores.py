@@ -47,12 +47,14 @@ class Core:
     """A core that was saved: ``size`` bytes, ``data`` of them read from memory.
 
     ``gaps`` are places that could not be read; ``gaps_left_out`` more are not told of.
+    ``unsettled`` is where stacks are of which no two readings were equal, if that was asked for.
     """
 
     size: int
     data: int
     gaps: Sequence[CoreGap] = field(repr=False)
     gaps_left_out: int
+    unsettled: Sequence[int] = ()
 
     @property
     def complete(self) -> bool:
@@ -155,7 +157,8 @@ def last_note(file: BinaryIO, size: int) -> Core:
         gaps = [_gap(each) for each in said.rows("gaps")]
     except (struct.error, ValueError, IndexError) as error:
         raise Odd(f"the core's last note cannot be read: {error}") from None
-    return Core(size, said.number("bytes"), gaps, said.number("gaps_left_out"))
+    unsettled = said.addresses("unsettled_stacks") if said.has("unsettled_stacks") else ()
+    return Core(size, said.number("bytes"), gaps, said.number("gaps_left_out"), unsettled)
 
 
 def _last_program(file: BinaryIO) -> tuple[int, int]:

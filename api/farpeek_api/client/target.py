@@ -342,6 +342,7 @@ class Operations(Values):
         *,
         mode: Mode | None = None,
         filter: int | None = None,  # noqa: A002 - what the service and the kernel call it
+        consistent: int | None = None,
         generation: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> Call[Core]:
@@ -350,6 +351,7 @@ class Operations(Values):
         Nothing is stopped. By default nothing is brought into memory either (``mode="nowait"``);
         ``filter`` chooses mappings by the bits of coredump_filter, core(5). The file is sparse, its
         owner's alone, and there only once it is whole. Registers are known of threads that wait.
+        Stacks are read again until two readings are equal, ``consistent`` times at most.
 
         >>> import tempfile, pathlib
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -360,7 +362,12 @@ class Operations(Values):
         """
         from farpeek_api.client import cores
 
-        options = {"mode": mode, "filter": filter, "generation": generation}
+        options = {
+            "mode": mode,
+            "filter": filter,
+            "consistent": consistent,
+            "generation": generation,
+        }
         return cores.core(self.id, path, options, progress)
 
     @operation

@@ -7,16 +7,15 @@ says so. An answer that was cut off is shorter than its head says.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from farpeek.cores import HEAD_COST, layout, notes
-from farpeek.model import PieceKind
 from farpeek.reading.pieces import MOST_RANGES
-from farpeek_api.http import answers, encodings, schema
+from farpeek_api.http import answers, core_stacks, encodings, schema
 from farpeek_api.http.bulk import widen
+from farpeek_api.http.core_filling import Filling
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.connection import client_of, entry_of
 
@@ -24,15 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from farpeek.cores.layout import Layout
-    from farpeek.model import Piece
+    from farpeek.model import Mode
     from farpeek_api.audit.trail import Trail
+    from farpeek_api.http.core_stacks import Parts, Sink
     from farpeek_api.policy.reach import Reach, Reaches
 
 CORE: Final = "application/x-coredump"
-
-_ZEROS: Final = bytes(1 << 20)
-_MOST_GAPS: Final = 65_536
-"""That are remembered; the last note has room for some of them, and counts the others."""
 
 
 class Cores:
@@ -47,7 +43,7 @@ class Cores:
         answers.check_accept(request, CORE)
         query = schema.parse_query(schema.CoreQuery, request.query_string, request.query.items)
         reach = self._reaches.of(client_of(request))
-        with reach.lease_bytes(HEAD_COST):
+        with reach.lease_bytes(HEAD_COST + (core_stacks.COST if query.consistent else 0)):
             laid_out, generation = await reach.core(
                 request.match_info["id"], query.mode, query.filter, query.generation
             )
@@ -80,65 +76,73 @@ class Cores:
     ) -> web.StreamResponse:
         """Write segment by segment; what goes wrong behind the head can only end the connection."""
         laid_out, generation = begun
-        entry, filling = entry_of(request), _Filling()
-        self._trail.begin(entry)
+        filling = Filling()
+        self._trail.begin(entry_of(request))
         await writing.begin(laid_out.head)
+        reading = _Reading(self._reaches, reach, request, query.mode, generation)
+
+        async def write(batch: Parts) -> None:
+            entry = entry_of(request)
+            entry.bytes, entry.gaps = filling.size, filling.gap_count
+            self._trail.check(Verb.READ)
+            await writing.write(batch)
+
         spans = layout.spans(laid_out)
-        for first in range(0, len(spans), MOST_RANGES):
-            with reach.pieces(
-                request.match_info["id"],
-                spans[first : first + MOST_RANGES],
-                query.mode,
-                filling.encode,
-                generation,
-            ) as transfer:
-                await transfer.begin()
-                with self._reaches.while_allowed(transfer.look, request):
-                    while (batch := await transfer.next()) is not None:
-                        entry.bytes, entry.gaps = filling.size, filling.gap_count
-                        self._trail.check(Verb.READ)
-                        await writing.write(batch)
+        stacks = spans[: laid_out.stack_count if query.consistent else 0]
+        for span in stacks:
+            await _send_stack(reading, span, filling, query.consistent or 0, write)
+        for first in range(len(stacks), len(spans), MOST_RANGES):
+            await reading.read(spans[first : first + MOST_RANGES], filling, write)
         await writing.write([notes.last(laid_out.last_size, filling.said(), filling.gaps)])
         return await writing.end()
 
 
-class _Filling:
-    """Makes the bytes of segments from pieces; what is not there is zeros."""
+class _Reading:
+    """Reads spans of the target, as long as that is allowed."""
 
-    def __init__(self) -> None:
-        self.size = 0
-        self.gap_count = 0
-        self.gaps: list[tuple[int, int, str]] = []
-        self._began = time.monotonic()
-        self._read: list[tuple[str, int]] = []
+    def __init__(
+        self,
+        reaches: Reaches,
+        reach: Reach,
+        request: web.Request,
+        mode: Mode,
+        generation: int | None,
+    ) -> None:
+        self._reaches = reaches
+        self._reach = reach
+        self._request = request
+        self._mode = mode
+        self._generation = generation
 
-    def encode(self, pieces: Sequence[Piece]) -> Sequence[bytes | memoryview]:
-        """In a thread: the bytes of pieces; those of long stretches of zeros are the same ones."""
-        out: list[bytes | memoryview] = []
-        for piece in pieces:
-            if piece.data is not None:
-                self.size += piece.length
-                out.append(piece.data)
-                continue
-            if piece.kind is PieceKind.GAP:
-                self._note(piece)
-            out += [_ZEROS] * (piece.length // len(_ZEROS))
-            out.append(memoryview(_ZEROS)[: piece.length % len(_ZEROS)])
-        if pieces:
-            self._read.append((hex(pieces[0].address), self._passed_ms()))
-        return out
+    async def read(self, spans: Sequence[tuple[int, int]], filling: Filling, sink: Sink) -> None:
+        """Hand on what is in them, batch by batch; ``filling`` tells of it."""
+        with self._reach.pieces(
+            self._request.match_info["id"], spans, self._mode, filling.encode, self._generation
+        ) as transfer:
+            await transfer.begin()
+            with self._reaches.while_allowed(transfer.look, self._request):
+                while (batch := await transfer.next()) is not None:
+                    await sink(batch)
 
-    def said(self) -> dict[str, object]:
-        """What the last note says besides the gaps: when it was read from which address on."""
-        return {"took_ms": self._passed_ms(), "bytes": self.size, "read_at_ms": self._read[:1024]}
 
-    def _note(self, piece: Piece) -> None:
-        self.gap_count += 1
-        if len(self.gaps) < _MOST_GAPS:
-            self.gaps.append((piece.address, piece.length, str(piece.reason)))
+async def _send_stack(
+    reading: _Reading, span: tuple[int, int], filling: Filling, readings: int, write: Sink
+) -> None:
+    """Send one stack, of a reading that was equal to the one before if there is one."""
 
-    def _passed_ms(self) -> int:
-        return round(1000 * (time.monotonic() - self._began))
+    async def read(part: Filling, sink: Sink) -> None:
+        await reading.read([span], part, sink)
+
+    try:
+        parts, part, is_settled = await core_stacks.settled(read, filling.part, readings)
+    except core_stacks.TooLarge:
+        filling.unsettled.append(hex(span[0]))
+        await reading.read([span], filling, write)
+        return
+    filling.add(part)
+    if not is_settled:
+        filling.unsettled.append(hex(span[0]))
+    await write(parts)
 
 
 class _Writing:

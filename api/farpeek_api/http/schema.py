@@ -372,6 +372,8 @@ class CoreQuery(Wire):
     """`nowait`: what would have to be waited for is left out. `wait`: page faults are resolved."""
     filter: Annotated[int, Field(ge=0, le=0x7F)] = 0x33
     """Which mappings are in it: the bits of /proc/PID/coredump_filter, core(5)."""
+    consistent: Annotated[int, Field(ge=2, le=MOST_READINGS)] | None = None
+    """Read each stack again until two readings are equal, so often at most."""
     generation: Generation | None = None
     """The program that is meant: 409 `target-changed` if another one is executed by now."""
 

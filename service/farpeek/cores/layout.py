@@ -43,6 +43,8 @@ class Layout:
     """All up to the segments."""
     segments: Sequence[Segment]
     """Those that have bytes, in the order of the file."""
+    stack_count: int
+    """How many of them hold stacks; those come first."""
     last_size: int
     """Bytes of the last note."""
 
@@ -57,7 +59,9 @@ def lay_out(
 ) -> Layout:
     """Say where all is. ``said`` is what the first of our own notes says."""
     written = [each for each in survey.segments if each.size]
-    ordered = [*_stacks(written, survey), *_others(written, survey)]
+    stacks = _stacks(written, survey)
+    places_of_stacks = {each.mapping.start for each in stacks}
+    ordered = [*stacks, *(each for each in written if each.mapping.start not in places_of_stacks)]
     first_note = notes.all_of(survey, identity, machine, said)
     count = len(survey.segments) + 2
     headers = _EHDR.size + count * _PHDR.size + (_SHDR.size if count >= _PN_XNUM else 0)
@@ -73,7 +77,7 @@ def lay_out(
         _PHDR.pack(_PT_NOTE, 0, at, 0, 0, last_size, 0, 4),
     ]
     head = b"".join([_header(machine, count), *table, _section(count), first_note])
-    return Layout(head.ljust(_page_up(len(head)), b"\0"), ordered, last_size)
+    return Layout(head.ljust(_page_up(len(head)), b"\0"), ordered, len(stacks), last_size)
 
 
 def _header(machine: Machine, count: int) -> bytes:
@@ -119,11 +123,6 @@ def _stacks(segments: Sequence[Segment], survey: Survey) -> list[Segment]:
         if pointers and pointers[0] < each.mapping.end:
             found.append(each)
     return found
-
-
-def _others(segments: Sequence[Segment], survey: Survey) -> list[Segment]:
-    first = {each.mapping.start for each in _stacks(segments, survey)}
-    return [each for each in segments if each.mapping.start not in first]
 
 
 def spans(layout: Layout) -> list[tuple[int, int]]:

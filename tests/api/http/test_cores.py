@@ -123,6 +123,25 @@ def test_a_debugger_finds_in_it_what_it_finds_in_the_process(
     assert all(library in shown for library in libraries)
 
 
+@pytest.mark.skipif(shutil.which("lldb") is None, reason="lldb is not installed")
+def test_lldb_opens_it_with_all_threads(served: Served, stacks: Target, tmp_path: Path) -> None:
+    core = saved(tmp_path, core_of(served, stacks.pid, "?mode=wait"))
+    opened = ["lldb", "--no-lldbinit", "--batch", "--core", str(core), str(tmp_path / "stacks")]
+    commands = ("thread backtrace all", "expression text", "image list")
+    ran = subprocess.run(
+        [*opened, *(word for each in commands for word in ("-o", each))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    threads = re.split(r"^(?:\*| ) thread #", ran.stdout, flags=re.MULTILINE)[1:]
+    assert len(threads) == 5, ran.stdout
+    assert sum(each.count("`deep") >= 10 and "`waiting" in each for each in threads) == 3
+    assert "hello from the target" in ran.stdout
+    assert "libc.so.6" in ran.stdout
+
+
 @pytest.mark.skipif(shutil.which("eu-stack") is None, reason="elfutils are not installed")
 def test_elfutils_open_it_with_all_threads(served: Served, stacks: Target, tmp_path: Path) -> None:
     core = saved(tmp_path, core_of(served, stacks.pid, "?mode=wait"))
@@ -168,6 +187,44 @@ def test_every_byte_is_the_targets_or_zero_where_it_is_said_to_be_missing(
         assert different < 4096, hex(start_at)
         read += size
     assert read > 30 << 20
+
+
+def test_a_stack_that_changes_all_the_time_is_named_and_one_that_rests_is_not(
+    served: Served,
+) -> None:
+    with start("scribbled") as target:
+
+        def is_unsettled(address: int) -> bool:
+            core = core_of(served, target.pid, "?consistent=4")
+            told = last_note(io.BytesIO(core), len(core)).unsettled
+            return any(in_stack(core, each, address) for each in told)
+
+        # Who writes to it may have no processor for as long as four readings take.
+        until(lambda: is_unsettled(target["scribbled"]), "it is seen to change")
+        target.command("rest")
+        until(lambda: not is_unsettled(target["scribbled"]), "it is seen to rest")
+        assert is_unsettled(target["large"]), "two readings of it are too large"
+        core = core_of(served, target.pid, "?consistent=4")
+        assert byte_at(core, target["large"], 6 << 20) == b"\x5a" * (6 << 20)
+        words = byte_at(core, target["scribbled"], 512)
+        assert words == proc_mem(target.pid, target["scribbled"], 512)
+        core = core_of(served, target.pid)
+        assert last_note(io.BytesIO(core), len(core)).unsettled == ()
+
+
+def in_stack(core: bytes, first: int, address: int) -> bool:
+    """Whether the segment that begins with ``first`` has ``address``."""
+    sizes = {each["p_vaddr"]: each["p_filesz"] for each in loads(core)}
+    return bool(first <= address < first + sizes[first])
+
+
+def byte_at(core: bytes, address: int, length: int) -> bytes:
+    for each in loads(core):
+        offset = address - each["p_vaddr"]
+        if 0 <= offset < each["p_filesz"]:
+            data: bytes = each.data()[offset : offset + length]
+            return data
+    raise AssertionError(hex(address))
 
 
 def test_what_the_kernel_leaves_out_is_left_out(served: Served, stacks: Target) -> None:

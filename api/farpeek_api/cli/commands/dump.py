@@ -50,6 +50,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="the file: its offset 0 is the lowest address, and what nobody has touched is a hole; "
         "or a folder that is there, for a file of each range",
     )
+    parser.add_argument(
+        "--consistent",
+        metavar="N",
+        type=int,
+        help="of a core: read each stack again until two readings are equal, N times at most (2 to "
+        "8)",
+    )
     parsers.mode(parser)
     parsers.common(parser)
 

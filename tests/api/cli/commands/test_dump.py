@@ -237,6 +237,15 @@ def test_a_core_is_saved_and_told_of(out: Path) -> None:
         assert "/core" in asked.text
 
 
+def test_a_core_with_a_stack_that_never_rests_says_which(out: Path) -> None:
+    with start("scribbled") as target:
+        words = ("dump", target.pid, "--core", "--consistent", 3, "-o", out)
+        assert "was never twice the same" in run(*words).error, "one is too large to be read twice"
+        assert run(*words, "--json").json["unsettled_stacks"]
+    refused = run("dump", 1, "--core", "--consistent", 1, "-o", out)
+    assert refused.status != statuses.DONE
+
+
 def test_a_core_takes_no_ranges(sample: Sample, out: Path) -> None:
     ran = run("dump", sample.pid, "[heap]", "--core", "-o", out)
     assert ran.status == statuses.USAGE
