@@ -71,7 +71,8 @@ export class Session {
     }
     if (error instanceof Unreachable) this.connection.set("away");
     if (error instanceof Problem && error.status === 401) {
-      this.wantsToken.set(this.token ? error.message : "");
+      // Without a token, it has been said already why there is none, if that is known.
+      this.wantsToken.set(this.token ? error.message : (this.wantsToken.value ?? ""));
     }
   }
 
