@@ -11,10 +11,11 @@ import struct
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from farpeek.errors import DeadlineExceeded, TargetChanged, TargetExited, TooBusy
+from farpeek.errors import DeadlineExceeded, TargetChanged, TargetExited
 from farpeek.reading.bulk import SPARE
+from farpeek.reading.transfers import TargetTransfer
 from farpeek.search.model import Stopped
 from farpeek.search.patterns import REGEX_BYTES, compile_pattern
 from farpeek.search.places import MAPPING_COST
@@ -22,7 +23,6 @@ from farpeek.search.scan import CHUNK, MOST_CONTEXT_BYTES, MOST_FOUND, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from farpeek.access.pieces import PieceReader
     from farpeek.counts import Counts
@@ -53,7 +53,7 @@ _ENDS: Final[dict[type[Exception], Stopped]] = {
 """What ends a search, whose matches are true all the same."""
 
 
-class Search(Generic[E]):
+class Search(TargetTransfer, Generic[E]):
     """One search of one target; a context manager that gives back whatever it holds."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a search is made of this much
@@ -69,13 +69,12 @@ class Search(Generic[E]):
         counts: Counts,
     ) -> None:
         """``encode`` turns matches into what goes out, in the thread that has found them."""
-        self._target = target
+        super().__init__(target, limits)
         self._spec = spec
         self._lister = lister
         self._reader = reader
         self._run = run
         self._account = account
-        self._limits = limits
         self._encode = encode
         self._counts = counts
         self._scan: Scan | None = None
@@ -85,30 +84,13 @@ class Search(Generic[E]):
         self.is_done = False
         self.stopped: Stopped | None = None  # why, of one that is done; None: it is through
 
-    def __enter__(self) -> Self:
-        if self._target.transfers >= self._limits.target_waiting:
-            raise TooBusy(
-                f"{self._target.transfers} transfers of this target are under way already "
-                "(--target-waiting)"
-            )
-        self._target.transfers += 1
-        self._target.hold()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _give_back(self) -> None:
         if self._ahead is not None:
             self._ahead.add_done_callback(_forget)
             self._ahead.cancel()
         if self._lease is not None:
             self._lease.let_go()
         self._ahead = self._lease = self._scan = None
-        self._target.transfers -= 1
-        self._target.let_go()
 
     @property
     def progress(self) -> Progress:
