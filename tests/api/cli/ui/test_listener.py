@@ -7,12 +7,15 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek_api.cli.ui.listener import MOST_CONNECTIONS
 from support.folders import open_folder
+from support.https import Files, serving
 from support.sample import Sample
 from support.targets import start
 from support.ui import Ui
@@ -330,6 +333,41 @@ def test_a_service_by_tcp_is_given_its_token_and_the_page_never_sees_it(
             assert ws.ask({"id": 1, "target": "1-1", "addresses": [0], "lengths": [1]})[0][
                 "problem"
             ]
+
+
+def test_a_service_by_https_is_asked_where_its_certificate_is_trusted(
+    folder: Path, tmp_path: Path, sample: Sample
+) -> None:
+    files = Files(tmp_path)
+    trusting = {"SSL_CERT_FILE": str(files.client_ca)}
+    with serving(folder, files) as (served, port):
+        words = (sample.pid, "--token-file", served.path.with_name("token"))
+        with Ui(f"https://127.0.0.1:{port}", *words, environment=trusting) as ui:
+            target = ui.fragment["target"]
+            size = 3 << 20
+            ranged = {"Range": f"bytes={sample.address}-{sample.address + size - 1}"}
+            assert ui.ask("GET", f"/v1/targets/{target}/memory", **ranged).body == sample.bytes(
+                0, size
+            )
+            with websocket(ui, **with_ticket(ui)) as ws:
+                where = {"target": target, "addresses": [hex(sample.address)], "lengths": [8]}
+                assert ws.ask({"id": 1, **where})[1] == sample.bytes(0, 8)
+
+
+def test_so_many_connections_are_open_and_no_more(served: Served) -> None:
+    with Ui(f"unix:{served.path}") as ui:
+        with ExitStack() as stack:
+            for _ in range(MOST_CONNECTIONS):
+                stack.enter_context(ui.connect())
+            with ui.connect() as one_more:
+                assert one_more.recv(1) == b""
+        until(lambda: _is_served(ui), "there is room again")
+
+
+def _is_served(ui: Ui) -> bool:
+    with suppress(ConnectionError):
+        return ui.request("GET", "/").status == 200
+    return False
 
 
 # The service comes and goes.
