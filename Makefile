@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
-.PHONY: openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
+.PHONY: test-platforms test-platforms-demo openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
@@ -13,6 +13,8 @@ test: $(VENV)/.dev gdb lldb elfutils shells node page-tools wget chromium system
 	.ci/check
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
 	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-platforms-demo; else \
+	  echo "Left out: the demo on other kernels and machines, which takes root and Debian's apt-get."; fi
 	@if [ -n "$$FARPEEK_TEST_KERNEL" ]; then $(MAKE) test-kernel; else \
 	  echo "Left out: the tests under a kernel with PROCESS_VM_PIDFD and PROCESS_VM_NOWAIT," \
 	    "for FARPEEK_TEST_KERNEL names none (docs/testing.md says how to get one)."; fi
@@ -61,6 +63,12 @@ test-kernel: $(VENV)/.dev  ## tests of the service under the kernel that FARPEEK
 test-container: $(VENV)/.dev  ## the images, manifests and units of deploy/, run by podman and systemd
 	PYTHON=$(BIN)/python tests/container/prepare
 	$(BIN)/pytest tests/container
+
+test-platforms: $(VENV)/.dev  ## Debian's kernels for x86-64 and arm64, under qemu; writes the table of docs/platforms.md
+	PYTHON=$(BIN)/python tests/platforms/all $(MACHINES)
+
+test-platforms-demo: $(VENV)/.dev  ## the demo on two of them
+	PYTHON=$(BIN)/python tests/platforms/demo
 
 privilege-table: $(VENV)/.dev  ## measures the table of deploy/README.md
 	PYTHON=$(BIN)/python tests/container/prepare

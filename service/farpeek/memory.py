@@ -40,6 +40,7 @@ from farpeek.search import places
 from farpeek.search.places import MappingLister
 from farpeek.search.scan import ReusedBuffer
 from farpeek.search.searching import Search
+from farpeek.targets.exits import AskingExitWatch, ExitWatch
 from farpeek.targets.processes import identify
 from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
@@ -100,7 +101,7 @@ class MemoryService:
         loop = asyncio.get_running_loop()
         self._found = found
         self.capabilities = found.as_mapping(nowait_check)
-        self._registry = Registry(limits, loop)
+        self._registry = Registry(limits, loop, ExitWatch if found.hangs_up else AskingExitWatch)
         self._budget = Budget(limits.max_inflight_bytes, limits.max_client_inflight_bytes)
         self.limits = replace(
             self._registry.limits, max_client_inflight_bytes=self._budget.most_of_one

@@ -14,7 +14,7 @@ from support.expectations import BYTES, ROWS, WAITS, Way
 from support.kinds import FUSE_FILES, PAGE, PageKinds
 from support.oracle import Oracle
 from support.pattern import pattern
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from support.kinds import FuseServer
 
 HUNG = tuple(name for name in FUSE_FILES if name.startswith("fuse_hung"))
-PATIENCE_S = 20.0
 
 
 @contextmanager

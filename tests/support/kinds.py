@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import subprocess
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from support.targets import Target, start, state_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 _DISK_SIZE = 192 << 20
 _ZEROS, _NOTHING = 0, 1  # seeds that are none, as in pagekinds.c
 _GROUPS = Path("/sys/fs/cgroup/memory")
@@ -46,11 +47,24 @@ def disk(folder: Path) -> Iterator[Path]:
     if kind not in ("tmpfs", "ramfs", "overlayfs"):
         yield folder
         return
+    with _ext4(folder, _DISK_SIZE) as mounted:
+        yield mounted
+
+
+@contextmanager
+def small_blocks(folder: Path) -> Iterator[Path]:
+    """Give a folder on an ext4 whose blocks are smaller than any page."""
+    with _ext4(folder, 8 << 20, "-b", "1024") as mounted:
+        yield mounted
+
+
+@contextmanager
+def _ext4(folder: Path, size: int, *options: str) -> Iterator[Path]:
     image, mounted = folder / "disk.img", folder / "disk"
     mounted.mkdir()
     with image.open("wb") as file:
-        file.truncate(_DISK_SIZE)
-    _output("mkfs.ext4", "-q", str(image))
+        file.truncate(size)
+    _output("mkfs.ext4", "-q", *options, str(image))
     # In two steps: `mount -o loop` fails where the loop device has to be made first.
     device = _output("losetup", "--find", "--show", str(image))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING
 
 from farpeek.model import Gap, GapReason
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from support.targets import Target
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 TAIL = 1000  # bytes in the last page of a file, as in pages.c
 
 KINDS = {

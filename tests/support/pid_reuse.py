@@ -8,6 +8,7 @@ where even ones have none, so that a gap tells it, too.
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import socket
 import struct
@@ -29,8 +30,8 @@ from farpeek.memory import MemoryService
 from farpeek.model import Gap, GapReason, Limits, Process, ReadSpec, Regions
 from support.asking import ask
 from support.reading import NaiveReader
-from support.targets import PATIENCE_S, build
-from support.waiting import aio_until
+from support.targets import build
+from support.waiting import PATIENCE_S, aio_until
 from support.witnesses import program_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from farpeek.access.seam import Witness
 
 MARKER = 0x5EC000000000
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 NUMBER = 20_000
 READERS = 3
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.ending import Ending, end_process
+from support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +25,6 @@ SOURCES = Path(__file__).resolve().parent.parent / "targets"
 BINARIES = SOURCES / "bin"
 NOT_PERMITTED = 77
 """Exit status of a target that cannot be here; its test is skipped."""
-PATIENCE_S = 20.0
-"""How long a target may take to answer; all of them take milliseconds."""
-
 _FLAGS = ("-O1", "-Wall", "-Wextra", "-Werror", "-pthread")
 # Without a C library, which is rarely there for 32 bits.
 _FLAGS_32 = (

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE_S = 20.0
+PATIENCE_S = float(os.environ.get("TESTS_PATIENCE_S", "20"))
+"""For what takes milliseconds; an emulated machine takes longer."""
 
 
 def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:

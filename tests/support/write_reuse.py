@@ -17,7 +17,7 @@ from farpeek.access import ProcessGone
 from farpeek.model import Mode, WriteSpec
 from support.pid_reuse import MARKER, NUMBER, Race, Racer, respawner
 from support.reading import proc_mem
-from support.targets import PATIENCE_S
+from support.waiting import PATIENCE_S
 from support.writing import writers
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ static void hang(void) {
 }
 
 static void resolve(void) {
-    static uint64_t content[4096 / sizeof(uint64_t)] __attribute__((aligned(4096)));
+    static uint64_t content[LARGEST_PAGE / sizeof(uint64_t)] __attribute__((aligned(LARGEST_PAGE)));
     for (size_t page = 0; page < MISSING; page++) {
         uint8_t *to = place(BLOCK + GAP + page);
         for (size_t i = 0; i < PAGE / sizeof *content; i++)

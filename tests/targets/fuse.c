@@ -123,7 +123,7 @@ static void reply_lookup(const struct fuse_in_header *request) {
 
 static void reply_read(const struct fuse_in_header *request) {
     const struct fuse_read_in *asked = (const void *)(request + 1);
-    static uint8_t content[FILE_SIZE];
+    static uint8_t content[FILE_PAGES * LARGEST_PAGE];
     uint64_t left = asked->offset < FILE_SIZE ? FILE_SIZE - asked->offset : 0;
     size_t length = asked->size < left ? asked->size : (size_t)left;
     fill_as(content, (const void *)(uintptr_t)(request->nodeid << 32 | asked->offset), length);

@@ -195,7 +195,7 @@ static int new_file(const char *folder) {
 /* A page of a file of FILE_PAGES pages, mapped but not touched. */
 static struct kind *file_page_at(uint8_t *page, const char *name, int fd, int flags,
                                  int protection) {
-    static uint8_t content[4096];
+    static uint8_t content[LARGEST_PAGE];
     fill_as(content, page, PAGE);
     CHECK(ftruncate(fd, FILE_PAGES * (off_t)PAGE) == 0);
     CHECK(pwrite(fd, content, PAGE, FILE_OFFSET) == (ssize_t)PAGE);
@@ -210,7 +210,7 @@ static struct kind *file_page(const char *name, int fd, int flags, int protectio
 }
 
 static int arm_cached(struct kind *kind) {
-    static uint8_t content[4096];
+    static uint8_t content[LARGEST_PAGE];
     return pread(kind->fd, content, PAGE, FILE_OFFSET) == (ssize_t)PAGE
            && madvise(kind->page, PAGE, MADV_DONTNEED) == 0;
 }

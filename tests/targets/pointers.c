@@ -17,7 +17,7 @@ uint64_t chains[7];
 
 int main(void) {
     die_with_parent();
-    void *closed = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *closed = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(closed != MAP_FAILED);
     chains[0] = (uint64_t)text;
     chains[1] = (uint64_t)&chains[1];

@@ -13,11 +13,11 @@ int main(int argc, char **argv) {
     if (argc != 3) return 64;
     const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
-    size_t pages = strtoul(argv[2], NULL, 10) << 8;
+    size_t pages = (strtoul(argv[2], NULL, 10) << 20) / PAGE;
     int fd = open(argv[1], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     /* linux/swap.h, union swap_header: version, last page, and the magic at the page's end. */
-    static uint8_t page[4096];
+    static uint8_t page[LARGEST_PAGE];
     for (size_t i = 0; i < pages; i++) CHECK(pwrite(fd, page, PAGE, (off_t)(i * PAGE)) > 0);
     uint32_t head[3] = {1, (uint32_t)pages - 1, 0};
     memcpy(page + 1024, head, sizeof head);

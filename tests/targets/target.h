@@ -22,7 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGE ((size_t)4096)
+#define PAGE ((size_t)sysconf(_SC_PAGESIZE))
+#define LARGEST_PAGE 65536 /* of any architecture */
 
 /* Exit status of a target that this kernel, or these privileges, do not allow. */
 #define NOT_PERMITTED 77

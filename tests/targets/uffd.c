@@ -38,7 +38,7 @@ static void *count_faults(void *unused) {
 }
 
 static void resolve(uint8_t *page) {
-    static uint8_t content[4096] __attribute__((aligned(4096)));
+    static uint8_t content[LARGEST_PAGE] __attribute__((aligned(LARGEST_PAGE)));
     fill_as(content, page, PAGE);
     struct uffdio_copy copy = {.dst = (uintptr_t)page, .src = (uintptr_t)content, .len = PAGE};
     CHECK(ioctl(uffd, UFFDIO_COPY, &copy) == 0 || errno == EEXIST);

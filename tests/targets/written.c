@@ -147,7 +147,7 @@ static void make_faults(void) {
 }
 
 static void resolve(void) {
-    static uint8_t content[4096] __attribute__((aligned(4096)));
+    static uint8_t content[LARGEST_PAGE] __attribute__((aligned(LARGEST_PAGE)));
     fill_as(content, missing, PAGE);
     struct uffdio_copy copy = {.dst = (uintptr_t)missing, .src = (uintptr_t)content, .len = PAGE};
     CHECK(ioctl(uffd, UFFDIO_COPY, &copy) == 0 || errno == EEXIST);

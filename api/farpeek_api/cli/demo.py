@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from types import FrameType
 
-PATIENCE_S: Final = 20.0
-"""For each step; none takes longer than a second on a machine that is not overloaded."""
+PATIENCE_S: Final = 60.0
+"""For each step; none takes longer than a second on a machine that is neither overloaded nor
+emulated."""
 
 # Three pages with the middle one closed, and in the last one a counter that goes up. It ends with
 # its standard input, so it never outlives us.
@@ -251,7 +252,8 @@ def _show_events(response: http.client.HTTPResponse) -> None:
     """Show events up to the one that tells the exit status."""
     _say("\n   GET /v1/events")
     kind = ""
-    while line := response.readline().decode().rstrip("\n"):
+    end = time.monotonic() + PATIENCE_S  # comments keep the connection alive for ever
+    while time.monotonic() < end and (line := response.readline().decode().rstrip("\n")):
         field, _, value = line.partition(": ")
         if field == "event":
             kind = value

@@ -116,7 +116,8 @@ class Info(TypedDict):
     kernel: str
     architecture: str
     capabilities: Mapping[str, Capability]
-    """By name: `process_vm`, `pidfd`, `nowait`, `write`, `exit_status`, `residency`, ..."""
+    """By name: `process_vm`, `pidfd`, `nowait`, `write`, `exit_status`, `reap`, `residency`,
+    `guards`, ..."""
     limits: Mapping[str, float]
     """Every bound by its name; most have a setting of the same name."""
     listeners: Sequence[str]

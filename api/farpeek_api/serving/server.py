@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import platform
 import resource
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import uvloop
 from aiohttp import web
 
+from farpeek.access.probe import lacking
 from farpeek.memory import MemoryService
 from farpeek_api.audit.entry import DONE, GONE
 from farpeek_api.audit.recorder import Recorder
@@ -69,8 +71,9 @@ from farpeek_api.stream.ticketing import Ticketing
 from farpeek_api.ui.assets import Assets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from farpeek.model import Capability
     from farpeek_api.serving.bounds import Bounds
     from farpeek_api.serving.listeners import Address, Listener
     from farpeek_api.serving.settings import Settings
@@ -130,7 +133,7 @@ async def _serve(settings: Settings) -> bool:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 100)
-        _announce(settings, listeners)
+        _announce(settings, listeners, service.capabilities)
         notify("READY=1")
         cleanup.callback(watchdog.start().cancel)
         await stop.wait()
@@ -257,7 +260,12 @@ def _token_path(addresses: list[Address]) -> Path:
     return (sockets or [default_socket_path()])[0].with_name("token")
 
 
-def _announce(settings: Settings, listeners: list[Listener]) -> None:
+def _announce(
+    settings: Settings, listeners: list[Listener], capabilities: Mapping[str, Capability]
+) -> None:
+    lacks = lacking(capabilities)
+    if lacks:
+        log.info("on Linux %s: %s", platform.release(), lacks)
     if settings.tls_client_ca is not None and settings.policy is None:
         log.warning(
             "whoever has a certificate of %s can read the memory of processes",

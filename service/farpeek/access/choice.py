@@ -19,9 +19,10 @@ from farpeek.access.writing.planning import PlanByMap, PlanByPages
 from farpeek.access.writing.write import WriteAccess
 from farpeek.kernel import uapi
 from farpeek.mappings import maps
+from farpeek.mappings.flags import handled_mappings
 from farpeek.mappings.gaps import GapClassifier
 from farpeek.mappings.nodes import NodeResidency, ResidencyOr
-from farpeek.mappings.residency import PagemapResidency, ScanResidency
+from farpeek.mappings.residency import PagemapResidency, ScanResidency, write_protected
 from farpeek.model import Backend, GapReason, NowaitCheck
 
 if TYPE_CHECKING:
@@ -127,7 +128,10 @@ def _write_nowait(
 ) -> WriteAccess:
     """Residency is always looked at: a write is rare, and the flag can wait."""
     name = ByPidfd if capabilities.flag_pidfd else ByNumber
-    planner = PlanByMap(open_map) if residency is None else PlanByPages(open_map, residency)
+    protected = write_protected if capabilities.sees_protection else handled_mappings
+    planner = (
+        PlanByMap(open_map) if residency is None else PlanByPages(open_map, residency, protected)
+    )
     if not capabilities.flag_nowait:
         classifier = GapClassifier(open_map)
         backend = replace(_write_backend(capabilities), nowait="emulated")

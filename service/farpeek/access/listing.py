@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from farpeek.access.build_ids import BuildIds
 from farpeek.access.process_ref import ByNumber
 from farpeek.access.verified import no_memory, refusals, verified
+from farpeek.addressing import kernel_half, untagged
 from farpeek.errors import DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, names, uapi
 from farpeek.mappings import auxv, maps
@@ -126,7 +127,7 @@ class Lister:
         self, process: Process, address: int, spec: MapsSpec, deadline: float
     ) -> MappingView | None:
         """The mapping that holds ``address``; None if it is unmapped. Raises what ``page`` does."""
-        find = partial(self._at, address=address, spec=spec, deadline=deadline)
+        find = partial(self._at, address=untagged(address), spec=spec, deadline=deadline)
         found = self._verified(process, find, deadline)
         return found[0] if found else None
 
@@ -158,7 +159,7 @@ class Lister:
         left = _MOST_NAME_BYTES
         # Half of the time, for who has waited to the end gets nothing of it.
         half = time.monotonic() + (deadline - time.monotonic()) / 2
-        start = spec.start
+        start = untagged(spec.start)
         with no_memory():
             files = course.take(ref.proc, start)
             for _ in range(_PROGRAMS):
@@ -220,7 +221,7 @@ class Lister:
         if self._residency is None:
             raise Unsupported("residency cannot be seen: there is no /proc/PID/pagemap here")
         resident = swapped = 0
-        at, end = mapping.start, mapping.end if mapping.start < maps.KERNEL_HALF else 0
+        at, end = mapping.start, mapping.end if mapping.start < kernel_half() else 0
         while at < end:
             _check_time(deadline)
             try:

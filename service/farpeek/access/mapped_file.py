@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek.access.process_ref import ByNumber
 from farpeek.access.verified import no_memory, refusals, verified
+from farpeek.addressing import untagged
 from farpeek.errors import FileRemote, NoFile, Unsupported
 from farpeek.kernel import gates
 from farpeek.mappings import elf
@@ -101,7 +102,7 @@ class FileOpener:
 
         Raises NoFile, FileRemote, Unsupported (no right to open it), ProcessGone, AccessDenied.
         """
-        find = partial(self._open, address=address, deadline=deadline)
+        find = partial(self._open, address=untagged(address), deadline=deadline)
         try:
             return verified(ByNumber(process), find, deadline)
         except PermissionError:

@@ -14,6 +14,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from farpeek.addressing import all_untagged
 from farpeek.kernel import uapi
 from farpeek.kernel.pidfd import has_exited
 from farpeek.model import PAGE_SIZE, ReadResult
@@ -33,7 +34,7 @@ _PRESENT: Final = 0x80  # in that byte; Documentation/admin-guide/mm/pagemap.rst
 
 def read(ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend) -> ReadResult | None:
     """Read what `is_simple`; None where that did not give all of it."""
-    addresses, lengths = spec.regions.addresses, spec.regions.lengths
+    addresses, lengths = all_untagged(spec.regions.addresses), spec.regions.lengths
     pagemap, random = witness.pagemap, witness.random
     size = sum(lengths)
     if pagemap is None or random is None or not 0 < size <= _MOST_BYTES:
@@ -69,7 +70,8 @@ def are_present(spec: ReadSpec, witness: Witness) -> bool:
     pagemap = witness.pagemap
     if pagemap is None:
         return False
-    for address, length in zip(spec.regions.addresses, spec.regions.lengths, strict=True):
+    addresses = all_untagged(spec.regions.addresses)
+    for address, length in zip(addresses, spec.regions.lengths, strict=True):
         if length > _MOST_BYTES or (length and not _is_present(pagemap, address, length)):
             return False
     return True

@@ -18,6 +18,7 @@ from farpeek.access.absent import FaultHandlers
 from farpeek.access.checks import CheckAll, CheckMap, CheckOr, WaitForMissing
 from farpeek.access.process_ref import NoMemory
 from farpeek.access.verified import verified
+from farpeek.addressing import untagged_range
 from farpeek.errors import DeadlineExceeded, RangeUnreadable
 from farpeek.mappings.maps import cut
 from farpeek.model import Gap, GapReason, Mode, OnGap, ReadSpec, Regions
@@ -92,13 +93,15 @@ class RangeReader:
 
     def _edge(self, spec: RangeSpec, deadline: float, ref: ProcessRef) -> Hole | None:
         """Where the map says that the range cannot be read any more; None if it all can."""
+        place = untagged_range(spec.start, spec.end)
+        tag = spec.start - place[0]
         try:
             with self._open_map(ref.proc) as address_map:
-                for start, end, mapping in cut(address_map, [(spec.start, spec.end)]):
+                for start, end, mapping in cut(address_map, [place]):
                     if mapping is None:
-                        return Hole(start, end, GapReason.UNMAPPED)
+                        return Hole(start + tag, end + tag, GapReason.UNMAPPED)
                     if not mapping.readable:
-                        return Hole(start, end, GapReason.NO_ACCESS)
+                        return Hole(start + tag, end + tag, GapReason.NO_ACCESS)
                     if time.monotonic() > deadline:
                         raise DeadlineExceeded("the time was over before the map was looked at")
         except PermissionError:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from farpeek import columns, regions
+from farpeek import addressing, columns, regions
 from farpeek.access import quick
 from farpeek.access.pieces import PieceReader
 from farpeek.access.sparse import MOST_AT_ONCE, PageTablesGrew, Watched, may_grow, must_grow
@@ -100,7 +100,8 @@ class Reader:
 
     def _attempt(self, ref: ProcessRef, spec: ReadSpec, deadline: float) -> ReadResult:
         if self.checker is None and len(spec.regions.addresses) == 1 and not hugepages.are_kept():
-            whole = self._whole(ref, spec.regions.addresses[0], spec.regions.lengths[0])
+            address = addressing.untagged(spec.regions.addresses[0])
+            whole = self._whole(ref, address, spec.regions.lengths[0])
             if whole is not None:
                 return whole
         runs = regions.in_order(spec.regions)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from typing import TYPE_CHECKING, Final
 
+from farpeek import machine
 from farpeek.cores.layout import lay_out
 from farpeek.cores.machines import MACHINES
 from farpeek.errors import Unsupported
@@ -37,9 +37,9 @@ def begin(  # noqa: PLR0913, PLR0917 - what of whom, by what, until when
     ``wanted`` are the bits of coredump_filter (core(5)). Raises what ``Surveyor.survey`` does,
     TargetChanged, and Unsupported for programs that have no core here.
     """
-    machine = MACHINES.get(platform.machine())
-    if machine is None:
-        raise Unsupported(f"no cores of {platform.machine()} are known here")
+    known = MACHINES.get(machine.NAME or "")
+    if known is None:
+        raise Unsupported(f"no cores of {machine.NAME} are known here")
     began = time.time()
     survey, number = programs.within_one(
         lambda: surveyor.survey(process, wanted, deadline), generation
@@ -53,4 +53,4 @@ def begin(  # noqa: PLR0913, PLR0917 - what of whom, by what, until when
         "generation": number,
         "left_out": survey.left_out,
     }
-    return lay_out(survey, programs.current.identity, machine, said), number
+    return lay_out(survey, programs.current.identity, known, said), number

@@ -34,7 +34,9 @@ _USES: Final = {
         (2, 6), "nowait of other users' processes takes CAP_DAC_READ_SEARCH", "CONFIG_NUMA"
     ),
     "mincore": _Use((2, 4), "nowait does not know what is in the page cache"),
-    "cachestat": _Use((6, 5), "a miss of nowait in a mapped file starts readahead"),
+    "cachestat": _Use(
+        (6, 5), "nowait may miss the end of a file, where pages are larger than the disk's blocks"
+    ),
 }
 
 

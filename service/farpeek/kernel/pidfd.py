@@ -16,9 +16,29 @@ def has_exited(pidfd: int, wait_ms: int = 0) -> bool:
     return bool(_poll(pidfd, wait_ms))
 
 
-def is_reaped(pidfd: int) -> bool:
-    """Whether the process is gone altogether, and its number free for others."""
+def has_hung_up(pidfd: int) -> bool:
+    """Whether the pidfd says that the process is gone altogether; before 6.9 none says so."""
     return bool(_poll(pidfd, 0) & select.POLLHUP)
+
+
+def is_reaped(pidfd: int) -> bool:
+    """Whether the process is gone altogether, and its number free for others, on any kernel.
+
+    One that has exited can be sent signal 0 (or may not be, EPERM) until it is reaped.
+    """
+    told = _poll(pidfd, 0)
+    return bool(told & select.POLLHUP) or (bool(told) and is_nobody(pidfd))
+
+
+def is_nobody(pidfd: int) -> bool:
+    """Whether there is no process any more that signal 0 could be sent to."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _poll(pidfd: int, wait_ms: int) -> int:

@@ -19,6 +19,8 @@ from array import array
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from farpeek import machine
+
 PROCESS_VM_PIDFD: Final = 1 << 0
 PROCESS_VM_NOWAIT: Final = 1 << 1
 IOV_MAX: Final = 1024
@@ -68,7 +70,7 @@ WRITEV_NUMBER: Final = {
     "loongarch64": 271,
     "ppc64le": 352,
     "s390x": 341,
-}.get(os.uname().machine)
+}.get(machine.NAME or "")
 """The number of process_vm_writev, as proc_pid_syscall(5) shows it; None where it is not known."""
 
 
@@ -380,6 +382,7 @@ def swap_bytes() -> int:
 _SYS_PROCESS_MADVISE: Final = 440  # this and the next: the same on every architecture
 _SYS_CACHESTAT: Final = 451
 _MADV_WILLNEED: Final = 3
+MADV_GUARD_INSTALL: Final = 102
 _PROT_READ: Final = 1
 _MAP_SHARED: Final = 1
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
@@ -420,7 +423,7 @@ MOVE_PAGES_NUMBER: Final = {
     "loongarch64": 239,
     "ppc64le": 301,
     "s390x": 310,
-}.get(os.uname().machine)
+}.get(machine.NAME or "")
 """The number of move_pages, which libc has no function for; None where it is not known."""
 
 
@@ -452,18 +455,35 @@ def may_ask_the_cache(descriptor: int) -> bool:
     """Whether mincore(2) tells the truth about this file to this caller.
 
     To one who neither owns the file nor may write it, mincore says that all of it is resident.
-    cachestat(2) has the same check, but says EPERM.
+    cachestat(2) has the same check, but says EPERM. Where that call is not to be had (before 6.5,
+    or by a filter), mincore is tried on a page that nobody can have: the one behind the last.
     """
-    length_and_offset = struct.pack("=QQ", 0, 1)
+    return cached_count(descriptor, 0, 1) is not None or _tells_the_truth(descriptor)
+
+
+def cached_count(descriptor: int, offset: int, length: int) -> int | None:
+    """How many pages of a part of a file are in the page cache, those being read in among them.
+
+    None where cachestat(2) does not tell. It reads nothing in.
+    """
+    where = struct.pack("=QQ", offset, length)
     answer = bytearray(40)
     failed: int = _syscall(
         ctypes.c_long(_SYS_CACHESTAT),
         ctypes.c_int(descriptor),
-        ctypes.c_char_p(length_and_offset),
+        ctypes.c_char_p(where),
         ctypes.c_void_p(address_of(answer)),
         ctypes.c_uint(0),
     )
-    return not failed
+    return None if failed else int(struct.unpack_from("=Q", answer, 0)[0])
+
+
+def _tells_the_truth(descriptor: int) -> bool:
+    behind = -(-os.fstat(descriptor).st_size // mmap.PAGESIZE) * mmap.PAGESIZE
+    try:
+        return not any(cached_pages(descriptor, behind, mmap.PAGESIZE))
+    except OSError:
+        return False
 
 
 def cached_pages(descriptor: int, offset: int, length: int) -> bytes:

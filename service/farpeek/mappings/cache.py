@@ -39,10 +39,12 @@ class CachedFile:
         self._descriptor = descriptor
         self.in_memory = filesystem == "tmpfs"
         self.in_huge_pages = filesystem == "hugetlbfs"
-        self._mincore_tells = uapi.may_ask_the_cache(descriptor)
+        # On hugetlbfs to map a page takes one from the pool, and nothing here is asked about it.
+        self._mincore_tells = not self.in_huge_pages and uapi.may_ask_the_cache(descriptor)
         status = os.fstat(descriptor)
         self.size = status.st_size
         self._block = status.st_blksize  # on hugetlbfs: of a page
+        self._last_page = max(0, self.size - 1) // PAGE_SIZE * PAGE_SIZE
 
     @property
     def can_be_told(self) -> bool:
@@ -72,10 +74,27 @@ class CachedFile:
                 yield Missing(at, data, hole=True)
             for first, last, cached in self._cached(data, hole):
                 if not cached:
-                    yield Missing(first, last, hole=False)
+                    yield from self._but_for_the_end(first, last)
                 elif not self._mincore_tells:
                     yield from self._not_cached(first, last)
             at = hole
+
+    def _but_for_the_end(self, start: int, end: int) -> Iterator[Missing]:
+        """What is missing of bytes that mincore(2) calls so: not the end of the file, perhaps.
+
+        A last page whose blocks are all there, but for those behind the end, is not complete to
+        mincore, and read without any I/O all the same. Pages are larger than blocks on arm64.
+        """
+        if end > self._last_page and self._block < PAGE_SIZE and self._has_its_end():
+            end = self._last_page
+        if start < end:
+            yield Missing(start, end, hole=False)
+
+    def _has_its_end(self) -> bool:
+        length = self.size - self._last_page
+        if not uapi.cached_count(self._descriptor, self._last_page, length):
+            return False  # to try a read then would begin to read it in
+        return self._read_cached(memoryview(bytearray(length)), self._last_page) == length
 
     def zeros(self, start: int, end: int) -> Iterator[Missing]:
         """Pages of a file in huge pages that hold nothing but zeros.

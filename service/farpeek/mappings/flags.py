@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from farpeek.regions import Runs
+
 _MOST_LINES: Final = 2_000_000  # some 25 for each mapping; a map has 65,530 by default
 
 
@@ -23,6 +25,21 @@ def vm_flags(proc: str, address: int) -> frozenset[bytes]:
         if start <= address < end:
             return frozenset(flags)
     return frozenset()
+
+
+def handled_mappings(proc: str, runs: Runs) -> list[tuple[int, int]]:
+    """The mappings up to the end of ``runs`` in which a userfaultfd handler may protect pages.
+
+    For kernels whose pagemap does not tell which pages (before 5.14).
+    """
+    behind = max((end for _, end in runs.places()), default=0)
+    found: list[tuple[int, int]] = []
+    for start, end, flags in each_vm_flags(proc):
+        if start >= behind:
+            break
+        if b"uw" in flags:
+            found.append((start, end))
+    return found
 
 
 def each_vm_flags(proc: str) -> Iterator[tuple[int, int, Sequence[bytes]]]:

@@ -6,14 +6,13 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from farpeek.addressing import kernel_half
 from farpeek.kernel import uapi
 from farpeek.mappings.mapping import Mapping
 from farpeek.model import ADDRESS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
-
-KERNEL_HALF = 1 << 63
 
 
 class AddressMap(Protocol):
@@ -47,7 +46,7 @@ class _QueriedMap:
         return self._last
 
     def _ask(self, address: int) -> Mapping | None:
-        if address >= KERNEL_HALF:
+        if address >= kernel_half():
             # PROCMAP_QUERY does not know [vsyscall]; the maps file lists it. Read once for all such
             # addresses: a request may have 65,536, and a target as many mappings.
             return self._listing().at_or_above(address)
@@ -128,8 +127,8 @@ def walk(address_map: AddressMap, start: int) -> Iterator[Mapping]:
         if mapping is not None:
             yield mapping
             at = mapping.end
-        elif at < KERNEL_HALF:  # PROCMAP_QUERY knows nothing of what is there
-            at = KERNEL_HALF
+        elif at < kernel_half():  # PROCMAP_QUERY knows nothing of what is there
+            at = kernel_half()
         else:
             return
 

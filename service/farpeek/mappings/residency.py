@@ -9,6 +9,7 @@ from itertools import groupby, islice, pairwise
 from operator import add, sub
 from typing import TYPE_CHECKING, Protocol
 
+from farpeek.addressing import kernel_half
 from farpeek.kernel import uapi
 from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRun
 from farpeek.model import PAGE_SIZE
@@ -23,8 +24,6 @@ _CLUSTER_GAP = 2 << 20
 costs less than one more system call from here."""
 _MOST_RUNS = 512
 """Of one answer; for a page or two less is made ready, which takes a fifth off the call."""
-_KERNEL_HALF = 1 << 63
-"""No page table of a process reaches there, nor does the last address of all fit in 64 bits."""
 _PRESENT_BIT = 63  # of an entry of /proc/PID/pagemap
 _SWAPPED_BIT = 62
 _PROTECTED_BIT = 57  # by userfaultfd; Documentation/admin-guide/mm/pagemap.rst
@@ -85,7 +84,7 @@ class ScanResidency:
         at_once = _MOST_RUNS if most is None else min(_MOST_RUNS, most + 1)
         with _Pagemap(proc) as pagemap:
             for start, end in spans:
-                for runs in self._scan(pagemap, start, min(end, _KERNEL_HALF), at_once):
+                for runs in self._scan(pagemap, start, min(end, kernel_half()), at_once):
                     found += runs
                     if most is not None and len(found) > most:
                         raise TooFragmented
@@ -94,10 +93,11 @@ class ScanResidency:
     def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
         """See ``Residency.look_on``."""
         with _Pagemap(proc) as pagemap:
-            upto = min(end, _KERNEL_HALF)
+            upto = min(end, kernel_half())  # the last address of all would not fit in 64 bits
             while start < upto:
                 try:
-                    return uapi.pagemap_scan(pagemap, start, upto, 0, self._wanted, _MOST_RUNS)
+                    found = uapi.pagemap_scan(pagemap, start, upto, 0, self._wanted, _MOST_RUNS)
+                    return found if found[1] > start else (found[0], end)
                 except OSError as error:
                     if error.errno != errno.EFAULT:
                         raise
@@ -112,7 +112,7 @@ class ScanResidency:
         while at < end:
             try:
                 most = min(at_once, (end - at) // PAGE_SIZE)
-                runs, at = uapi.pagemap_scan(pagemap, at, end, 0, self._wanted, most)
+                runs, reached = uapi.pagemap_scan(pagemap, at, end, 0, self._wanted, most)
             except OSError as error:
                 if error.errno != errno.EFAULT:
                     raise
@@ -120,6 +120,9 @@ class ScanResidency:
                 yield from self._scan_below_the_end(pagemap, at, end, at_once)
                 return
             yield runs
+            if reached <= at:  # then the kernel takes the address for another one
+                return
+            at = reached
 
     def _scan_below_the_end(
         self, pagemap: int, start: int, end: int, at_once: int
@@ -150,6 +153,8 @@ class PagemapResidency:
 
     def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
         """See ``Residency.look_on``."""
+        if start >= kernel_half():
+            return [], end
         upto = min(end, start + _MOST_ENTRIES * PAGE_SIZE)
         return self.look(proc, [(start, upto)]), upto
 

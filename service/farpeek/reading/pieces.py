@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from farpeek.addressing import untagged_range
 from farpeek.errors import InvalidRequest
 from farpeek.model import ADDRESS_LIMIT, Piece
 from farpeek.reading.bulk import CHUNK, SPARE
@@ -75,7 +76,10 @@ class PieceTransfer(TargetTransfer):
         """
         super().__init__(target, limits)
         self.generation = generation
-        self._ranges = ranges
+        self._ranges = [untagged_range(start, end) for start, end in ranges]
+        self._tags = [
+            asked - start for (asked, _), (start, _) in zip(ranges, self._ranges, strict=True)
+        ]
         self._reader = reader
         self._run = run
         self._account = account
@@ -140,7 +144,7 @@ class PieceTransfer(TargetTransfer):
             size = self._most + _DESCRIPTIONS
             lease = await self._account.wait_for(size, self._spare, deadline)
         lease.hold()
-        work = partial(self._work, start, end, deadline)
+        work = partial(self._work, start, end, self._tags[self._number], deadline)
         try:
             # What follows has to be of the same program, or the transfer ends.
             encoded, reached, self.generation = await self._run(work, deadline, lease.let_go)
@@ -150,7 +154,7 @@ class PieceTransfer(TargetTransfer):
         return _Read(encoded, reached, lease)
 
     def _work(
-        self, start: int, end: int, deadline: float
+        self, start: int, end: int, tag: int, deadline: float
     ) -> tuple[Sequence[bytes | memoryview], int, int | None]:
         """In a thread."""
         read = partial(self._reader.read, self._target.process, start, end, self._most, deadline)
@@ -158,7 +162,14 @@ class PieceTransfer(TargetTransfer):
         batch, generation = self._target.programs.within_one(read, self.generation)
         size = sum(piece.length for piece in batch.pieces if piece.data is not None)
         self._counts.add_read(self._reader.mode, size)
-        return self._encode(batch.pieces), batch.reached, generation
+        return self._encode(_tagged(batch.pieces, tag)), batch.reached, generation
+
+
+def _tagged(pieces: Sequence[Piece], tag: int) -> Sequence[Piece]:
+    """Give pieces by the addresses of the request."""
+    if not tag:
+        return pieces
+    return [piece._replace(address=piece.address + tag) for piece in pieces]
 
 
 def _discard(task: asyncio.Task[_Read]) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from farpeek.access.prefetch import bounded
+from farpeek.addressing import untagged_range
 from farpeek.errors import FarpeekError
 from farpeek.model import GapReason, Prefetch
 from farpeek.threads.threads import Purpose
@@ -53,7 +54,9 @@ class Prefetches:
 
     def _begin(self, target: Target, result: ReadResult) -> Prefetch:
         missed = [gap for gap in result.gaps if gap.reason is GapReason.NOT_RESIDENT]
-        places = bounded([(gap.address, gap.address + gap.length) for gap in missed])
+        places = bounded(
+            [untagged_range(each.address, each.address + each.length) for each in missed]
+        )
         length = sum(end - start for start, end in places)
         if not places:
             return Prefetch(started=False, length=0, detail="nothing was missing")

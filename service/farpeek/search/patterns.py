@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import re2 as untyped_re2  # pyright: ignore[reportMissingTypeStubs] - it has none
 
+from farpeek.addressing import bits, untagged_range
 from farpeek.errors import InvalidRequest
 from farpeek.kernel import uapi
 from farpeek.model import ADDRESS_LIMIT
@@ -166,6 +167,7 @@ def _pointer(pattern: PointerTo, order: Order, size: int) -> Matcher:
             "it is the first address that a pointer may have, and the one behind the last",
             "pointer_to",
         )
+    start, end = untagged_range(start, end)
     last = min(end, 1 << 8 * size) - 1
     if start > last:
         raise _wrong(f"no pointer of {size} bytes is as high", "pointer_to")
@@ -299,7 +301,7 @@ def _best_literal(places: Sequence[int | None]) -> tuple[int, bytes]:
 
 
 class _Pointers:
-    """Words from ``first`` to ``last``, at addresses that their size divides."""
+    """Words from ``first`` to ``last``, whatever tags they have, where their size divides."""
 
     overlaps = True
 
@@ -307,10 +309,12 @@ class _Pointers:
         self.longest = self._size = size
         self._first, self._last = first, last
         self._order: Order = order
+        self._mask = (1 << min(8 * size, bits())) - 1
+        tags = size - self._mask.bit_length() // 8  # the highest bytes, if there are any
         high, highest = first.to_bytes(size, "big"), last.to_bytes(size, "big")
         alike = next((at for at in range(size) if high[at] != highest[at]), size)
-        self._literal = high[:alike] if order == "big" else high[:alike][::-1]
-        self._lead = 0 if order == "big" else size - alike
+        self._literal = high[tags:alike] if order == "big" else high[tags:alike][::-1]
+        self._lead = tags if order == "big" else size - alike
 
     def find(
         self, buffer: Buffer, base: int, first: int, ceiling: int
@@ -356,8 +360,8 @@ class _Pointers:
         words = array("Q" if size == _WIDE else "I", bytes(buffer[at:behind]))
         if self._order != sys.byteorder:
             words.byteswap()
-        first, last = self._first, self._last
-        starts = [at + size * n for n, word in enumerate(words) if first <= word <= last]
+        first, last, mask = self._first, self._last, self._mask
+        starts = [at + size * n for n, word in enumerate(words) if first <= word & mask <= last]
         return [(start, start + size) for start in starts]
 
     def at(self, buffer: Buffer, base: int, start: int) -> int | None:
@@ -365,7 +369,7 @@ class _Pointers:
         end = start + self._size
         if (base + start) % self._size or end > len(buffer):
             return None
-        word = int.from_bytes(buffer[start:end], self._order)
+        word = int.from_bytes(buffer[start:end], self._order) & self._mask
         return end if self._first <= word <= self._last else None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_right
+from dataclasses import replace
 from fnmatch import translate
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farpeek.access.process_ref import ByNumber
 from farpeek.access.verified import denial, no_memory, refusals, verified
+from farpeek.addressing import all_untagged, untagged, untagged_range
 from farpeek.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from farpeek.kernel import names
 from farpeek.mappings import maps
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.mapping import Mapping
     from farpeek.model import Process
-    from farpeek.search.model import Filter, SearchSpec
+    from farpeek.search.model import Filter, Found, SearchSpec
 
     Span = tuple[int, int]
 
@@ -107,6 +109,41 @@ def _both(some: Sequence[Span], others: Sequence[Span]) -> list[Span]:
             found.append((max(start, others[number][0]), min(end, others[number][1])))
             number += 1
     return found
+
+
+class Named:
+    """Addresses of a search as its client names them, tags included."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        within = spec.within or ()
+        self._is_plain = all_untagged(within) is within
+        self._within = {} if self._is_plain else {untagged(each): each for each in within}
+        self._ranges = [
+            (*untagged_range(start, end), start - untagged(start))
+            for start, end in spec.ranges or ()
+            if untagged(start) != start
+        ]
+        self._is_plain &= not self._ranges
+
+    def of(self, found: Sequence[Found]) -> Sequence[Found]:
+        """Give matches by the client's own addresses."""
+        if self._is_plain:
+            return found
+        return [each._replace(address=self._name(each.address)) for each in found]
+
+    def _name(self, address: int) -> int:
+        tags = (tag for start, end, tag in self._ranges if start <= address < end)
+        return self._within.get(address, address + next(tags, 0))
+
+
+def in_memory(spec: SearchSpec) -> SearchSpec:
+    """Give the search with its addresses as they are in memory."""
+    ranges, within = spec.ranges, spec.within
+    return replace(
+        spec,
+        ranges=None if ranges is None else [untagged_range(*each) for each in ranges],
+        within=None if within is None else all_untagged(within),
+    )
 
 
 class MappingLister:

@@ -18,7 +18,7 @@ from farpeek.reading.bulk import SPARE
 from farpeek.reading.transfers import TargetTransfer
 from farpeek.search.model import Stopped
 from farpeek.search.patterns import REGEX_BYTES, compile_pattern
-from farpeek.search.places import MAPPING_COST
+from farpeek.search.places import MAPPING_COST, Named, in_memory
 from farpeek.search.scan import CHUNK, MOST_CONTEXT_BYTES, MOST_FOUND, Scan
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Search(TargetTransfer, Generic[E]):
     ) -> None:
         """``encode`` turns matches into what goes out, in the thread that has found them."""
         super().__init__(target, limits)
-        self._spec = spec
+        self._spec = in_memory(spec)
+        self._named = Named(spec)
         self._lister = lister
         self._reader = reader
         self._run = run
@@ -164,7 +165,7 @@ class Search(TargetTransfer, Generic[E]):
 
     def _work(self, scan: Scan, deadline: float, end: float) -> E:
         """In a thread."""
-        return self._encode(scan.turn(deadline, end))
+        return self._encode(self._named.of(scan.turn(deadline, end)))
 
     def _deadline(self) -> float:
         now = time.monotonic()

@@ -46,7 +46,13 @@ class Follower(Protocol):
 class Registry:
     """All targets, by id. Lives on the event loop."""
 
-    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        watch: type[ExitWatch] = ExitWatch,
+    ) -> None:
+        """``watch`` is what learns of exits and reaps on this kernel."""
         most = _affordable(limits.max_targets)
         of_one = limits.max_client_targets or most - most // 4
         self._limits = replace(limits, max_targets=most, max_client_targets=of_one)
@@ -57,7 +63,7 @@ class Registry:
         self._exited: dict[str, Target] = {}  # in the order of their exits
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._forgetting: asyncio.TimerHandle | None = None
-        self._watch = ExitWatch(loop, self.look_at)
+        self._watch = watch(loop, self.look_at)
         self.shares = Shares(of_one)
         self.followers: list[Follower] = []
         self.events = EventRing()
@@ -208,7 +214,7 @@ class Registry:
             self.events.add(EventKind.EXITED, target.snapshot())
             self._wake(target.id)
             self._forget_later()
-        if target.note_reap():
+        if target.note_reap(self._watch.is_reaped):
             self._watch.remove(target)
             target.close()
             self.events.add(EventKind.REAPED, target.snapshot())

@@ -21,6 +21,8 @@ from farpeek.kernel import pidfd
 from farpeek.model import PAGE_SIZE, TargetSnapshot, TargetState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farpeek.model import ExitStatus, Identity, Process
     from farpeek.targets.claims import Claims
     from farpeek.targets.programs import Programs
@@ -120,9 +122,9 @@ class Target:
         self.programs.end()
         return True
 
-    def note_reap(self) -> bool:
+    def note_reap(self, is_reaped: Callable[[int], bool]) -> bool:
         """Look at the pidfd; True if that moved the target from exited to reaped."""
-        if self.state is not TargetState.EXITED or not pidfd.is_reaped(self.process.pidfd):
+        if self.state is not TargetState.EXITED or not is_reaped(self.process.pidfd):
             return False
         self.state = TargetState.REAPED
         self.exit = pidfd.exit_status(self.process.pidfd) or self.exit

@@ -12,13 +12,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
+from farpeek import machine
 from farpeek.model import Stage
 
 if TYPE_CHECKING:
     from threading import Thread
     from types import FrameType
 
-_FUTEX: Final = {"x86_64": b"202", "aarch64": b"98"}.get(os.uname().machine)
+_FUTEX: Final = {"x86_64": b"202", "aarch64": b"98"}.get(machine.NAME or "")
 
 # By the module that is innermost of these; a longer name goes first.
 _BY_MODULE: Final = (

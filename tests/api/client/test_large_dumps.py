@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from support.targets import Target
 
 MIB = 1 << 20
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 _CLIENT = """
 import sys

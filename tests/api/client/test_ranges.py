@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from farpeek_api.client import Client, Piece, Target
 
 MIB = 1 << 20
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 
 def _laid_out(pieces: list[Piece]) -> bytes:

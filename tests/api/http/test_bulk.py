@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import mmap
 import os
 import re
 import shutil
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from support.sample import Sample
     from support.wire import Reply
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 PAGES = 24 * MIB // PAGE
 

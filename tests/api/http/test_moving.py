@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import mmap
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Wrong = Callable[[], tuple[int, int]]
 
 FILL = 0xAB
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MODES = ("wait", "nowait")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import mmap
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from support.sample import Sample
     from support.wire import Served
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from support.sample import Sample
     from support.wire import Reply, Served
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 GIB = 1 << 30
 TABLE = 2 * MIB

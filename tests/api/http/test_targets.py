@@ -251,8 +251,8 @@ def test_info_shows_what_the_service_can_do(served: Served) -> None:
     info = served.request("GET", "/v1/info").json
     assert (info["api"], info["kernel"]) == ("v1", os.uname().release)
     assert list(info["capabilities"]) == [
-        *("process_vm", "pidfd", "nowait", "write", "exit_status", "residency", "build_id"),
-        *("prefetch", "generation"),
+        *("process_vm", "pidfd", "nowait", "write", "exit_status", "reap", "residency", "guards"),
+        *("build_id", "prefetch", "generation"),
     ]
     for capability in info["capabilities"].values():
         assert set(capability) == {"provided", "technique", "detail"}

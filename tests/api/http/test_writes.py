@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import mmap
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from support.writing import tracers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 NOBODY = 65534
 OTHER = 1234
 

@@ -100,7 +100,7 @@ NEVER: dict[str, list[int]] = {
     "init_module": [0, 0, 0],
     "kexec_load": [0, 0, 0, 0],
     "pidfd_getfd": [-1, 0, 0],
-    "pidfd_send_signal": [-1, 0, 0, 0],
+    "pidfd_send_signal": [-1, 9, 0, 0],  # it may ask by signal 0
     "clone3": [0, 0],
 }
 """Calls that the service never makes; their arguments do nothing, where they are let through."""

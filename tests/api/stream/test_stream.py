@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import mmap
 import socket
 import threading
 import time
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 
 

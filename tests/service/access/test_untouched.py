@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import time
@@ -24,7 +25,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 WAYS = choose(probe())
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 HUGE_KINDS = ("huge", "huge_shared", "huge_file")

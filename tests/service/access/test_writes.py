@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +20,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farpeek.access import ProcessGone
+from farpeek.access import ProcessGone, choose
+from farpeek.access.probe import probe
 from farpeek.errors import AlreadyTraced, ExpectationFailed, InvalidRequest, TooBusy
 from farpeek.kernel import uapi
 from farpeek.model import Gap, GapReason, Mode, WriteSpec
 from support.debugger import gdb_attached
 from support.kind_reads import hung_server, rearm
 from support.kinds import FUSE_FILES, page_kinds
-from support.maps import mapping_named
+from support.maps import mapping_named, spans
 from support.reading import proc_mem
 from support.targets import Target, start, state_of
 from support.waiting import until
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
     from farpeek.access import WriteAccess
     from farpeek.model import Process
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
+READV_NUMBER = (uapi.WRITEV_NUMBER or 0) - 1  # the one before, on every architecture
 
 Writers = dict[Mode, "WriteAccess"]
 
@@ -282,6 +286,25 @@ def test_a_nowait_write_never_waits_for_a_userfaultfd_handler(
     assert (result.written, result.verified) == (1, True)
 
 
+def test_all_of_a_mapping_is_left_alone_where_it_cannot_be_told_what_is_protected(
+    target: Target, process: Process
+) -> None:
+    """As before Linux 5.14, whose pagemap does not say which pages a handler protects."""
+    if "wp" not in target:
+        pytest.skip("this kernel's userfaultfd does not write-protect")
+    old = replace(probe(), pagemap_scan=False, guards=False, procmap_query=False)
+    writer = choose(old).write_nowait
+    assert writer is not None
+    (protected,) = [each for each in spans(target.pid) if each[0] <= target["wp"] < each[1]]
+    places = [target["block"], target["wp"], protected[1] - 1]
+    result = write(writer, process, places, [b"x", b"y", b"z"], mode=Mode.NOWAIT)
+    assert [(each.region, each.reason) for each in result.gaps] == [
+        (1, GapReason.NOT_RESIDENT),
+        (2, GapReason.NOT_RESIDENT),
+    ]
+    assert (result.written, result.verified) == (1, True)
+
+
 def test_a_nowait_write_goes_to_memory_that_was_never_touched(
     by_mode: Writers, target: Target, process: Process
 ) -> None:
@@ -334,7 +357,7 @@ def test_a_write_that_hangs_leaves_the_target_untraced_and_its_signals_alone(
 def _until_a_thread_hangs(kind: str) -> None:
     """Wait until a thread of ours sleeps in the system call that meets the page."""
     # The bytes that were there are read first, which is what waits for a missing page.
-    call = {"missing": "310 ", "wp": f"{uapi.WRITEV_NUMBER} "}[kind]
+    call = {"missing": f"{READV_NUMBER} ", "wp": f"{uapi.WRITEV_NUMBER} "}[kind]
     until(lambda: any(each.startswith(call) for each in _calls()), "a thread hangs")
 
 

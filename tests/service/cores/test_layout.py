@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from farpeek.kernel.tasks import Registers, TaskView
 from farpeek.mappings.mapping import Mapping
 from support.every_error import IDENTITY
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 X86 = MACHINES["x86_64"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from farpeek.memory import MemoryService
     from farpeek.model import ReadResult
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 

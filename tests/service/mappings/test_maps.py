@@ -21,6 +21,7 @@ import pytest
 
 from farpeek.access import choose, listing
 from farpeek.access.probe import probe
+from farpeek.addressing import kernel_half
 from farpeek.errors import DeadlineExceeded, TargetExited
 from farpeek.kernel import names, uapi
 from farpeek.mappings import maps
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,7 @@ def test_addresses_of_the_kernel_cost_one_reading_of_the_map_however_many_they_a
 
     monkeypatch.setattr(maps, "_ListedMap", Counted)
     classifier = GapClassifier(maps.queried_map)
-    places = [(maps.KERNEL_HALF + at, maps.KERNEL_HALF + at + 8) for at in range(0, 1 << 23, PAGE)]
+    places = [(kernel_half() + at, kernel_half() + at + 8) for at in range(0, 1 << 23, PAGE)]
     holes = classifier.classify("/proc/self", places)
     assert [(hole.start, hole.end) for hole in holes] == places
     assert {hole.reason for hole in holes} == {GapReason.UNMAPPED}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import mmap
 import os
 import threading
 import time
@@ -54,7 +55,7 @@ from support.waiting import aio_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MIB = 1 << 20
 PAGES = 4 * MIB // PAGE + 3
 SPARSE_GIB = 100

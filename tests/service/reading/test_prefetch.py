@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from farpeek.model import ReadResult
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="swap, FUSE and asking for others' pages need root"

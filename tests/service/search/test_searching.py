@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1 << 20
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 SIZE = 16 * MIB
 
 

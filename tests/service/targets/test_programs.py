@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from farpeek.memory import MemoryService
     from farpeek.model import Process, ReadResult
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 READS = 3000
 
 VARIANTS = {

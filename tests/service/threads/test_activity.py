@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import mmap
 import os
 import threading
 import time
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from farpeek.mappings.mapping import Mapping
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 
 def nothing() -> None:

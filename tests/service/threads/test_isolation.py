@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import random
 import tempfile
@@ -25,7 +26,7 @@ from support.waiting import aio_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MANY = 64
 CALLERS = 32
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[[Limits], Awaitable["Opened"]]
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 AT_ONCE_S = 5.0
 """Longer than an answer takes that waits for nothing, on a busy machine too; shorter than the time
 of those that wait."""

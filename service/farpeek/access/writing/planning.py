@@ -13,11 +13,13 @@ from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
-from farpeek.mappings.residency import NoPagemap, look_at, split, write_protected
+from farpeek.mappings.residency import NoPagemap, look_at, split
 from farpeek.model import GapReason
 from farpeek.regions import Hole, Runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.mapping import Mapping
@@ -96,7 +98,14 @@ class PlanByPages:
     are holes; so are shared pages of files on a disk, whose filesystem may want to do I/O first.
     """
 
-    def __init__(self, open_map: OpenMap, residency: Residency) -> None:
+    def __init__(
+        self,
+        open_map: OpenMap,
+        residency: Residency,
+        protected: Callable[[str, Runs], list[tuple[int, int]]],
+    ) -> None:
+        """``protected`` finds what userfaultfd handlers protect, at least, around some runs."""
+        self._protected = protected
         self._by_map = PlanByMap(open_map)
         self._open_map = open_map
         self._residency = residency
@@ -126,7 +135,7 @@ class PlanByPages:
         missing = self._missing(ref, absent) if absent else []
         protected = [
             Hole(start, end, GapReason.NOT_RESIDENT)
-            for start, end in write_protected(ref.proc, runs)
+            for start, end in self._protected(ref.proc, runs)
         ]
         # Of what is protected, only what was asked for; and what is missing is missing already.
         clipped = _clip(regions.without(places, missing), protected)

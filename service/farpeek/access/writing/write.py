@@ -13,6 +13,7 @@ from farpeek.access.process_ref import ByPidfd, NoMemory
 from farpeek.access.vector import Vector
 from farpeek.access.verified import refusals, resolve_again
 from farpeek.access.writing import pin
+from farpeek.addressing import untagged_range
 from farpeek.errors import (
     AlreadyTraced,
     DeadlineExceeded,
@@ -198,8 +199,10 @@ def _gaps(spec: WriteSpec, plan: Plan, failed: list[Hole]) -> list[Gap]:
 
 
 def _places(gaps: Sequence[Gap]) -> list[Hole]:
-    """Where gaps are, in the order of the addresses."""
-    holes = (Hole(gap.address, gap.address + gap.length, gap.reason) for gap in gaps)
+    """Where gaps are in memory, in the order of the addresses."""
+    holes = (
+        Hole(*untagged_range(gap.address, gap.address + gap.length), gap.reason) for gap in gaps
+    )
     return sorted(holes, key=lambda hole: hole.start)
 
 
