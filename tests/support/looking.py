@@ -19,8 +19,9 @@ expect.set_options(timeout=PATIENCE_MS)
 
 _ANSWERS: Final = re.compile(
     r"Failed to load resource: the server responded with a status of 4\d\d"
+    r"|WebSocket connection .* failed: WebSocket is closed before the connection is established"
 )
-"""The browser's own line for a refusal, which the page shows by itself."""
+"""The browser's own lines for refusals, which are shown by the page, and for a page that goes."""
 
 
 class Looking(Browsing):

@@ -90,7 +90,7 @@ export function HexPane(props) {
         aria-rowcount="-1" aria-describedby="hex-keys" onKeyDown=${onKey} onPointerDown=${onPress} onPointerOver=${onDrag}>
         <${HexRows} rows=${shown} memory=${memory} look=${{ ...settings, digits, width: fit.width }} marks=${marks} prefix=${prefix} />
       </div>
-      <${ScrollBar} rows=${rows} top=${top} count=${fit.count} onTop=${setTop} space=${space} controls=${prefix} />
+      <${ScrollBar} rows=${rows} top=${top} count=${fit.count} at=${at} onTop=${setTop} space=${space} controls=${prefix} />
     </div>
     <span class="hidden" role="status">${gone ? `${target.comm} ${howItEnded(target.exit)}` : ""}</span>
   </section>`;
@@ -133,12 +133,14 @@ function letterWidth(element) {
 }
 
 /**
- * Columns of letters that a row takes, as base.css spaces it.
+ * Columns of letters that a row takes, as views.css spaces it.
  * @param {number} bytes
  * @param {number} group
  */
 function columns(bytes, group) {
-  return 12 + 2 + bytes * 2 + Math.ceil(bytes / group) * 1 + 1 + 2 + bytes + 2;
+  const address = 1 + 12 + 2;
+  const codes = bytes * 2 + Math.ceil(bytes / group) - 1 + (bytes > 4 ? 1 : 0);
+  return address + codes + 2 + bytes;
 }
 
 /**

@@ -1,5 +1,5 @@
-// The bar beside the rows. It stands for the mapping that is on top: of all addresses, no mapping would
-// be as high as a pixel.
+// The bar beside the rows. It stands for one mapping, for of all addresses none would be as high as a
+// pixel: that of the cursor while it is on the screen, else the one on top.
 
 import { html, useCallback, useRef } from "./dom.js";
 import { size } from "./address.js";
@@ -9,10 +9,12 @@ import { fractionOf, rowAt } from "./rows.js";
 
 const SHORTEST = 4;
 
-/** @param {{ rows: import("./rows.js").Rows, top: bigint, count: number, onTop: (row: bigint) => void, space: import("./space.js").Space, controls: string }} props */
-export function ScrollBar({ rows, top, count, onTop, space, controls }) {
+/** @param {{ rows: import("./rows.js").Rows, top: bigint, count: number, at: bigint, onTop: (row: bigint) => void, space: import("./space.js").Space, controls: string }} props */
+export function ScrollBar({ rows, top, count, at, onTop, space, controls }) {
   const track = useRef(/** @type {HTMLElement | null} */ (null));
-  const segment = mappedSegment(rows, top);
+  // Who drags stays in the mapping that the drag began in.
+  const held = useRef(/** @type {import("./rows.js").Segment | null} */ (null));
+  const segment = held.current ?? segmentFor(rows, top, count, at);
   // The last top is the one whose last row is at the bottom, if it is so long.
   const tops = segment.rows > BigInt(count) ? segment.rows - BigInt(count) + 1n : 1n;
   const fraction = fractionOf(top > segment.row ? top - segment.row : 0n, tops);
@@ -35,8 +37,10 @@ export function ScrollBar({ rows, top, count, onTop, space, controls }) {
     onPointerDown=${(/** @type {any} */ event) => {
       event.preventDefault();
       event.currentTarget.setPointerCapture(event.pointerId);
+      held.current = segment;
       to(event);
     }}
+    onLostPointerCapture=${() => (held.current = null)}
     onPointerMove=${(/** @type {any} */ event) => event.currentTarget.hasPointerCapture(event.pointerId) && to(event)}>
     <div class="thumb" style=${{ height: `${part}%`, top: `${fraction * (100 - part)}%` }}></div>
   </div>`;
@@ -45,8 +49,13 @@ export function ScrollBar({ rows, top, count, onTop, space, controls }) {
 /**
  * @param {import("./rows.js").Rows} rows
  * @param {bigint} top
+ * @param {number} count
+ * @param {bigint} at
  */
-function mappedSegment(rows, top) {
+function segmentFor(rows, top, count, at) {
+  const row = rows.rowOf(at);
+  const here = rows.segmentAt(at);
+  if (here.kind === "bytes" && top <= row && row < top + BigInt(count)) return here;
   const segment = rows.segmentOf(top);
   if (segment.kind === "bytes") return segment;
   return rows.segmentOf(top + 1n < rows.count ? top + 1n : top);

@@ -7,6 +7,7 @@ import { frame } from "./wire.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
+const REST_MS = 2000;
 
 /**
  * @typedef {object} Subscription
@@ -51,9 +52,11 @@ export class Stream {
       this.socket.send(JSON.stringify({ unsubscribe: id }));
     }
     // Nobody looks: the connection goes as well, after a while, for scrolling subscribes anew.
-    setTimeout(() => {
-      if (!this.wanted.size) this.socket?.close();
-    }, 2000);
+    setTimeout(() => this.rest(), REST_MS);
+  }
+
+  rest() {
+    if (!this.wanted.size && this.socket?.readyState === WebSocket.OPEN) this.socket.close();
   }
 
   async open() {
@@ -81,6 +84,7 @@ export class Stream {
       this.opening = false;
       this.pause = FIRST_PAUSE_MS;
       for (const [id, subscription] of this.wanted) this.ask(id, subscription);
+      this.rest();
     };
     socket.onmessage = ({ data }) => this.take(frame(data));
     socket.onclose = () => {
