@@ -12,6 +12,7 @@ import pytest
 from farpeek_api.gate import tickets
 from farpeek_api.policy import tokens
 from farpeek_api.serving.limits import MOST_TICKETS_OF_ONE
+from support.audits import left_in
 from support.in_process import in_process
 from support.policies import EVERYTHING, As, Policed, entry
 from support.targets import start
@@ -206,6 +207,10 @@ def test_no_line_of_the_audit_has_a_ticket(folder: Path) -> None:
         with WebSocket(service.connect(), asking(ticket)) as ws:
             ws.ask("nonsense")
         assert opened(service.connect(), asking(ticket)).status == 401
+        for_two = ticket_of(As(service, GATEWAY, Farpeek_On_Behalf_Of="two"))
+        WebSocket(service.connect(), asking(for_two, X_Request_Id="for-two")).end()
+        (line, *_) = left_in(path, lambda line: line.get("request_id") == "for-two", 2)
+        assert (line["client"], line["by"]) == ("two", "gateway")
         assert service.stop() == 0
     text = path.read_text()
     assert "unauthenticated" in text

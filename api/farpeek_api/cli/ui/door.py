@@ -156,4 +156,4 @@ def _one(request: h11.Request, wanted: bytes) -> str | None:
 
 
 def _same(shown: str, right: str) -> bool:
-    return compare_digest(shown.encode(), right.encode())
+    return compare_digest(shown.encode("utf-8", "surrogatepass"), right.encode())
