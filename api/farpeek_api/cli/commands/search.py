@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from farpeek_api.cli import curl, parsers, statuses
+from farpeek_api.cli import curl, parsers, rules, statuses
 from farpeek_api.cli.errors import CommandError, WrongWord
 from farpeek_api.cli.mapped import path as path_of
 from farpeek_api.cli.ranges import ranges_of
@@ -49,6 +49,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in _NUMBERS:
         parser.add_argument(f"--{name}", metavar="N", type=_number, help=f"a number of type {name}")
     parser.add_argument("--pointer-to", metavar="ADDRESS", help="pointers to exactly that address")
+    parser.add_argument(
+        "--yara",
+        metavar="FILE",
+        help="what the YARA rules of that file find; they are matched here, block by block of 16 "
+        "MiB, and take `pip install 'farpeek[yara]'`",
+    )
     parser.add_argument(
         "--next",
         metavar="FILE",
@@ -95,6 +101,9 @@ def run(session: Session) -> int:
     space = Space(target)
     if chosen.where and chosen.perms is not None:
         raise WrongWord("--in and --perms do not go together: leave one out")
+    if chosen.yara is not None:
+        _refuse_beside_rules(chosen)
+        return rules.run(session, target, space)
     pattern = _pattern(chosen, space)
     ranges = ranges_of(space, chosen.where) if chosen.where else None
     mappings = None if chosen.perms is None else {"perms": chosen.perms}
@@ -109,6 +118,13 @@ def run(session: Session) -> int:
         elif isinstance(item, SearchDone):
             return _end(session, item)
     raise CommandError("the answer has no end")
+
+
+def _refuse_beside_rules(chosen: argparse.Namespace) -> None:
+    members: dict[str, Any] = vars(chosen)
+    others = ("pattern", "next", "perms", *_OTHERS, *_NUMBERS)
+    if any(members[name] is not None for name in others):
+        raise WrongWord("--yara goes with --in, --limit, --mode and --json alone")
 
 
 def _pattern(chosen: argparse.Namespace, space: Space) -> dict[str, object]:
