@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fuzz import plans, proc, searches, wire, words
+from fuzz import debuggers, plans, proc, searches, wire, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +25,10 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
         searches.search_bodies,
         searches.search_lines,
         searches.scans,
+        debuggers.packets_in,
+        debuggers.packets_out,
+        debuggers.core_notes,
+        words.tickets,
         words.expressions,
         words.words,
         words.listen_addresses,

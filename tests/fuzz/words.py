@@ -11,7 +11,9 @@ from farpeek_api.audit import chain
 from farpeek_api.audit.verifying import verify
 from farpeek_api.cli.errors import WrongWord
 from farpeek_api.cli.words import amounts, digits, expression, target
+from farpeek_api.gate import tickets as one_time
 from farpeek_api.gate.tokens import TokenError, Tokens, read_tokens
+from farpeek_api.http.refusals import Unauthenticated
 from farpeek_api.policy import file as policies
 from farpeek_api.policy import tokens
 from farpeek_api.serving import listeners
@@ -46,6 +48,19 @@ class _Space:
 
     def pointer(self, address: int) -> int:
         return address ^ (1 << 63)
+
+
+def tickets(data: bytes) -> None:
+    """Of the protocols that are offered, one is a ticket, or none is, or they are refused."""
+    offered = data.decode("latin-1")
+    with suppress(Unauthenticated):
+        found = one_time.offered({"Sec-WebSocket-Protocol": offered})
+        assert (found is None) is (one_time.MARK not in _words_of(offered))
+        assert found is None or "," not in found
+
+
+def _words_of(offered: str) -> set[str]:
+    return {each.strip()[: len(one_time.MARK)] for each in offered.split(",")}
 
 
 def words(data: bytes) -> None:
