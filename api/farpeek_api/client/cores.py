@@ -155,7 +155,7 @@ def last_note(file: BinaryIO, size: int) -> Core:
         start = _NOTE.size + name_size + -name_size % 4
         said = Members(json.loads(note[start : start + content_size]))
         gaps = [_gap(each) for each in said.rows("gaps")]
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
         raise Odd(f"the core's last note cannot be read: {error}") from None
     unsettled = said.addresses("unsettled_stacks") if said.has("unsettled_stacks") else ()
     return Core(size, said.number("bytes"), gaps, said.number("gaps_left_out"), unsettled)
@@ -175,4 +175,7 @@ def _last_program(file: BinaryIO) -> tuple[int, int]:
 
 def _gap(row: Sequence[object]) -> CoreGap:
     address, length, reason = row
-    return CoreGap(int(str(address), 16), int(str(length)), str(reason))
+    gap = CoreGap(int(str(address), 16), int(str(length)), str(reason))
+    if gap.address < 0 or gap.length < 0:
+        raise ValueError("a gap has a sign")
+    return gap
