@@ -39,3 +39,9 @@ def test_every_dependency_is_locked_to_a_version_that_is_asked_for(lock: str) ->
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_locked_package_has_hashes(lock: str) -> None:
     assert all(hashes for _, hashes in pinned(lock).values())
+
+
+def test_the_images_are_of_no_one_machine() -> None:
+    """They are built for whichever one `docker build --platform` names."""
+    text = (TOP / "deploy" / "Dockerfile").read_text()
+    assert re.findall(r"x86|amd64|arm64|aarch64|--platform", text) == []
