@@ -144,8 +144,10 @@ page-tools:  ## what checks the page: its types, and whether everybody can use i
 test-browser: $(VENV)/.dev node chromium page-tools  ## the web page: its modules in node, and all of it in a browser
 	$(BIN)/pytest tests/page tests/browser
 
+# Among few processes, and from a folder that everybody has.
 page-pictures: $(VENV)/.dev chromium  ## docs/images/page-*.png, of a real service
-	PAGE_PICTURES=$(CURDIR)/docs/images $(BIN)/pytest tests/browser/test_page_pictures.py
+	unshare --mount --pid --fork --mount-proc sh -c 'mount -t tmpfs none /srv && mkdir -m 755 /srv/shop && \
+	  PAGE_PROGRAMS=/srv/shop PAGE_PICTURES=$(CURDIR)/docs/images $(BIN)/pytest tests/browser/test_page_pictures.py'
 
 serve: $(VENV)/.runtime  ## the service, on the default socket
 	$(BIN)/farpeek serve

@@ -41,7 +41,7 @@ export function HexPane(props) {
   const grid = useRef(/** @type {HTMLElement | null} */ (null));
   const fit = useFit(grid, settings.group);
   const rows = useMemo(() => new Rows(space.mappings, fit.width), [space.mappings, fit.width]);
-  const [top, setTop] = useTop(rows, fit.count, at);
+  const [top, setTop, reveal] = useTop(rows, fit.count, at);
   const shown = rows.from(top, fit.count + 1);
   const [memory, changed, error] = useMemory(props, settings, regionsOf(shown));
   const prefix = `pane${number}`;
@@ -81,6 +81,7 @@ export function HexPane(props) {
     <${PaneTools} ...${{ session, target, space, gone, at, selection, memory, settings, setSettings, snapshot, setSnapshot, onClose }} rows=${shown}
       onGo=${(/** @type {bigint} */ address) => {
         setAnchor(null);
+        reveal(address);
         onAt(address, true);
         grid.current?.focus();
       }} />
@@ -148,7 +149,7 @@ function columns(bytes, group) {
  * @param {Rows} rows
  * @param {number} count
  * @param {bigint} at the cursor, which is to be seen wherever it goes
- * @returns {[bigint, (next: bigint | ((before: bigint) => bigint)) => void]}
+ * @returns {[bigint, (next: bigint | ((before: bigint) => bigint)) => void, (address: bigint) => void]}
  */
 function useTop(rows, count, at) {
   const [address, setAddress] = useState(() => rows.at(rows.clampTop(rows.rowOf(at) - BigInt(count >> 2), count)).address);
@@ -162,6 +163,14 @@ function useTop(rows, count, at) {
       return rows.at(rows.clampTop(row, count)).address;
     });
   }, []);
+  // Who goes somewhere wants to see what is around it; a step needs no more than a row.
+  const reveal = useCallback((/** @type {bigint} */ address) => {
+    setTop((before) => {
+      const { rows, count } = latest.current;
+      const row = rows.rowOf(address);
+      return row < before || row >= before + BigInt(count) ? row - BigInt(count >> 2) : before;
+    });
+  }, []);
   useLayoutEffect(() => {
     const row = rows.rowOf(at);
     const visibleRows = BigInt(count);
@@ -171,7 +180,7 @@ function useTop(rows, count, at) {
       else setTop(row - visibleRows / 4n);
     }
   }, [at, rows, count]);
-  return [top, setTop];
+  return [top, setTop, reveal];
 }
 
 /**

@@ -96,9 +96,26 @@ export function useSymbol(space, at) {
   return symbol;
 }
 
+/**
+ * @param {import("./space.js").Space} space
+ * @param {import("./telescope.js").Chain[]} chains
+ */
+async function symbolsOf(space, chains) {
+  /** @type {Map<bigint, string>} */
+  const names = new Map();
+  for (const { links } of chains) {
+    for (const { value, mapping } of links) {
+      const name = mapping && !names.has(value) ? await space.symbols.nearest(value) : null;
+      if (name) names.set(value, name);
+    }
+  }
+  return names;
+}
+
 /** @param {any} props */
 export function Telescope({ session, target, space, gone, at, onGo, count = POINTERS, title = "Where it leads" }) {
   const [chains, setChains] = useState(/** @type {import("./telescope.js").Chain[]} */ ([]));
+  const [names, setNames] = useState(/** @type {ReadonlyMap<bigint, string>} */ (new Map()));
   const seen = useStore(visible);
   useEffect(() => {
     if (gone || !seen || at === null) return;
@@ -106,7 +123,12 @@ export function Telescope({ session, target, space, gone, at, onGo, count = POIN
     const timer = setTimeout(async () => {
       try {
         const read = (/** @type {[bigint, number][]} */ regions) => session.api.readv(target.id, regions, "nowait", abort.signal);
-        setChains(await follow(read, space, at, count));
+        const found = await follow(read, space, at, count);
+        if (abort.signal.aborted) return;
+        setChains(found);
+        // The tables of its files may take a while: names come when they are there.
+        const named = await symbolsOf(space, found);
+        if (!abort.signal.aborted) setNames(named);
       } catch {
         // The same.
       }
@@ -120,7 +142,7 @@ export function Telescope({ session, target, space, gone, at, onGo, count = POIN
   return html`<section aria-label=${title}><h3>${title}</h3>
     <ol class="telescope">${chains.map(
       ({ offset, links, end, what }) => html`<li><span class="offset">+${offset.toString(16).padStart(2, "0")}</span> <span class="chain">
-        ${links.map(({ value, mapping }, number) => html`${number > 0 && html`<span class="arrow" aria-label="leads to"> → </span>`}<${Link} address=${value} mapping=${mapping} onGo=${onGo} />`)}
+        ${links.map(({ value, mapping }, number) => html`${number > 0 && html`<span class="arrow" aria-label="leads to"> → </span>`}<${Link} address=${value} mapping=${mapping} symbol=${names.get(value) ?? null} onGo=${onGo} />`)}
         ${end === "text" && html`<span class="arrow"> → </span><span class="said">“<${Name} text=${what} most=${64} />”</span>`}
         ${end === "loop" && html` <span class="tag">loop</span>`}
         ${end === "gap" && html` <span class="tag" title=${REASONS[what] ?? ""}>${what.replace("_", " ")}</span>`}
