@@ -3,7 +3,7 @@
 import { html, useRef, useState } from "./dom.js";
 import { hex, plainBytes, size } from "./address.js";
 import { formatted } from "./bytes.js";
-import { Choice } from "./parts.js";
+import { Choice, Menu } from "./parts.js";
 import { regionsOf } from "./rows.js";
 import { Memory } from "./gaps.js";
 
@@ -28,7 +28,7 @@ export function PaneTools(props) {
       </select>
     </span>
     <${Choice} label="Pages that are not in memory" value=${mode} onChange=${(/** @type {import("./api.js").Mode} */ next) => set({ mode: next })} options=${[["nowait", "No wait"], ["wait", "Wait"]]} />
-    <details class="menu"><summary>View</summary><div class="menu-box">
+    <${Menu} label="View"><div class="menu-box">
       <span class="menu-label">Bytes of a group</span>
       <${Choice} label="Bytes of a group" value=${group} onChange=${(/** @type {number} */ next) => set({ group: next })} options=${[[1, "1"], [2, "2"], [4, "4"], [8, "8"]]} />
       <span class="menu-label">Order in a group</span>
@@ -36,9 +36,9 @@ export function PaneTools(props) {
       ${snapshot
         ? html`<button onClick=${() => setSnapshot(null)}>Forget the snapshot</button>`
         : html`<button disabled=${gone} title="Keep what is there now; bytes that differ from it are marked" onClick=${() => void takeSnapshot(props).then(setSnapshot, session.fail.bind(session))}>Take a snapshot</button>`}
-    </div></details>
-    <details class="menu"><summary>Copy</summary><${Copies} ...${{ session, target, at, selection, memory }} /></details>
-    <details class="menu"><summary>Download</summary><${Download} ...${{ session, target, space, at, selection, mode }} /></details>
+    </div><//>
+    <${Menu} label="Copy"><${Copies} ...${{ session, target, at, selection, memory }} /><//>
+    <${Menu} label="Download"><${Download} ...${{ session, target, space, at, selection, mode }} /><//>
     ${onClose && html`<button class="quiet" aria-label="Close this view of memory" onClick=${onClose}>✕</button>`}
   </div>`;
 }

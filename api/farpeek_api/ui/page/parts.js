@@ -1,6 +1,6 @@
 // What several views are made of.
 
-import { html } from "./dom.js";
+import { html, useEffect, useRef } from "./dom.js";
 import { hex } from "./address.js";
 import { parts } from "./hostile.js";
 import { KINDS, kindOf, placeIn } from "./kinds.js";
@@ -60,4 +60,30 @@ export function Choice({ label, value, options, onChange }) {
       ([option, text]) => html`<button aria-pressed=${option === value} onClick=${() => onChange(option)}>${text}</button>`,
     )}
   </span>`;
+}
+
+/**
+ * What opens below its name, and closes when somebody goes elsewhere.
+ * @param {{ label: string, children?: any }} props
+ */
+export function Menu({ label, children }) {
+  const menu = useRef(/** @type {HTMLDetailsElement | null} */ (null));
+  useEffect(() => {
+    const leave = (/** @type {Event} */ event) => {
+      const { current } = menu;
+      if (current?.open && event.target instanceof Node && !current.contains(event.target)) current.open = false;
+    };
+    document.addEventListener("pointerdown", leave);
+    document.addEventListener("focusin", leave);
+    return () => {
+      document.removeEventListener("pointerdown", leave);
+      document.removeEventListener("focusin", leave);
+    };
+  }, []);
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape" || !menu.current?.open) return;
+    menu.current.open = false;
+    menu.current.querySelector("summary")?.focus();
+  };
+  return html`<details class="menu" ref=${menu} onKeyDown=${onKey}><summary>${label}</summary>${children}</details>`;
 }
