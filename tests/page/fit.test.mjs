@@ -24,6 +24,12 @@ test("every module that is named is there, and nothing comes from elsewhere", ()
   }
 });
 
+test("the page names all modules of its first view, so that they come at once and not one behind the other", () => {
+  for (const name of served.filter((each) => each.endsWith(".js") && each !== "uplot.js")) {
+    assert.ok(text("index.html").includes(`"ui/${name}"`), name);
+  }
+});
+
 test("no text becomes markup, and no module is longer than can be read", () => {
   for (const name of served.filter((each) => each.endsWith(".js") && !/^(preact|hooks|htm|uplot)\.js$/.test(each))) {
     assert.doesNotMatch(text(name), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|dangerouslySet|\beval\(/, name);

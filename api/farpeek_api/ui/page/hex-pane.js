@@ -45,7 +45,7 @@ export function HexPane(props) {
   const shown = rows.from(top, fit.count + 1);
   const [memory, changed, error] = useMemory(props, settings, regionsOf(shown));
   const prefix = `pane${number}`;
-  const selection = anchor === null ? null : between(anchor, at);
+  const selection = useMemo(() => (anchor === null ? null : between(anchor, at)), [anchor, at]);
   const digits = digitsFor(lastOf(space.mappings));
   const differs = useMemo(() => (snapshot ? difference(snapshot) : null), [snapshot]);
 
@@ -76,7 +76,11 @@ export function HexPane(props) {
     const cell = event.target.closest?.("[data-address]");
     if (cell && BigInt(cell.dataset.address) !== at) step(BigInt(cell.dataset.address), true);
   };
-  const marks = { at, selection, changed, differs };
+  // The same node again is not compared with itself: rows are drawn anew only when they are others.
+  const drawn = useMemo(
+    () => html`<${HexRows} rows=${shown} memory=${memory} look=${{ ...settings, digits, width: fit.width }} marks=${{ at, selection, changed, differs }} prefix=${prefix} />`,
+    [rows, top, fit, memory, settings, at, selection, changed, differs, digits],
+  );
   return html`<section class="pane ${active ? "pane-active" : ""} ${gone ? "pane-gone" : ""}" aria-label="Memory ${number + 1}" onFocusIn=${onActive}>
     <${PaneTools} ...${{ session, target, space, gone, at, selection, memory, settings, setSettings, snapshot, setSnapshot, onClose }} rows=${shown}
       onGo=${(/** @type {bigint} */ address) => {
@@ -89,7 +93,7 @@ export function HexPane(props) {
     <div class="hex">
       <div class="grid" role="grid" tabindex="0" ref=${grid} aria-label="Bytes of ${target.comm}, ${fit.width} in a row" aria-activedescendant="${prefix}-at"
         aria-rowcount="-1" aria-describedby="hex-keys" onKeyDown=${onKey} onPointerDown=${onPress} onPointerOver=${onDrag}>
-        <${HexRows} rows=${shown} memory=${memory} look=${{ ...settings, digits, width: fit.width }} marks=${marks} prefix=${prefix} />
+        ${drawn}
       </div>
       <${ScrollBar} rows=${rows} top=${top} count=${fit.count} at=${at} onTop=${setTop} space=${space} controls=${prefix} />
     </div>
