@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -37,7 +38,8 @@ class Ui(Ending):
             env={**os.environ, **(environment or {})},
         )
         assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
+        is_there = select.select([self.process.stdout], [], [], PATIENCE_S)[0]
+        self.address = self.process.stdout.readline().strip() if is_there else ""
         if not self.address:
             self.end()
             raise AssertionError("it prints no address")
