@@ -112,6 +112,8 @@ class Metrics(Collector):
         self._timer: asyncio.TimerHandle | None = None
         self.streams = StreamCounts()
         self.lost_events = 0
+        self.refused_files: Callable[[], Mapping[str, bool]] = dict
+        """Of each thing that is made of files: whether those that are there now were refused."""
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -138,6 +140,13 @@ class Metrics(Collector):
         yield from self._of_targets()
         yield from self._of_streams()
         yield from self._of_audit()
+        refused = {what: int(are_refused) for what, are_refused in self.refused_files().items()}
+        yield _gauge(
+            "farpeek_files_refused",
+            "1 where the files were refused, and those before are in use",
+            "what",
+            refused,
+        )
         lag = HistogramMetricFamily(
             "farpeek_loop_lag_seconds", "How late the event loop was, looked at four times a second"
         )

@@ -35,7 +35,8 @@ class Reloadable:
         self.paths = paths
         """Of its files; none where there is no such thing."""
         self._taken = self._seen = self._stamps()
-        self._complaint: str | None = None
+        self._complaint: str | None = None  # what is wrong with them
+        self._told: str | None = None
 
     def look(self) -> bool:
         """Look at the files: True if they are others than those in use, and have not just changed.
@@ -51,18 +52,25 @@ class Reloadable:
         try:
             await take()
         except _FAILURES as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            self._complaint = str(error)
+            if self._complaint != self._told:
+                self._told = self._complaint
                 for line in str(error).splitlines():
                     log.error("%s", line)
                 log.error("the %s stays as it was before", self.what)
         else:
-            self._taken, self._complaint = stamps, None
+            self._taken = stamps
+            self._complaint = self._told = None
             log.info("the %s is that of %s now", self.what, self.paths[0])
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the files were refused when they were looked at last."""
+        return self._complaint is not None
 
     def forget_complaint(self) -> None:
         """Say once more what is wrong, for somebody asks."""
-        self._complaint = None
+        self._told = None
 
     def _stamps(self) -> tuple[Stamp, ...]:
         return tuple(map(_stamp, self.paths))
@@ -84,6 +92,10 @@ class Reloading:
         self._parts = [(part, take) for part, take in parts if part.paths]
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def refused(self) -> dict[str, bool]:
+        """Of each thing, whether its files were refused."""
+        return {part.what: part.is_refused for part, _ in self._parts}
 
     def on_hangup(self, cleanup: ExitStack, reopen: Callable[[], None]) -> None:
         """Take everything on SIGHUP, and ``reopen``."""

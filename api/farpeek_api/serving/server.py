@@ -168,6 +168,7 @@ def _reload(
 ) -> None:
     """Take files anew on SIGHUP, and when they have changed where that is asked for."""
     reloading = Reloading(((certificate, server.renew_tls), (policy, current.reload)))
+    server.metrics.refused_files = reloading.refused
     reloading.on_hangup(cleanup, server.trail.reopen)
     if interval_s is not None:
         reloading.on_change(cleanup, interval_s)
@@ -306,9 +307,9 @@ class Server:
         urls = list(dict.fromkeys(map(str, listeners)))
         bodies = Bodies(service, settings)
         self.trail = trail = _trail(settings, service, recorder)
-        self._metrics = Metrics(service, {DONE, GONE, *problems.rows()}, trail)
-        self._tracing = open_tracing(self._metrics.requests) if settings.tracing else None
-        streams = Streams(service, reaches, self._lifecycle, settings, self._metrics.streams, trail)
+        self.metrics = Metrics(service, {DONE, GONE, *problems.rows()}, trail)
+        self._tracing = open_tracing(self.metrics.requests) if settings.tracing else None
+        streams = Streams(service, reaches, self._lifecycle, settings, self.metrics.streams, trail)
         endpoints = app.Endpoints(
             handlers=Handlers(
                 service, reaches, bodies, self._lifecycle, settings, urls, self._connections
@@ -326,14 +327,14 @@ class Server:
                 service.events,
                 reaches,
                 self._lifecycle,
-                self._metrics,
+                self.metrics,
                 trail,
                 settings.max_client_event_streams,
             ),
             writes=Writes(service, reaches, bodies, settings),
             streams=streams,
             ticketing=Ticketing(authenticator.tickets, streams),
-            exposition=Exposition(self._metrics),
+            exposition=Exposition(self.metrics),
             documents=Documents(),
             assets=Assets(),
         )
@@ -352,7 +353,7 @@ class Server:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
-        counts = self._tracing or self._metrics.requests
+        counts = self._tracing or self.metrics.requests
         app.install(
             server,
             self._authenticator,
@@ -365,7 +366,7 @@ class Server:
         )
         if self._tracing is not None:
             server.request_handler = self._tracing.around(server.request_handler)
-        self._metrics.start()
+        self.metrics.start()
         self._connect = connection_factory(server, self._connections, self._bounds)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
@@ -421,7 +422,7 @@ class Server:
         end = loop.time() + GRACE_S - 2 * _ANSWERING_S - last_s
         self.stop_listening()
         self._lifecycle.begin_shutdown()
-        self._metrics.stop()
+        self.metrics.stop()
         self._service.begin_shutdown()
         await self._lifecycle.wait_idle(end - loop.time())
         threads_are_gone = await self._service.close(max(0.0, end - loop.time()))

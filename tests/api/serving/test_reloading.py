@@ -50,9 +50,18 @@ def test_a_bad_policy_is_told_of_once_and_the_one_before_stays(
         until(lambda: "the policy stays as it was before" in service.log, "it is refused")
         assert ":3:1: clients.one.verb: there is no such member" in service.log
         assert As(service, ONE).request("GET", "/v1/targets").status == 200
+        assert refused_files(As(service, ONE)) == "1.0"
         volume.swap(policy(entry("two", TWO)))
         until(lambda: "the policy is that of" in service.log, "the next one is taken")
+        assert refused_files(As(service, TWO)) == "0.0"
         assert service.log.count("the policy stays as it was before") == 1
+
+
+def refused_files(client: As) -> str:
+    """Return what the metrics say of the policy's."""
+    text = client.request("GET", "/metrics").body.decode()
+    name = 'farpeek_files_refused{what="policy"} '
+    return next(line.removeprefix(name) for line in text.splitlines() if line.startswith(name))
 
 
 def certificate(ca: trustme.CA) -> dict[str, bytes]:
