@@ -89,13 +89,14 @@ class Reloading:
 
     def __init__(self, parts: Sequence[tuple[Reloadable, Callable[[], Awaitable[None]]]]) -> None:
         """``parts``: what there may be, and how it is taken; an error leaves it as it was."""
+        self._all = [part for part, _ in parts]
         self._parts = [(part, take) for part, take in parts if part.paths]
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def refused(self) -> dict[str, bool]:
-        """Of each thing, whether its files were refused."""
-        return {part.what: part.is_refused for part, _ in self._parts}
+        """Of each thing, whether its files were refused; of what there is not, too."""
+        return {part.what: part.is_refused for part in self._all}
 
     def on_hangup(self, cleanup: ExitStack, reopen: Callable[[], None]) -> None:
         """Take everything on SIGHUP, and ``reopen``."""
