@@ -241,8 +241,7 @@ def _page_memory(browser: Browser) -> int:
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="there is no axe-core; `make page-tools` has it")
-@pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_axe_finds_nothing_serious(
     browser: Browser, listening: Served, width: int, scheme: str
 ) -> None:

@@ -27,19 +27,21 @@ import { GAP, REASONS, UNKNOWN, reasonOf } from "./gaps.js";
 export function HexRows({ rows, memory, look, marks, prefix }) {
   /** @type {string | null} */
   let reasonAbove = null;
-  return rows.map((row) => {
+  // By their places on the screen, not by their addresses: elements are kept and get other text, so that
+  // scrolling leaves no thousands of them to be collected.
+  return rows.map((row, slot) => {
     if (row.kind === "hole") {
       reasonAbove = null;
-      return html`<${Hole} key=${`h${row.address}`} row=${row} look=${look} at=${marks.at} prefix=${prefix} />`;
+      return html`<${Hole} key=${slot} row=${row} look=${look} at=${marks.at} prefix=${prefix} />`;
     }
     const codes = memory.codes(row.address, row.length);
     const reason = wholeGap(codes);
     const told = reason !== null && reason !== reasonAbove;
     reasonAbove = reason;
     if (reason !== null) {
-      return html`<${GapRow} key=${`b${row.address}`} row=${row} reason=${reason} told=${told} look=${look} at=${marks.at} prefix=${prefix} />`;
+      return html`<${GapRow} key=${slot} row=${row} reason=${reason} told=${told} look=${look} at=${marks.at} prefix=${prefix} />`;
     }
-    return html`<${ByteRow} key=${`b${row.address}`} row=${row} codes=${codes} look=${look} marks=${marks} prefix=${prefix} />`;
+    return html`<${ByteRow} key=${slot} row=${row} codes=${codes} look=${look} marks=${marks} prefix=${prefix} />`;
   });
 }
 
@@ -111,7 +113,7 @@ function cell(address, code, space, marks, prefix) {
   const shown = code === UNKNOWN ? "··" : reason ? "--" : HEX[code];
   // A byte that changes again is a new element, so that its mark begins anew.
   return html`<span
-    key=${when === undefined ? address : `${address} ${when}`}
+    key=${when === undefined ? undefined : `${address} ${when}`}
     role="gridcell"
     id=${here ? `${prefix}-at` : undefined}
     class="byte ${look(code)}${space}${classes(address, code, marks)}${when === undefined ? "" : " changed"}"
