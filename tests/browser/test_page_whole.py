@@ -175,6 +175,20 @@ def test_a_restart_of_the_service_is_survived(browser: Browser) -> None:
             context.__exit__(None, None, None)
 
 
+def test_another_program_is_looked_at_anew(looking: Looking, listening: Served) -> None:
+    with open_folder() as folder:
+        other = Path(shutil.copy(build("changing"), folder / "other"))
+        with start("changing", 7) as target:
+            looking.at(listening.register(target.pid), "memory", target["marker"])
+            looking.shows(target["marker"], bytes([7]))
+            target.send(f"become {other} 9")
+            target.await_ready()
+            expect(looking.page.get_by_text("program 2")).to_be_visible()
+            looking.shows(target["marker"], bytes([9]))
+            looking.go_to("other")
+            looking.shows(_first(listening, target, "other"), b"\x7fELF")
+
+
 def test_what_the_policy_forbids_is_said_with_its_rule(browser: Browser) -> None:
     token = "t" * 40
     text = policies.entry(

@@ -51,9 +51,14 @@ export class Events {
     this.hurry?.();
   }
 
-  /** Try again at once, if it waits to. */
+  /**
+   * Try again at once, if it waits to.
+   * @returns {boolean} whether it did
+   */
   again() {
-    this.hurry?.();
+    if (!this.hurry) return false;
+    this.hurry();
+    return true;
   }
 
   /**

@@ -34,7 +34,7 @@ export const SETTINGS = { mode: "nowait", live: true, hz: 5, group: 1, swap: fal
  *   onAt: (address: bigint, step: boolean) => void, onMemory: (memory: Memory) => void, onActive: () => void, onClose: (() => void) | null, onStale: () => void }} props
  */
 export function HexPane(props) {
-  const { session, target, space, gone, at, number, active, onAt, onActive, onClose } = props;
+  const { session, target, space, gone, at, number, active, onAt, onActive, onClose, onStale } = props;
   const [settings, setSettings] = useState(SETTINGS);
   const [anchor, setAnchor] = useState(/** @type {bigint | null} */ (null));
   const [snapshot, setSnapshot] = useState(/** @type {Memory | null} */ (null));
@@ -86,6 +86,8 @@ export function HexPane(props) {
       onGo=${(/** @type {bigint} */ address) => {
         setAnchor(null);
         reveal(address);
+        // It may have been mapped since the map was looked at.
+        if (!space.mappingAt(address)) onStale();
         onAt(address, true);
         grid.current?.focus();
       }} />
@@ -224,7 +226,16 @@ function useMemory({ session, target, gone, onMemory, onStale }, settings, regio
 
   const reader = useRef(/** @type {Reader | null} */ (null));
   useEffect(() => {
-    const made = new Reader(session.api, target.id, (next) => take(next, false), failed);
+    const made = new Reader(
+      session.api,
+      target.id,
+      (next, head) => {
+        take(next, false);
+        // The map says that something is there: it was looked at too long ago.
+        if (head.gaps.some((/** @type {any} */ { reason }) => reason === "unmapped")) onStale();
+      },
+      failed,
+    );
     reader.current = made;
     return () => made.stop();
   }, [session, target.id]);

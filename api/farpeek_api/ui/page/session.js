@@ -24,6 +24,7 @@ export class Session {
     this.notice = new Store(/** @type {import("./advice.js").Advice | null} */ (null));
     /** @type {Store<number>} goes up when lists may be others: after a loss, a restart, a new token */
     this.round = new Store(0);
+    this.lost = false;
     this.token = sessionStorage.getItem(TOKEN);
     this.api = new Api(new URL(".", document.baseURI), () => this.token, (error) => this.heard(error));
     this.stream = new Stream(this.api);
@@ -66,7 +67,9 @@ export class Session {
   /** @param {unknown} error of a request; null if it went well */
   heard(error) {
     if (error === null) {
-      if (this.connection.value === "away") this.events.again();
+      if (this.connection.value === "connected") return;
+      // Events tell best whether it is there; who may not have them goes by other answers.
+      if (!this.events.again()) this.connection.set("connected");
       return;
     }
     if (error instanceof Unreachable) this.connection.set("away");
@@ -78,9 +81,9 @@ export class Session {
 
   /** @param {boolean} is */
   connected(is) {
-    const before = this.connection.value;
     this.connection.set(is ? "connected" : "away");
-    if (is && before === "away") this.round.set(this.round.value + 1);
+    if (is && this.lost) this.round.set(this.round.value + 1);
+    this.lost = !is;
   }
 
   /** @param {import("./wire.js").ServerEvent} event */

@@ -1,7 +1,7 @@
 // One process: its name and state, and the views of its memory.
 
 import { html, useCallback, useEffect, useState, useStore, visible } from "./dom.js";
-import { Problem, advice, howItEnded } from "./advice.js";
+import { Problem, Unreachable, advice, howItEnded } from "./advice.js";
 import { MapView } from "./map.js";
 import { Memory } from "./memory.js";
 import { Empty, Name, Notice } from "./parts.js";
@@ -17,7 +17,7 @@ const TABS = [
   ["threads", "Threads"],
 ];
 
-/** @typedef {{ mappings: readonly import("./kinds.js").Mapping[] | null, error: unknown }} Looked */
+/** @typedef {{ mappings: readonly import("./kinds.js").Mapping[] | null, error: unknown, generation: number | null }} Looked */
 
 /** @param {{ session: import("./session.js").Session, place: import("./fragment.js").Place, go: (place: import("./fragment.js").Place, step?: boolean) => void }} props */
 export function TargetPage({ session, place, go }) {
@@ -31,6 +31,10 @@ export function TargetPage({ session, place, go }) {
   useEffect(() => {
     if (mappings && target) setSpace(new Space(session.api, target, mappings, space));
   }, [mappings, target?.generation]);
+  useEffect(() => {
+    // It executes another program: nothing is where it was.
+    if (mappings && target && target.generation !== looked.generation) reload();
+  }, [target?.generation, looked.generation]);
   useEffect(() => {
     if (target) document.title = `${target.comm} ${target.pid} · farpeek`;
   }, [target?.comm, target?.pid]);
@@ -57,13 +61,21 @@ export function TargetPage({ session, place, go }) {
     </header>
     ${gone && html`<p class="gone" role="alert"><strong><${Name} text=${target.comm} most=${64} /> (${target.pid}) ${howItEnded(target.exit)}.</strong>${" "}
       What is on the screen is what was read last. <a href="#">Choose another process</a></p>`}
-    ${error && !gone ? html`<${Notice} advice=${advice(error)} onRetry=${reload} />` : null}
+    ${error && !gone && !saidElsewhere(error) ? html`<${Notice} advice=${advice(error)} onRetry=${reload} />` : null}
     ${mappings && space
       ? html`<${View} session=${session} target=${target} gone=${gone} mappings=${mappings} space=${space} place=${place} go=${go} onGo=${toAddress} reload=${reload} />`
       : !error && !gone
         ? html`<p class="loading">Looking at its map…</p>`
         : null}
   </div>`;
+}
+
+/**
+ * Whether the word on top, or the form for a token, says it.
+ * @param {unknown} error
+ */
+function saidElsewhere(error) {
+  return error instanceof Unreachable || (error instanceof Problem && error.status === 401);
 }
 
 /** @param {any} props */
@@ -93,7 +105,7 @@ function Unknown({ error, onRetry }) {
  * @returns {[Looked, () => void]}
  */
 function useLook(session, id) {
-  const [looked, setLooked] = useState(/** @type {Looked} */ ({ mappings: null, error: null }));
+  const [looked, setLooked] = useState(/** @type {Looked} */ ({ mappings: null, error: null, generation: null }));
   const [again, setAgain] = useState(0);
   const round = useStore(session.round);
   const seen = useStore(visible);
@@ -106,13 +118,12 @@ function useLook(session, id) {
         const target = await session.look(id, abort.signal);
         if (target.state !== "running") return;
         const mappings = await session.maps(id, abort.signal);
-        setLooked({ mappings, error: null });
+        setLooked({ mappings, error: null, generation: target.generation });
       } catch (error) {
         if (abort.signal.aborted) return;
         if (error instanceof Problem) session.exited(error);
         // What was seen last stays.
         setLooked((before) => ({ ...before, error }));
-        session.fail(error instanceof Problem && error.status === 401 ? error : null);
       }
     };
     void look();
