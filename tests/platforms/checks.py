@@ -13,6 +13,8 @@ import platform
 import subprocess
 import sys
 import traceback
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +39,20 @@ _DEMO_S: Final = 900
 Shown = str | dict[str, str]
 
 
-def demo(_folder: Path) -> Shown:
+class Here:
+    """A folder, and one service for all checks that want one: to start it takes longest."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.folder = stack.enter_context(open_folder())
+
+    @cached_property
+    def served(self) -> Served:
+        """A service that may write."""
+        return self._stack.enter_context(Served(self.folder, "--allow-writes"))
+
+
+def demo(_here: Here) -> Shown:
     """The main job, from start to end."""
     done = subprocess.run(
         [sys.executable, "-m", "farpeek_api", "demo"],
@@ -51,21 +66,20 @@ def demo(_folder: Path) -> Shown:
     return "yes"
 
 
-def capabilities(folder: Path) -> Shown:
+def capabilities(here: Here) -> Shown:
     """How each thing is done here, by its name in /v1/info."""
-    with Served(folder, "--allow-writes") as served:
-        found = served.request("GET", "/v1/info").json["capabilities"]
+    found = here.served.request("GET", "/v1/info").json["capabilities"]
     return {
         name: each["technique"] if each["provided"] != "unavailable" else "-"
         for name, each in found.items()
     }
 
 
-def kinds(folder: Path) -> Shown:
+def kinds(here: Here) -> Shown:
     """Each kind of page gives what docs/nowait.md says, by reads that wait and by others."""
     wrong: dict[str, str] = {}
     count = 0
-    with page_kinds(folder) as made, kind_reads.process_of(made) as process:
+    with page_kinds(here.folder) as made, kind_reads.process_of(made) as process:
         for way in (Way.WAIT, Way.EMULATED):
             access = way.access(probe())
             assert access is not None
@@ -81,9 +95,10 @@ def kinds(folder: Path) -> Shown:
     return f"all {len(made.names)} that it has"
 
 
-def maps(folder: Path) -> Shown:
+def maps(here: Here) -> Shown:
     """All mappings as the kernel lists them; each has the build id of its file."""
-    with Served(folder) as served, Sample() as sample:
+    served = here.served
+    with Sample() as sample:
         target = served.register(sample.pid)
         shown = served.request("GET", f"/v1/targets/{target}/maps").json["mappings"]
         listed = [line.split() for line in _lines(f"/proc/{sample.pid}/maps")]
@@ -106,10 +121,11 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
 
-def write(folder: Path) -> Shown:
+def write(here: Here) -> Shown:
     """A write arrives, and nobody traces the target behind it."""
     data = (99).to_bytes(8, "little")
-    with Served(folder, "--allow-writes") as served, start("plain", "--marker", 7) as target:
+    served = here.served
+    with start("plain", "--marker", 7) as target:
         name = served.register(target.pid)
         for mode in ("nowait", "wait"):
             body = {
@@ -125,9 +141,11 @@ def write(folder: Path) -> Shown:
     return str(shown["backend"]["pidfd"])
 
 
-def exits(folder: Path) -> Shown:
+def exits(here: Here) -> Shown:
     """An exit is told, and the reap; by then the pidfd is given back."""
-    with Served(folder) as served, Events(served.path) as events, start("family") as parent:
+    served = here.served
+    until(lambda: not _pidfds(served.process.pid), "the other checks' are given back")
+    with start("family") as parent, Events(served.path) as events:
         served.register(parent["child"])
         parent.command("end 7")
         told = [events.next()[1] for _ in range(2)]
@@ -143,11 +161,12 @@ def _pidfds(pid: int) -> list[str]:
         return [name for name in map(os.readlink, entries) if "pidfd" in name]
 
 
-def tags(folder: Path) -> Shown:
+def tags(here: Here) -> Shown:
     """A pointer with a tag goes over every route, and no thread goes on by itself behind it."""
     if platform.machine() != "aarch64":
         return "-"
-    with Served(folder, "--allow-writes") as served, Sample() as sample:
+    served = here.served
+    with Sample() as sample:
         name = served.register(sample.pid)
         for tag in tagged.TAGS:
             for route in tagged.ROUTES:
@@ -160,7 +179,7 @@ def _busy(served: Served) -> int:
     return int(served.request("GET", "/v1/info").json["threads"]["busy"])
 
 
-CHECKS: Final[dict[str, Callable[[Path], Shown]]] = {
+CHECKS: Final[dict[str, Callable[[Here], Shown]]] = {
     each.__name__: each for each in (demo, capabilities, kinds, maps, write, exits, tags)
 }
 
@@ -168,16 +187,17 @@ CHECKS: Final[dict[str, Callable[[Path], Shown]]] = {
 def main(wanted: list[str]) -> int:
     """See the module's docstring."""
     failed = False
-    for name in wanted or CHECKS:
-        with open_folder() as folder:
+    with ExitStack() as stack:
+        here = Here(stack)
+        for name in wanted or CHECKS:
             try:
-                shown, well = CHECKS[name](folder), True
+                shown, well = CHECKS[name](here), True
             except Exception:  # noqa: BLE001 - the next one is tried all the same
                 shown, well = traceback.format_exc(), False
-        failed |= not well
-        line = json.dumps({"check": name, "well": well, "shown": shown})
-        sys.stdout.write(f"{MARK}{line}\n")
-        sys.stdout.flush()
+            failed |= not well
+            line = json.dumps({"check": name, "well": well, "shown": shown})
+            sys.stdout.write(f"{MARK}{line}\n")
+            sys.stdout.flush()
     return int(failed)
 
 
