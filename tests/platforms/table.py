@@ -37,9 +37,10 @@ def said(text: str) -> Said:
     """Take apart what a machine has written; SystemExit unless all checks went well."""
     found: Said = {}
     for line in text.splitlines():
-        if not line.startswith(MARK):
+        _, mark, rest = line.partition(MARK)  # the firmware's words may be in front of the first
+        if not mark:
             continue
-        told: dict[str, Any] = json.loads(line.removeprefix(MARK))
+        told: dict[str, Any] = json.loads(rest)
         if not told["well"]:
             raise SystemExit(f"{told['check']}:\n{told['shown']}")
         shown = told["shown"]
