@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from bench.framework import Case, Comparison, Prepared, Skipped
 from bench.processes import TEST_TARGETS, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bench.framework import Figures, Side
 
@@ -37,17 +38,27 @@ print("RESULT", 1e6 * statistics.median(times))
 """
 
 
-def _backtraces(program: Path, place: str, script: Path) -> Side:
-    command = ["gdb", "-nx", "-batch", "-ex", f"target remote {place}", "-x", str(script)]
-
+def _backtraces(program: Path, script: Path, begin: Callable[[], Process]) -> Side:
     def side() -> Figures:
-        ran = subprocess.run(
-            [*command, str(program)], check=True, capture_output=True, text=True, timeout=120
-        )
+        with begin() as server:  # gdbserver ends with its debugger
+            where = ("-ex", f"target remote {_place(server)}", "-x", str(script))
+            ran = subprocess.run(
+                ["gdb", "-nx", "-batch", *where, str(program)],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
         told = [line for line in ran.stdout.splitlines() if line.startswith("RESULT")]
         return {WALL: float(told[0].split()[1])}
 
     return side
+
+
+def _place(server: Process) -> str:
+    """Tell where it listens, by the last number that it has said."""
+    *_, port = re.findall(r"\d+", server.said[-1])
+    return f"127.0.0.1:{port}"
 
 
 @contextmanager
@@ -64,21 +75,15 @@ def _prepare() -> Iterator[Prepared]:
         script.write_text(_SCRIPT)
         free, traced = (stack.enter_context(Process((program,), "counter")) for _ in range(2))
         server = stack.enter_context(processes.service())
-        address = folder / "rsp"
-        gateway = (sys.executable, "-m", "farpeek_api", "rsp", "--url", f"unix:{server.path}")
-        stack.enter_context(
-            Process((*gateway, free.pid, "--listen", f"unix:{address}"), "listening")
-        )
-        other = folder / "gdbserver"
-        stack.enter_context(
-            Process(
-                ("gdbserver", "--multi", "--attach", other, traced.pid), "Listening", on_stderr=True
-            )
-        )
+        rsp = (sys.executable, "-m", "farpeek_api", "rsp", "--url", f"unix:{server.path}")
+        ours = (*rsp, free.pid, "--listen", "127.0.0.1:0")
+        other = ("gdbserver", "--once", "--attach", "127.0.0.1:0", traced.pid)
         yield Prepared(
             {
-                _OURS: _backtraces(program, str(address), script),
-                _GDBSERVER: _backtraces(program, str(other), script),
+                _OURS: _backtraces(program, script, lambda: Process(ours, "listening")),
+                _GDBSERVER: _backtraces(
+                    program, script, lambda: Process(other, "Listening", on_stderr=True)
+                ),
             },
             [Comparison(WALL, "us", _OURS, _GDBSERVER)],
         )
@@ -87,7 +92,7 @@ def _prepare() -> Iterator[Prepared]:
 CASE = Case(
     "backtrace",
     "gdb's `bt` of 15 frames, with empty caches, through `farpeek rsp` and through gdbserver, each "
-    "on a unix socket",
+    "by TCP",
     _prepare,
     rounds=5,
 )
