@@ -73,6 +73,15 @@ def test_each_view_can_be_pictured(
         picture("threads")
         looking.open("/#service")
         expect(page.locator("canvas").first).to_be_visible()
+        if "PAGE_PICTURES" in os.environ:
+            # Plots of something: somebody else looks at memory meanwhile.
+            other = Looking(context.new_page(), looking.origin, token)
+            other.at(registered, "memory")
+            other.page.get_by_label("Times a second").select_option("20")
+            for address in range(8):
+                other.go_to(f"[heap]+{address * 4096}")
+                other.page.wait_for_timeout(1200)
+            page.locator(".figures:not([data-points='1'], [data-points='2'])").wait_for()
         expect(page.get_by_text("What the doctor finds")).to_be_visible()
         picture("service")
     context.close()

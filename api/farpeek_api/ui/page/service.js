@@ -37,10 +37,10 @@ export function Service({ session }) {
   const [history, metricsError] = useFigures(session);
   return html`<section class="view" aria-labelledby="service-title">
     <header class="view-head"><div><h1 id="service-title">The service</h1>
-      ${info && html`<p class="info"><span>farpeek ${safe(info.version)}</span><span>Linux ${safe(info.kernel)}, ${safe(info.architecture)}</span><span>${info.targets.running} targets held</span><span>${info.connections.open} of ${info.connections.most} connections</span></p>`}
+      ${info && html`<p class="info"><span>farpeek ${safe(info.version)}</span><span>Linux ${safe(info.kernel)}, ${safe(info.architecture)}</span><span>${info.targets.running} ${info.targets.running === 1 ? "target" : "targets"} held</span><span>${info.connections.open} of ${info.connections.most} connections</span></p>`}
     </div></header>
     ${[infoError, metricsError, doctorError].filter(Boolean).map((error) => html`<${Notice} advice=${advice(error)} />`)}
-    <div class="figures">${history.length > 0 && FIGURES.map((figure, at) => html`<${Plot} key=${figure.name} figure=${figure} values=${history.map(({ values }) => values[at])} times=${history.map(({ at: when }) => when)} />`)}</div>
+    <div class="figures" data-points=${history.length}>${history.length > 0 && FIGURES.map((figure, at) => html`<${Plot} key=${figure.name} figure=${figure} values=${history.map(({ values }) => values[at])} times=${history.map(({ at: when }) => when)} />`)}</div>
     ${info && html`<h2>How it reads here</h2><${Capabilities} capabilities=${info.capabilities} />`}
     ${doctor && html`<h2>What the doctor finds</h2><${Findings} findings=${doctor.findings} />`}
   </section>`;
