@@ -14,7 +14,7 @@ from pathlib import Path
 from farpeek.access.probe import probe
 from support.expectations import DIFFERENCES, ROWS, WAITS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
-from support.kinds import page_kinds
+from support.kinds import PAGE, page_kinds
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "nowait.md"
 _BEGIN, _END = "<!-- kinds: begin -->\n", "<!-- kinds: end -->\n"
@@ -56,7 +56,7 @@ def measure() -> None:
                         print(way, name, WAITS, sep="\t")  # noqa: T201 - what it is for
                         continue
                     rearm(kinds, name)
-                    result, _ = read(access, process, [(kinds.page(name), 4096)])
+                    result, _ = read(access, process, [(kinds.page(name), PAGE)])
                     print(way, name, outcome(kinds, name, result), sep="\t")  # noqa: T201
 
 
