@@ -91,10 +91,11 @@ class Tickets:
         return made.asker
 
     def _forget_old(self) -> None:
+        """Forget those that are too old, or of a policy that is no more."""
         now = time.monotonic()
         while self._unused:
             name, oldest = next(iter(self._unused.items()))
-            if oldest.ends > now:
+            if oldest.ends > now and oldest.policy is self._current.policy:
                 break
             self._drop(name)
 

@@ -195,6 +195,8 @@ def test_a_stream_by_a_ticket_has_the_rules_of_who_asked(policed: Policed) -> No
 
 def test_a_ticket_ends_with_the_policy_that_it_was_made_under(policed: Policed) -> None:
     ticket = ticket_of(As(policed, ONE))
+    for _ in range(MOST_TICKETS_OF_ONE - 1):
+        ticket_of(As(policed, ONE))
     policed.reload(POLICY)
     assert opened(policed.connect(), asking(ticket)).status == 401
     assert opened(policed.connect(), asking(ticket_of(As(policed, ONE)))).status == 101

@@ -31,6 +31,12 @@ _BODY_S: Final = 30.0
 _LINGERING_S: Final = 1.0
 """For a body that nobody wants, so that its sender still sees the answer."""
 
+_REFUSING_S: Final = 0.02
+"""For the service to refuse a head before a long body follows."""
+
+_LONG: Final = 64 << 10
+"""Bytes of a body that a socket's buffer may not take at once."""
+
 _LARGEST_HEAD: Final = 32 << 10
 _LARGEST_SECRET: Final = 4096
 _SWITCHING: Final = 101
@@ -154,10 +160,16 @@ class Relay:
 
     async def _ask(self, exchange: Exchange, head: h11.Request) -> None:
         """Pass the request on, with its body as it comes."""
-        # Whoever is refused may be so before all of it was taken: the answer is there to be read.
+        # Whoever is refused may be so before all of it was taken: then no more is sent, for a
+        # transport that cannot write throws away what it has not read.
         with suppress(ConnectionError):
             await exchange.send(head)
+            answer = exchange.listen()
+            if _has_long_body(head):
+                await asyncio.wait({answer}, timeout=_REFUSING_S)
             async for piece in self._body():
+                if answer.done():
+                    return
                 await exchange.send(h11.Data(data=piece))
             await exchange.send(h11.EndOfMessage())
 
@@ -225,6 +237,12 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         while piece := await source.read(PIECE):
             sink.write(piece)
             await sink.drain()
+
+
+def _has_long_body(head: h11.Request) -> bool:
+    lengths = [value for name, value in head.headers if name == b"content-length"]
+    is_chunked = any(name == b"transfer-encoding" for name, _ in head.headers)
+    return is_chunked or any(int(length) > _LONG for length in lengths)
 
 
 def _response(found: h11.Response) -> h11.Response:

@@ -48,14 +48,33 @@ class Exchange:
         self.reader = reader
         self.writer = writer
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+        self._first: asyncio.Future[Came] | None = None
 
     async def send(self, event: h11.Event) -> None:
         """Send a part of the request."""
         self.writer.writelines(self.http.send_with_data_passthrough(event) or ())
         await self.writer.drain()
 
+    def listen(self) -> asyncio.Future[Came]:
+        """Read from now on: whoever is refused by its head is so while its body is still sent.
+
+        It is over once the first part of the answer, which `event` gives, is there.
+        """
+        self._first = asyncio.ensure_future(self._next())
+        return self._first
+
+    def close(self) -> None:
+        """End it."""
+        if self._first is not None:
+            self._first.cancel()
+        self.writer.close()
+
     async def event(self) -> Came:
         """Give the next part of the answer. Raises h11.RemoteProtocolError, ConnectionError."""
+        first, self._first = self._first, None
+        return await (self._next() if first is None else first)
+
+    async def _next(self) -> Came:
         while (event := self.http.next_event()) is h11.NEED_DATA:
             self.http.receive_data(await self.reader.read(PIECE))
         return event
@@ -81,10 +100,11 @@ class Service:
                 reader, writer = await self._connect()
         except OSError as error:
             raise unreachable(complaint(self._place.shown, error)) from None
+        exchange = Exchange(reader, writer)
         try:
-            yield Exchange(reader, writer)
+            yield exchange
         finally:
-            writer.close()
+            exchange.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._place.socket is not None:
@@ -93,7 +113,10 @@ class Service:
 
     def head(self, request: h11.Request, way: Way) -> h11.Request:
         """Write the head of a request as the service gets it."""
-        kept = [(name, value) for name, value in request.headers if name not in _ENDING_HERE]
+        is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        # Beside chunks a length says nothing: RFC 9112, 6.3.
+        left_out = _ENDING_HERE | {b"content-length"} if is_chunked else _ENDING_HERE
+        kept = [(name, value) for name, value in request.headers if name not in left_out]
         added = [(b"Host", self._named)]
         if way is Way.KNOWN and self._place.token is not None:
             added.append((b"Authorization", f"Bearer {self._place.token}".encode()))
@@ -105,7 +128,7 @@ class Service:
             # Not as it came: what the service is to judge must not be what it overlooks.
             offered = f"farpeek.v1, farpeek.ticket.{ticket(request)}"
             added.append((b"Sec-WebSocket-Protocol", offered.encode()))
-        if any(name == b"transfer-encoding" for name, _ in request.headers):
+        if is_chunked:
             added.append((b"Transfer-Encoding", b"chunked"))
         return h11.Request(
             method=request.method, target=self._prefix + request.target, headers=[*kept, *added]

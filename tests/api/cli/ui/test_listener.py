@@ -11,9 +11,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h11
 import pytest
 
+from farpeek_api.cli.ui.door import Way
 from farpeek_api.cli.ui.listener import MOST_CONNECTIONS
+from farpeek_api.cli.ui.service import Service
+from farpeek_api.client.address import Place
 from support.folders import open_folder
 from support.https import Files, serving
 from support.sample import Sample
@@ -234,6 +238,21 @@ def test_a_body_that_is_too_large_is_refused_by_the_service(ui: Ui) -> None:
     assert (reply.status, reply.slug) == (413, "too-large")
 
 
+def test_a_head_that_is_refused_is_so_whatever_body_follows(ui: Ui) -> None:
+    reply = ui.ask("POST", f"/v1/targets?{'a' * 9000}", b" " * 300_000)
+    assert (reply.status, reply.slug) == (400, "malformed")
+
+
+def test_a_length_beside_chunks_is_not_passed_on() -> None:
+    headers = [("Host", "x"), ("Content-Length", "5"), ("Transfer-Encoding", "chunked")]
+    request = h11.Request(method="POST", target="/v1/targets", headers=headers)
+    head = Service(Place("here", "http://localhost", Path("/nowhere"), None)).head(
+        request, Way.LOADING
+    )
+    assert b"content-length" not in dict(head.headers)
+    assert dict(head.headers)[b"transfer-encoding"] == b"chunked"
+
+
 def test_an_answer_that_ends_early_ends_early_here_too(ui: Ui) -> None:
     with start("plain") as process:
         marker = process["marker"]
@@ -278,11 +297,23 @@ def until_line(answer: object, wanted: bytes) -> None:
         assert line, "it has ended"
 
 
+def _settled(folder: Path) -> int:
+    """Count what is in a folder, once that is the same for a while: connections end as they may."""
+    counts: list[int] = []
+
+    def is_settled() -> bool:
+        counts.append(len(list(folder.iterdir())))
+        return len(counts) >= 20 and len(set(counts[-20:])) == 1
+
+    until(is_settled, "it is settled")
+    return counts[-1]
+
+
 def test_a_browser_that_leaves_is_left(served: Served) -> None:
     with Ui(f"unix:{served.path}") as ui:
         descriptors = Path(f"/proc/{ui.process.pid}/fd")
-        before = len(list(descriptors.iterdir()))
         request = f"GET /v1/events HTTP/1.1\r\nHost: {ui.host}\r\nAuthorization: Bearer {ui.token}"
+        before = _settled(descriptors)
         with ui.connect() as sock:
             sock.sendall(f"{request}\r\n\r\n".encode())
             assert sock.recv(12) == b"HTTP/1.1 200"
