@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
+.PHONY: demo test test-in-containers test-under-flags gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
 .PHONY: test-platforms test-platforms-demo openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
@@ -11,10 +11,16 @@ demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 
 test: $(VENV)/.dev gdb lldb elfutils shells node page-tools wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-container; else \
-	  echo "Left out: the tests in containers, which take root and Debian's apt-get."; fi
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then $(MAKE) test-platforms-demo; else \
-	  echo "Left out: the demo on other kernels and machines, which takes root and Debian's apt-get."; fi
+	@$(MAKE) --no-print-directory --output-sync=recurse --jobs=2 test-in-containers test-under-flags
+
+# Those two at once, for neither has use for more than a processor.
+test-in-containers:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  $(MAKE) test-container && $(MAKE) test-platforms-demo; \
+	else echo "Left out: the tests in containers, and the demo on other kernels and machines, which take root" \
+	  "and Debian's apt-get."; fi
+
+test-under-flags:
 	@if [ -n "$$FARPEEK_TEST_KERNEL" ]; then $(MAKE) test-kernel; else \
 	  echo "Left out: the tests under a kernel with PROCESS_VM_PIDFD and PROCESS_VM_NOWAIT," \
 	    "for FARPEEK_TEST_KERNEL names none (docs/testing.md says how to get one)."; fi
