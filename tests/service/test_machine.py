@@ -44,6 +44,9 @@ def test_a_program_is_told_by_its_header(head: bytes, name: str | None) -> None:
 
 @pytest.mark.skipif(machine.NAME != "x86_64", reason="there is a personality for this one")
 def test_a_personality_changes_no_number() -> None:
+    told = subprocess.run(["setarch", "i686", "uname", "-m"], capture_output=True, check=False)
+    if told.stdout.strip() != b"i686":
+        pytest.skip("this kernel has no such personality")
     code = (
         "import os; from farpeek.kernel import uapi; print(os.uname().machine, uapi.WRITEV_NUMBER)"
     )
