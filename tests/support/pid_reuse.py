@@ -240,12 +240,14 @@ def race_of_reads(rounds: int) -> dict[str, object]:
     """Swap the process behind the number ``rounds`` times under threads that read it."""
     access = choose(probe()).wait
     # All are forks of one process, so that its page table and random bytes stand for theirs.
-    with respawner() as swapping, program_of(swapping.pid) as program:
+    with respawner() as swapping:
         race = Race(*swapping.swap())
-        racing = [partial(race.read_with_care, reader, access) for reader in race.readers]
-        racing.append(partial(race.read_quickly, access, program))
-        racing.append(partial(race.read_naively, race.control))
-        race.run_under(racing, swapping, rounds)
+        # Only now: what has answered has been executed.
+        with program_of(swapping.pid) as program:
+            racing = [partial(race.read_with_care, reader, access) for reader in race.readers]
+            racing.append(partial(race.read_quickly, access, program))
+            racing.append(partial(race.read_naively, race.control))
+            race.run_under(racing, swapping, rounds)
     return {
         "rounds": race.current[0],
         "own": sum(reader.own for reader in race.readers),
