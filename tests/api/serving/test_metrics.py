@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 READV = "POST /v1/targets/{id}/readv"
-LABELS = {"route", "outcome", "mode", "reason", "state", "le", "generation", "version", "api"}
+LABELS = {
+    *("route", "outcome", "mode", "reason", "state", "what"),
+    *("le", "generation", "version", "api"),
+}
 
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
