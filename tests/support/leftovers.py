@@ -6,6 +6,10 @@ import contextlib
 import tempfile
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 def children() -> set[int]:
@@ -39,7 +43,7 @@ def descriptors() -> dict[int, str]:
     return found
 
 
-def access_threads() -> list[str]:
-    """Return the names of the threads that services of this process have not let go."""
-    names = (thread.name for thread in threading.enumerate())
-    return [name for name in names if name.startswith("access-")]
+def access_threads(but: Collection[threading.Thread] = ()) -> list[threading.Thread]:
+    """Return the threads that services of this process have not let go, ``but`` for some."""
+    started = (thread for thread in threading.enumerate() if thread.name.startswith("access-"))
+    return [thread for thread in started if thread not in but]

@@ -286,7 +286,7 @@ def test_an_accept_that_can_be_met_is_met(served: Served, accept: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v2/info", "/v1", "/v1/targets/", "/livez/", "/docs/", "/openapi"],
+    ["/ui", "/v2/info", "/v1", "/v1/targets/", "/livez/", "/docs/", "/openapi"],
 )
 def test_an_unknown_route_is_not_found(served: Served, path: str) -> None:
     reply = served.request("GET", path)
