@@ -21,7 +21,7 @@ from farpeek_api.policy.verbs import Verb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek_api.policy.decisions import Subject
+    from farpeek_api.policy.decisions import Decision, Subject
     from farpeek_api.policy.rules import Policy
 
 _STATUS: Final = """\
@@ -43,6 +43,12 @@ def parser() -> parsers.Parser:
     made.add_argument("what", choices=("check",), type=parsers.one_of("check"))
     made.add_argument("file", metavar="FILE", type=Path, help="the policy")
     made.add_argument("--as", dest="client", metavar="CLIENT", help="whoever would ask")
+    made.add_argument(
+        "--for",
+        dest="named",
+        metavar="CLIENT",
+        help="whom it would ask for, by Farpeek-On-Behalf-Of",
+    )
     made.add_argument("--pid", metavar="N", type=int, help="about which process")
     made.add_argument(
         "--verb", choices=[*Verb], type=parsers.one_of(*Verb), default="read", help="for what"
@@ -57,8 +63,9 @@ def main(arguments: Sequence[str]) -> int:
     """Say what is decided, and by which line."""
     own = parser()
     chosen = own.parse_args(arguments)
-    if chosen.client is None and chosen.pid is not None:
-        own.error("--pid is about what a client may do: name it with --as")
+    for flag, given in (("--pid", chosen.pid), ("--for", chosen.named)):
+        if chosen.client is None and given is not None:
+            own.error(f"{flag} is about what a client may do: name it with --as")
     try:
         policy = file.read(chosen.file)
     except file.PolicyError as error:
@@ -70,15 +77,18 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.client is None:
         sys.stdout.write(f"{chosen.file} is a policy of {len(policy.clients)} clients\n")
         return 0
-    if chosen.client not in policy.clients:
-        own.error(
-            f"the policy has no client {chosen.client!r}"
-            f"{did_you_mean(chosen.client, policy.clients) or ''}"
-        )
-    return _decide(policy, chosen, own)
+    for name in (chosen.client, chosen.named):
+        if name is not None and name not in policy.clients:
+            own.error(
+                f"the policy has no client {name!r}{did_you_mean(name, policy.clients) or ''}"
+            )
+    decision = _decide(policy, chosen, own)
+    word = "allowed" if decision.allowed else "refused"
+    sys.stdout.write(f"{word}: {decision.text} ({chosen.file}: {decision.rule})\n")
+    return 0 if decision.allowed else 1
 
 
-def _decide(policy: Policy, chosen: argparse.Namespace, own: parsers.Parser) -> int:
+def _decide(policy: Policy, chosen: argparse.Namespace, own: parsers.Parser) -> Decision:
     subject = None
     if chosen.pid is not None:
         try:
@@ -86,11 +96,13 @@ def _decide(policy: Policy, chosen: argparse.Namespace, own: parsers.Parser) -> 
         except (FarpeekError, OSError) as error:
             own.error(f"--pid {chosen.pid}: {error}")
     client = policy.clients[chosen.client]
+    if chosen.named is not None:
+        asking = decisions.decide_asking(client, chosen.named, policy)
+        if not asking.allowed:
+            return asking
+        client = policy.clients[chosen.named]
     mode = Mode(chosen.mode) if chosen.mode is not None else min(client.modes)
-    decision = decisions.decide(client, Verb(chosen.verb), mode, subject)
-    word = "allowed" if decision.allowed else "refused"
-    sys.stdout.write(f"{word}: {decision.text} ({chosen.file}: {decision.rule})\n")
-    return 0 if decision.allowed else 1
+    return decisions.decide(client, Verb(chosen.verb), mode, subject)
 
 
 def _look(pid: int) -> Subject:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from farpeek.kernel import users
 from farpeek_api.gate import tickets
 from farpeek_api.gate.head import authority_of
-from farpeek_api.gate.identifying import ON_BEHALF_OF, Asker, identify
+from farpeek_api.gate.identifying import ON_BEHALF_OF, Asker, check_asking, identify
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
 from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.serving.connection import connection_of
@@ -88,6 +88,10 @@ class Authenticator:
             raise Forbidden(f"`{ON_BEHALF_OF}` is for clients of a policy: start it with --policy")
         name = self._name(request, connection)
         return Asker(name, name)
+
+    def look(self, asker: Asker) -> None:
+        """Raise Forbidden once the policy lets the one no more ask for the other."""
+        check_asking(self._current.policy, asker)
 
     def _by_ticket(self, ticket: str, headers: Mapping[str, str], connection: Connection) -> Asker:
         """Name for whom a ticket was made, by whatever that one had shown then."""

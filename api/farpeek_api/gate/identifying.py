@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from farpeek_api.http.refusals import Forbidden, Unauthenticated
-from farpeek_api.policy import tokens
+from farpeek_api.http.refusals import Forbidden, NotPermitted, Unauthenticated
+from farpeek_api.policy import decisions, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +35,24 @@ def identify(policy: Policy, headers: Mapping[str, str], connection: Connection)
     wanted = headers.get(ON_BEHALF_OF)
     if wanted is None:
         return Asker(own.name, own.name)
-    if wanted not in own.impersonates:
-        raise Forbidden(
-            f"only a client that the policy lets impersonate others may send `{ON_BEHALF_OF}`, "
-            "and only for those"
+    asker = Asker(wanted, own.name)
+    check_asking(policy, asker)
+    return asker
+
+
+def check_asking(policy: Policy | None, asker: Asker) -> None:
+    """Raise Forbidden unless the policy lets the one ask for the other."""
+    own = None if policy is None else policy.clients.get(asker.by)
+    if policy is None or own is None:
+        raise Forbidden("the policy knows the client no more that asks for another")
+    decision = decisions.decide_asking(own, asker.client, policy)
+    if not decision.allowed:
+        raise NotPermitted(
+            f"{decision.text}: `{ON_BEHALF_OF}` is for clients whose `impersonate` in the policy "
+            "has the name that it says",
+            decision.rule,
+            decisions.IMPERSONATE,
         )
-    if policy.clients[wanted].has_expired:
-        raise Forbidden("the time of the client that this is for is over")
-    return Asker(wanted, own.name)
 
 
 def _own(policy: Policy, authorization: str | None, connection: Connection) -> Client:

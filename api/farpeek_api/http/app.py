@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -254,10 +255,18 @@ class Gate:
         if entrance is not Entrance.OPEN:
             self._authenticator.check_origin(request)
         if entrance is Entrance.GUARDED:
-            entry.client, entry.by = self._authenticator.identify(request)
+            asker = self._authenticator.identify(request)
+            entry.client, entry.by = asker
             reach = self._reaches.of(entry.client)
             _connection(request).know(reach.client, reach.rate.connections)
             reach.take_request()
+            if asker.by != asker.client:
+                look = partial(self._authenticator.look, asker)
+                with self._reaches.while_allowed(look, request):
+                    return await self._go_on(request)
+        return await self._go_on(request)
+
+    async def _go_on(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._lifecycle.stopping and request.path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)

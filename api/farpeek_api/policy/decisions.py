@@ -9,10 +9,13 @@ from farpeek_api.policy.verbs import Verb
 
 if TYPE_CHECKING:
     from farpeek.model import Identity, Mode
-    from farpeek_api.policy.rules import Client, Labels
+    from farpeek_api.policy.rules import Client, Labels, Policy
 
 REACHES: Final = frozenset({Verb.READ, Verb.WRITE, Verb.FILES, Verb.SEARCH})
 """What a process can refuse by a word of its own: whatever gives, or takes, bytes of it."""
+
+IMPERSONATE: Final = "impersonate"
+"""The member that says for whom a client may ask, and what a refusal of that names."""
 
 READS: Final = frozenset({Verb.READ, Verb.SEARCH})
 """What `modes` is about."""
@@ -48,6 +51,19 @@ def decide(client: Client, verb: Verb, mode: Mode, subject: Subject | None) -> D
     if subject is None:
         return Decision(allowed=True, text="the client has the verb", rule=client.place("verbs"))
     return _decide_about(subject, client, verb)
+
+
+def decide_asking(by: Client, client: str, policy: Policy) -> Decision:
+    """Decide whether one client may ask for another."""
+    if by.has_expired:
+        return _refused("the client's time is over", by.place("expires"))
+    if client not in by.impersonates:
+        return _refused("the client may not ask for that one", by.place(IMPERSONATE))
+    named = policy.clients[client]
+    if named.has_expired:
+        return _refused("the time of the client that it asks for is over", named.place("expires"))
+    text = "the client may ask for that one"
+    return Decision(allowed=True, text=text, rule=by.place(IMPERSONATE))
 
 
 def _decide_about(subject: Subject, client: Client, verb: Verb) -> Decision:

@@ -77,7 +77,7 @@ class Reaches:
         return Reach(self._service, self.guard, client)
 
     def while_allowed(
-        self, look: Callable[[], object], request: web.Request
+        self, look: Callable[[], object], request: web.BaseRequest
     ) -> AbstractContextManager[None]:
         """Cut the connection off once ``look`` raises Forbidden or NoSuchTarget."""
         return self.guard.rounds.during(look, connection_of(request).drop)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,6 +245,22 @@ def test_a_gateway_asks_for_others_and_nobody_else_does(folder: Path) -> None:
             As(service, ONE, Farpeek_On_Behalf_Of="nobody"),
         ):
             assert client.request("GET", "/v1/info").status == 403
+
+
+def test_who_may_ask_for_others_no_more_is_cut_off(folder: Path) -> None:
+    alice = f"[clients.alice]\nverbs = ['events', 'inspect']\n{ALL}"
+    may = entry("gateway", ONE, rest=ALL + 'impersonate = ["alice"]') + alice
+    may_not = entry("gateway", ONE, rest=ALL) + alice + "unix_uid = 4242\n"
+    with Policed(folder, may) as service:
+        as_alice = As(service, ONE, Farpeek_On_Behalf_Of="alice")
+        with as_alice.stream() as ws, as_alice.events() as events:
+            service.reload(may_not)
+            with pytest.raises((EOFError, OSError)):
+                ws.next()
+            with contextlib.suppress(HTTPException, OSError):
+                while events.next_block():
+                    pass
+        assert as_alice.request("GET", "/v1/info").json["verb"] == "impersonate"
 
 
 def test_without_a_policy_nobody_asks_for_others(folder: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from farpeek_api.operations.operation import Operation
     from support.wire import Reply
 
-TOKENS = {name: tokens.make() for name in ("all", "other", "expired", *Verb)}
+TOKENS = {name: tokens.make() for name in ("all", "other", "expired", "agent", *Verb)}
 POLICY = (
     entry("all", TOKENS["all"], rest=f"targets = {EVERYTHING}")
     + entry("other", TOKENS["other"], rest="targets = [{ uid = 4242 }]")
@@ -40,6 +40,12 @@ POLICY = (
         )
         for verb in Verb
     )
+    + f"""
+[clients.agent]
+token_sha256 = ["{tokens.digest(TOKENS["agent"])}"]
+verbs = ["metrics"]
+impersonate = ["all", "other", "expired", {", ".join(f'"without-{verb}"' for verb in Verb)}]
+"""
 )
 WITH_VERB = [each for each in OPERATIONS if each.verb is not None]
 GUARDED = [each for each in OPERATIONS if each.entrance is Entrance.GUARDED]
@@ -51,11 +57,19 @@ class Swept:
     service: Policed
     asking: Asking
 
-    def put(self, operation: Operation, token: str | None, path: str | None = None) -> Reply:
-        """Put a request that is good but for who puts it."""
+    def put(
+        self,
+        operation: Operation,
+        token: str | None,
+        path: str | None = None,
+        behalf: str | None = None,
+    ) -> Reply:
+        """Put a request that is good but for who puts it, perhaps on ``behalf`` of another."""
         example = operation.examples[0] if operation.examples else None
         body = None if operation.body is None else {}
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        if behalf is not None:
+            headers["Farpeek-On-Behalf-Of"] = behalf
         if example is not None and example.body is not None:
             body = self.asking.ours(example.body)
         if "Range" in operation.headers:
@@ -102,6 +116,42 @@ def test_who_lacks_the_verb_is_told_so_and_where(swept: Swept, operation: Operat
         assert reply.slug == "forbidden"
         assert reply.json["verb"] == operation.verb
         assert reply.json["rule"].startswith(f"clients.without-{operation.verb}.verbs, line ")
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=name)
+def test_nobody_asks_for_one_for_whom_the_policy_does_not_let_it(
+    swept: Swept, operation: Operation
+) -> None:
+    for token, behalf, rule in (
+        (TOKENS["all"], "other", "clients.all, line "),
+        (TOKENS["other"], "all", "clients.other, line "),
+        (TOKENS["agent"], "agent", "clients.agent.impersonate, line "),
+        (TOKENS["agent"], "nobody", "clients.agent.impersonate, line "),
+        (TOKENS["agent"], "expired", "clients.expired.expires, line "),
+    ):
+        reply = swept.put(operation, token, behalf=behalf)
+        assert reply.status == 403
+        if operation.method != "HEAD":
+            assert (reply.slug, reply.json["verb"]) == ("forbidden", "impersonate")
+            assert reply.json["rule"].startswith(rule)
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=name)
+def test_who_asks_for_another_may_do_what_that_one_may_and_nothing_else(
+    swept: Swept, operation: Operation
+) -> None:
+    """The agent itself sees no process, and has one verb alone."""
+    agent = TOKENS["agent"]
+    if operation.verb is not None:
+        refused = swept.put(operation, agent, behalf=f"without-{operation.verb}")
+        assert refused.status == 403
+        if operation.method != "HEAD":
+            assert refused.json["rule"].startswith(f"clients.without-{operation.verb}.verbs, line ")
+    if operation in ABOUT_TARGETS:
+        assert swept.put(operation, agent, behalf="other").status == 404
+    if not operation.is_endless and operation.id not in ("release", "delete_match"):
+        own = swept.put(operation, TOKENS["all"])
+        assert swept.put(operation, agent, behalf="all").status == own.status
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=name)

@@ -72,6 +72,26 @@ def test_a_check_says_what_is_decided_and_by_which_line(policy: Path) -> None:
         assert check(policy, "--as", "b", "--pid", process.pid)[0] == 2
 
 
+def test_a_check_says_whether_one_may_ask_for_another(policy: Path) -> None:
+    policy.write_text(
+        '[clients.agent]\nunix_uid = 1\nverbs = ["metrics"]\nimpersonate = ["a"]\n'
+        '[clients.a]\nverbs = ["read"]\n[clients.b]\nunix_uid = 2\nverbs = ["read"]\n'
+    )
+    assert check(policy, "--as", "agent", "--for", "a") == (
+        0,
+        f"allowed: the client has the verb ({policy}: clients.a.verbs, line 6)\n",
+    )
+    assert check(policy, "--as", "agent", "--for", "a", "--verb", "write")[0] == 1
+    refused = "refused: the client may not ask for that one "
+    assert check(policy, "--as", "agent", "--for", "b") == (
+        1,
+        refused + f"({policy}: clients.agent.impersonate, line 4)\n",
+    )
+    assert "(" + f"{policy}: clients.b, line 7)" in check(policy, "--as", "b", "--for", "a")[1]
+    assert check(policy, "--as", "agent", "--for", "c")[0] == 2
+    assert check(policy, "--for", "a")[0] == 2
+
+
 def test_a_check_of_no_policy_says_where_it_is_wrong(policy: Path) -> None:
     policy.write_text("[clients.a]\nverb = []\n")
     found = run("policy", "check", str(policy))
