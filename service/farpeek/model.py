@@ -374,6 +374,7 @@ class TargetSnapshot:
     identity: Identity
     generation: int | None  # the number of its program; None where it cannot be told
     page_size: int
+    address_bits: int
     state: TargetState
     registered_at: float
     exited_at: float | None

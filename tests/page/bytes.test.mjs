@@ -5,7 +5,7 @@ import { load } from "./page.mjs";
 
 const bytes = await load("bytes.js");
 const { Memory, GAP, UNKNOWN, reasonOf } = await load("gaps.js");
-const { digitsFor, hex, padded, plainBytes, size } = await load("address.js");
+const { digitsFor, hex, padded, plainBytes, size, untagged } = await load("address.js");
 
 const of = (...codes) => Uint8Array.from(codes);
 const read = (found, name) => found.find((each) => each.name === name)?.value;
@@ -86,4 +86,11 @@ test("addresses and sizes are written as the commands write them", () => {
   assert.equal(padded(0x10n, digitsFor(0xfffn)), "00000010");
   assert.deepEqual([0n, 1n, 1023n, 1024n, 1536n, 132n * 1024n, 64n << 30n].map(size), ["0B", "1B", "1K", "1K", "1.5K", "132K", "64G"]);
   assert.equal(plainBytes(4096n), "4,096 bytes");
+});
+
+test("a tag is what a processor ignores of a user's address, and the kernel's half has none", () => {
+  assert.equal(untagged(0x5a00_7f00_0000_1000n, 56), 0x7f00_0000_1000n);
+  assert.equal(untagged(0x8000_0000_0000_0010n, 56), 0x10n);
+  assert.equal(untagged(0xffff_8000_0000_0000n, 56), 0xffff_8000_0000_0000n);
+  for (const address of [0n, 0x5a00_7f00_0000_1000n, (1n << 64n) - 1n]) assert.equal(untagged(address, 64), address);
 });

@@ -42,6 +42,7 @@ TARGET = TargetSnapshot(
     identity=IDENTITY,
     generation=1,
     page_size=4096,
+    address_bits=64,
     state=TargetState.EXITED,
     registered_at=1780402950.0,
     exited_at=1780402951.5,

@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import base64
 import json
+import platform
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from support import ignoring
+from support.folders import open_folder
 from support.pieces import take_apart
 from support.websocket import WebSocket
+from support.wire import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from support.sample import Sample
-    from support.wire import Served
 
 TAGS = (0x01, 0x5A, 0x80)
+IGNORED_HERE = platform.machine() == "aarch64"
 _NEEDLE = 48
+
+
+@contextmanager
+def service(*flags: str) -> Iterator[Served]:
+    """Run a service of arm64's; on another machine, one that takes addresses as on arm64."""
+    under = () if IGNORED_HERE else (sys.executable, ignoring.__file__)
+    with open_folder() as folder, Served(folder, *flags, under=under) as started:
+        yield started
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
  * file's own table has.
  *
  * pointers; prints `chains` (an array: to a text, to itself, to what leads to the text, to code, to
- * nothing, to a closed page, to a text with an escape), `text`, `shown` (exported), `closed` and, of
+ * nothing, to a closed page, to a text with an escape), `tagged` (those to the text and to code, with
+ * 0x5a in their highest bytes, and one to itself with another there), `text`, `shown` (exported), `closed` and, of
  * its own table alone, `counter` and `obstack_exit_failure`.
  */
 #include "target.h"
@@ -14,6 +15,7 @@ static volatile uint64_t counter = 0x1122334455667788;
 uint64_t shown = 7;
 static volatile uint64_t obstack_exit_failure = 1; /* the C library has one of that name, too */
 uint64_t chains[7];
+uint64_t tagged[3];
 
 int main(void) {
     die_with_parent();
@@ -26,7 +28,11 @@ int main(void) {
     chains[4] = 0x10;
     chains[5] = (uint64_t)closed;
     chains[6] = (uint64_t)hostile;
+    tagged[0] = chains[2] | 0x5aull << 56;
+    tagged[1] = chains[3] | 0x5aull << 56;
+    tagged[2] = (uint64_t)&tagged[2] | 0x80ull << 56;
     say("chains", chains);
+    say("tagged", tagged);
     say("text", text);
     say("counter", (void *)&counter);
     say("shown", &shown);

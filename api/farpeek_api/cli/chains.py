@@ -107,9 +107,10 @@ class _Following:
             chain.end, chain.what = "gap", gap.reason
 
     def _add(self, chain: Chain, value: int) -> None:
-        seen = {chain.address, *(link.value for link in chain.links)}
+        where = self._target.info.untagged
+        seen = {where(chain.address), *(where(link.value) for link in chain.links)}
         chain.links.append(Link(value, self._places.at(value)))
-        if value in seen:
+        if where(value) in seen:
             chain.end = "loop"
 
     def _read(

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An address that is mapped. ``symbol`` is like ``libc.so.6:environ+0x8``, if there is one."""
+    """An address that is mapped, without its tag.
+
+    ``symbol`` is like ``libc.so.6:environ+0x8``, if there is one.
+    """
 
     address: int
     mapping: MappedRegion
@@ -43,22 +46,24 @@ class Place:
 
 
 class Places:
-    """Tells what addresses of a target are."""
+    """Tells what addresses of a target are; of one with a tag, what is there without it."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
+        self._untagged = space.target.info.untagged
         self._mappings: Sequence[MappedRegion] = space.mappings
         self._starts = [each.start for each in self._mappings]
 
     def mapping(self, address: int) -> MappedRegion | None:
         """Find the mapping that holds it."""
-        number = bisect_right(self._starts, address) - 1
+        where = self._untagged(address)
+        number = bisect_right(self._starts, where) - 1
         found = self._mappings[number] if number >= 0 else None
-        return found if found is not None and address < found.end else None
+        return found if found is not None and where < found.end else None
 
     def neighbours(self, address: int) -> tuple[MappedRegion | None, MappedRegion | None]:
         """Give the mappings before and behind an address that is in none."""
-        number = bisect_right(self._starts, address)
+        number = bisect_right(self._starts, self._untagged(address))
         before = self._mappings[number - 1] if number else None
         return before, self._mappings[number] if number < len(self._mappings) else None
 
@@ -67,6 +72,7 @@ class Places:
         mapping = self.mapping(address)
         if mapping is None:
             return None
-        found = self._space.symbols.at(address)
-        symbol = None if found is None else f"{found[0].name}:{found[1].shown(address)}"
-        return Place(address, mapping, symbol)
+        where = self._untagged(address)
+        found = self._space.symbols.at(where)
+        symbol = None if found is None else f"{found[0].name}:{found[1].shown(where)}"
+        return Place(where, mapping, symbol)

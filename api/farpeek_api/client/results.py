@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from farpeek_api.client.members import Members
 
 _OF_A_PROCESS: Final = ("pid", "ns_pids", "comm", "uid", "gid", "start_time")
+_WHOLE: Final = 64
+"""Bits of an address of which none is a tag."""
+
 _OF_A_TARGET: Final = (
     "pointer_size",
     "byte_order",
@@ -164,6 +167,8 @@ class TargetInfo:
     tell. ``pointer_size`` and ``page_size`` are bytes, ``byte_order`` is ``little`` or ``big``;
     None where the service may not look at the program, as it may not at its memory.
     ``generation`` counts the programs that it was seen to execute; None where that cannot be seen.
+    ``address_bits`` are those of an address that say where it is: 56 on arm64, where programs keep
+    tags above.
     """
 
     id: str
@@ -172,6 +177,7 @@ class TargetInfo:
     pointer_size: int | None
     byte_order: str | None
     page_size: int
+    address_bits: int
     state: str
     registered_at: datetime
     exited_at: datetime | None
@@ -184,6 +190,11 @@ class TargetInfo:
         """Its number in the service's pid namespace."""
         return self.process.pid
 
+    def untagged(self, address: int) -> int:
+        """Give an address without its tag: as mappings have it. The kernel's half has none."""
+        half = 1 << self.address_bits - 1
+        return address if address & half else address & half - 1
+
     @classmethod
     def parse(cls, shown: Members) -> TargetInfo:
         """Take it from an answer."""
@@ -195,6 +206,7 @@ class TargetInfo:
             shown.number_or_none("pointer_size"),
             shown.text_or_none("byte_order"),
             shown.number("page_size"),
+            _address_bits(shown),
             shown.text("state"),
             shown.time("registered_at"),
             shown.time_or_none("exited_at"),
@@ -202,6 +214,16 @@ class TargetInfo:
             shown.texts("labels"),
             shown.all,
         )
+
+
+def _address_bits(shown: Members) -> int:
+    """Give them; all, where the service is of a version that knows no tags."""
+    found = shown.number_or_none("address_bits")
+    if found is None:
+        return _WHOLE
+    if not 0 < found <= _WHOLE:
+        raise Odd("the answer has an odd `address_bits`")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class Lldb:
 
     def _region(self, rest: bytes) -> bytes:
         """Tell of a mapping; of a hole, how long it is."""
-        address = packets.number(rest.removeprefix(b":"))
+        asked = packets.number(rest.removeprefix(b":"))
+        address = self._inferior.target.info.untagged(asked)
         start = 0
         for each in self._inferior.mappings:
             if address < each.start:

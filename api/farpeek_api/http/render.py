@@ -107,6 +107,7 @@ def target(snapshot: TargetSnapshot, client: str) -> shapes.Target:
         "byte_order": snapshot.identity.byte_order,
         "generation": snapshot.generation,
         "page_size": snapshot.page_size,
+        "address_bits": snapshot.address_bits,
         "state": snapshot.state,
         "registered_at": time(snapshot.registered_at),
         "exited_at": None if snapshot.exited_at is None else time(snapshot.exited_at),

@@ -205,6 +205,8 @@ class Target(Identity):
     generation: int | None
     """How many programs it has been seen to execute, from 1; null where that cannot be told."""
     page_size: int
+    address_bits: int
+    """Of an address, counted from the lowest, that say where it is; what is above is a tag."""
     state: TargetState
     registered_at: Time
     exited_at: Time | None

@@ -40,6 +40,7 @@ _TARGET: Final[dict[str, Any]] = {
     "byte_order": "little",
     "generation": 1,
     "page_size": 4096,
+    "address_bits": 64,
     "state": "running",
     "registered_at": "2026-06-02T12:23:26.120Z",
     "exited_at": None,

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from farpeek import addressing
 from farpeek.errors import InvalidRequest, NoSuchTarget
 from farpeek.kernel import pidfd
 from farpeek.model import PAGE_SIZE, TargetSnapshot, TargetState
@@ -90,6 +91,7 @@ class Target:
             identity=self.identity,
             generation=self.programs.generation,
             page_size=PAGE_SIZE,
+            address_bits=addressing.bits(),
             state=self.state,
             registered_at=self.registered_at,
             exited_at=self.exited_at,

@@ -76,6 +76,7 @@ def test_target_exited_holds_the_target() -> None:
         "byte_order": "little",
         "generation": 1,
         "page_size": 4096,
+        "address_bits": 64,
         "state": "exited",
         "registered_at": "2026-06-02T12:22:30.000Z",
         "exited_at": "2026-06-02T12:22:31.500Z",

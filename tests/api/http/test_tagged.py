@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support import ignoring, tagged
-from support.folders import open_folder
+from support import tagged
 from support.sample import Sample
 from support.waiting import until
-from support.wire import Served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-IGNORES_TAGS = platform.machine() == "aarch64"
+    from support.wire import Served
 
 
 @pytest.fixture(scope="module")
 def ignoring_tags() -> Iterator[Served]:
-    """Run a service of arm64's; on another machine, one that takes addresses as on arm64."""
-    under = () if IGNORES_TAGS else (sys.executable, ignoring.__file__)
-    with open_folder() as made, Served(made, "--allow-writes", under=under) as service:
-        yield service
+    with tagged.service("--allow-writes") as started:
+        yield started
 
 
 @pytest.fixture
@@ -48,7 +42,7 @@ def _busy(served: Served) -> int:
     return int(served.request("GET", "/v1/info").json["threads"]["busy"])
 
 
-@pytest.mark.skipif(IGNORES_TAGS, reason="the processor ignores the tag")
+@pytest.mark.skipif(tagged.IGNORED_HERE, reason="the processor ignores the tag")
 def test_elsewhere_such_an_address_is_nobodys(served: Served, target: str, sample: Sample) -> None:
     for mode in ("wait", "nowait"):
         shown = served.read(target, sample.address | 0x5A << 56, 8, mode=mode).json

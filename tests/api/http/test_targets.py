@@ -65,6 +65,7 @@ def test_a_target_has_the_members_of_the_contract(served: Served) -> None:
             "byte_order",
             "generation",
             "page_size",
+            "address_bits",
             "state",
             "registered_at",
             "exited_at",

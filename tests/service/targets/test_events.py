@@ -28,6 +28,7 @@ TARGET = TargetSnapshot(
     ),
     generation=1,
     page_size=4096,
+    address_bits=64,
     state=TargetState.RUNNING,
     registered_at=0.0,
     exited_at=None,

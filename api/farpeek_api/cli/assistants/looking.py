@@ -298,7 +298,7 @@ def describe_address(target: ApprovedTarget, word: str) -> Found:
     head |= {
         "mapped": True,
         "symbol": untrusted(place.symbol),
-        "offset_in_mapping": hex(address - place.mapping.start),
+        "offset_in_mapping": hex(place.address - place.mapping.start),
         "page": page.gaps[0].reason if page.gaps else "resident",
     }
     return Found(head, [_mapping(place.mapping)])

@@ -17,7 +17,7 @@ from farpeek_api.client import calls
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from farpeek_api.cli.session import Session
     from farpeek_api.cli.show.terminal import BarSigns
@@ -66,7 +66,7 @@ def run(session: Session) -> int:
         session.curl(curl.first_request(calls.maps(target.id, {"residency": True})))
         return statuses.DONE
     mappings = target.maps(residency=True)
-    shown = [mappings[number] for number in _chosen(chosen, mappings)]
+    shown = [mappings[number] for number in _chosen(chosen, mappings, target.info.untagged)]
     if not shown and (chosen.filter or chosen.writable or chosen.executable):
         raise CommandError(_nothing(chosen.filter, mappings))
     if chosen.json:
@@ -79,21 +79,25 @@ def run(session: Session) -> int:
     return statuses.DONE
 
 
-def _chosen(chosen: argparse.Namespace, mappings: Sequence[MappedRegion]) -> list[int]:
+def _chosen(
+    chosen: argparse.Namespace,
+    mappings: Sequence[MappedRegion],
+    untagged: Callable[[int], int],
+) -> list[int]:
     """Choose mappings, by their numbers: those that fit, and their neighbours."""
     found: set[int] = set()
     for number, each in enumerate(mappings):
         writable = not chosen.writable or each.perms[1] == "w"
         executable = not chosen.executable or each.perms[2] == "x"
-        if writable and executable and (chosen.filter is None or _fits(chosen.filter, each)):
+        if writable and executable and (chosen.filter is None or _fits(chosen.filter, each, untagged)):
             found.update(range(number - chosen.before, number + chosen.after + 1))
     return [number for number in range(len(mappings)) if number in found]
 
 
-def _fits(word: str, mapping: MappedRegion) -> bool:
+def _fits(word: str, mapping: MappedRegion, untagged: Callable[[int], int]) -> bool:
     address = amount(word)
     if address is not None:
-        return mapping.start <= address < mapping.end
+        return mapping.start <= untagged(address) < mapping.end
     if word == kind_of(mapping):
         return True
     path = mapping.path or ""

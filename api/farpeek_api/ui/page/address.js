@@ -3,6 +3,16 @@
 /** The end of all addresses; the one past the last. */
 export const LIMIT = 1n << 64n;
 
+/**
+ * An address without its tag, as mappings have it: `bits` of it say where it is, and the kernel's half has none.
+ * @param {bigint} address
+ * @param {number} bits as the service says of a target
+ */
+export function untagged(address, bits) {
+  const half = 1n << BigInt(bits - 1);
+  return address & half ? address : address & (half - 1n);
+}
+
 /** @param {bigint} address */
 export function hex(address) {
   return address < 0n ? `-0x${(-address).toString(16)}` : `0x${address.toString(16)}`;

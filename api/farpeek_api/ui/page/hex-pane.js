@@ -34,7 +34,8 @@ export const SETTINGS = { mode: "nowait", live: true, hz: 5, group: 1, swap: fal
  *   onAt: (address: bigint, step: boolean) => void, onMemory: (memory: Memory) => void, onActive: () => void, onClose: (() => void) | null, onStale: () => void }} props
  */
 export function HexPane(props) {
-  const { session, target, space, gone, at, number, active, onAt, onActive, onClose, onStale } = props;
+  const { session, target, space, gone, number, active, onAt, onActive, onClose, onStale } = props;
+  const at = space.untagged(props.at);
   const [settings, setSettings] = useState(SETTINGS);
   const [anchor, setAnchor] = useState(/** @type {bigint | null} */ (null));
   const [snapshot, setSnapshot] = useState(/** @type {Memory | null} */ (null));
@@ -85,7 +86,7 @@ export function HexPane(props) {
     <${PaneTools} ...${{ session, target, space, gone, at, selection, memory, settings, setSettings, snapshot, setSnapshot, onClose }} rows=${shown}
       onGo=${(/** @type {bigint} */ address) => {
         setAnchor(null);
-        reveal(address);
+        reveal(space.untagged(address));
         // It may have been mapped since the map was looked at.
         if (!space.mappingAt(address)) onStale();
         onAt(address, true);

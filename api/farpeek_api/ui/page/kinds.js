@@ -109,13 +109,14 @@ export function lastUpTo(mappings, address) {
 
 /**
  * Where an address lies, in words: `libc.so.6+0x12a0`, `[stack]+0x80`; empty if nothing has a name there.
+ * No mapping is as long as what a tag would make of the difference.
  * @param {Mapping} mapping
  * @param {bigint} address
  */
 export function placeIn(mapping, address) {
   const path = pathOf(mapping);
   if (!path) return "";
-  const offset = address - mapping.start;
+  const offset = BigInt.asUintN(55, address - mapping.start);
   return path.startsWith("/")
     ? `${baseName(path)}+0x${(mapping.offset + offset).toString(16)} in the file`
     : `${path}+0x${offset.toString(16)}`;

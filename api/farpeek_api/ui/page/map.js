@@ -1,7 +1,7 @@
 // The mappings of a target: drawn to scale, and as a table for keyboard and screen reader.
 
 import { html, useEffect, useMemo, useRef, useState } from "./dom.js";
-import { grouped, hex, size } from "./address.js";
+import { grouped, hex, size, untagged } from "./address.js";
 import { lay } from "./drawing.js";
 import { safe } from "./hostile.js";
 import { KINDS, kindOf, mappingAt, pathOf } from "./kinds.js";
@@ -34,7 +34,7 @@ export function MapView({ target, mappings, at, onGo, onReload }) {
         <button onClick=${onReload} title="Look at the map again">Refresh</button>
       </div>
     </header>
-    <${Drawing} mappings=${found} pageSize=${target.page_size} at=${at} onGo=${onGo} />
+    <${Drawing} mappings=${found} pageSize=${target.page_size} at=${at === null ? null : untagged(at, target.address_bits)} onGo=${onGo} />
     ${found.length
       ? html`<div class="scroll" tabindex="0" role="region" aria-label="Mappings">
           <table class="mappings">

@@ -4,7 +4,7 @@ import { WrongWord, evaluate, evaluateRange, nearest, parse, parseRange } from "
 import { word } from "./bytes.js";
 import { mappingAt, namesOf, pathOf } from "./kinds.js";
 import { REASONS } from "./gaps.js";
-import { hex } from "./address.js";
+import { hex, untagged } from "./address.js";
 import { Symbols } from "./symbols.js";
 
 /** @typedef {import("./kinds.js").Mapping} Mapping */
@@ -49,8 +49,13 @@ export class Space {
   }
 
   /** @param {bigint} address */
+  untagged(address) {
+    return untagged(address, this.target.address_bits);
+  }
+
+  /** @param {bigint} address */
   mappingAt(address) {
-    return mappingAt(this.mappings, address);
+    return mappingAt(this.mappings, this.untagged(address));
   }
 
   /** @param {string} name */

@@ -1,5 +1,6 @@
 // Symbols of a target's ELF files. They are read when somebody asks, file by file, and then kept.
 
+import { untagged } from "./address.js";
 import { Header, HEADER_SIZE, NoElf, Table } from "./elf.js";
 import { baseName, mappingAt, pathOf } from "./kinds.js";
 
@@ -68,9 +69,10 @@ export class Symbols {
    * @returns {Promise<string | null>}
    */
   async nearest(address) {
-    const mapping = mappingAt(this.mappings, address);
+    const where = untagged(address, this.target.address_bits);
+    const mapping = mappingAt(this.mappings, where);
     const image = mapping && this.images.get(pathOf(mapping));
-    const symbol = image && (await this.table(image))?.at(address);
+    const symbol = image && (await this.table(image))?.at(where);
     return symbol ? `${image.file}:${symbol}` : null;
   }
 

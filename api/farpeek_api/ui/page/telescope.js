@@ -10,7 +10,7 @@ const LOOKED_AT = 64;
  * @typedef {{ value: bigint, mapping: import("./kinds.js").Mapping | null }} Step
  * @typedef {{ address: bigint, offset: number, links: Step[], end: "text" | "loop" | "gap" | null, what: string }} Chain
  * @typedef {(regions: [bigint, number][]) => Promise<import("./wire.js").Frame>} Read
- * @typedef {{ little: boolean, pointerSize: number, mappingAt: (address: bigint) => import("./kinds.js").Mapping | null }} Place
+ * @typedef {{ little: boolean, pointerSize: number, mappingAt: (address: bigint) => import("./kinds.js").Mapping | null, untagged: (address: bigint) => bigint }} Place
  */
 
 /**
@@ -72,7 +72,8 @@ function take(space, chain, bytes, reason) {
   const value = word(bytes, 0, little, pointerSize);
   if (said !== null) [chain.end, chain.what] = ["text", said];
   else if (value !== null) {
-    const seen = value === chain.address || chain.links.some((each) => each.value === value);
+    const where = space.untagged(value);
+    const seen = [chain.address, ...chain.links.map((each) => each.value)].some((each) => space.untagged(each) === where);
     chain.links.push({ value, mapping: space.mappingAt(value) });
     if (seen) chain.end = "loop";
   } else if (reason !== null) [chain.end, chain.what] = ["gap", reason];
