@@ -35,7 +35,8 @@ name, injected, again = sys.argv[1:4]
 ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
 area = mmap.mmap(-1, 1 << 20)
 start = ctypes.addressof(ctypes.c_char.from_buffer(area))
-ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + (1 << 20) - 4096), ctypes.c_size_t(4096), 0)
+page = mmap.PAGESIZE
+ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + (1 << 20) - page), ctypes.c_size_t(page), 0)
 area[:8] = struct.pack("<Q", start + 8)
 area[8:16] = struct.pack("<Q", start + 64)
 area[64:64 + len(injected.encode()) + 1] = injected.encode() + b"\\0"

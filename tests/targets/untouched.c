@@ -1,8 +1,8 @@
 /* Memory that nobody has touched.
  *
  * untouched GIB. Prints `sparse` (GIB of private memory, at a page table's beginning), `zeros` (64
- * pages of /dev/zero, mapped privately), and where there are huge pages to be had without reserving
- * them `huge` (private), `huge_shared` and `huge_file` (a memfd), two each, and `huge_size`.
+ * pages of /dev/zero, mapped privately), and where there are huge pages of 2 MiB to be had without
+ * reserving them `huge` (private), `huge_shared` and `huge_file` (a memfd), two each, and `huge_size`.
  * Commands: touch OFFSET writes a byte of `sparse`; read STEP [SIZE] reads one at each STEP bytes
  * of it, or of its first SIZE.
  */
@@ -12,8 +12,9 @@
 #include <linux/memfd.h>
 #include <sys/syscall.h>
 
-#define TABLE ((size_t)2 << 20)
+#define TABLE (PAGE * (PAGE / 8)) /* what a page of page table spans */
 #define HUGE_SIZE ((size_t)2 << 20)
+#define OF_HUGE_SIZE (21 << 26) /* MAP_HUGE_2MB, MFD_HUGE_2MB */
 
 static void huge(const char *name, int flags, int fd) {
     uint8_t *at = mmap(NULL, 2 * HUGE_SIZE, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
@@ -36,9 +37,9 @@ int main(int argc, char **argv) {
     uint8_t *zeros = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
     CHECK(zeros != MAP_FAILED);
     say("zeros", zeros);
-    huge("huge", MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1);
-    huge("huge_shared", MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1);
-    int fd = (int)syscall(SYS_memfd_create, "huge", MFD_CLOEXEC | MFD_HUGETLB);
+    huge("huge", MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | OF_HUGE_SIZE, -1);
+    huge("huge_shared", MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | OF_HUGE_SIZE, -1);
+    int fd = (int)syscall(SYS_memfd_create, "huge", MFD_CLOEXEC | MFD_HUGETLB | OF_HUGE_SIZE);
     if (fd >= 0 && ftruncate(fd, 2 * HUGE_SIZE) == 0) {
         huge("huge_file", MAP_SHARED, fd);
     }

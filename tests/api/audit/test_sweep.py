@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from functools import partial
 from itertools import count
@@ -241,7 +242,7 @@ def test_each_message_of_a_stream_leaves_a_line(swept: Swept, kind: type) -> Non
     if kind in {messages.StreamRead, messages.StreamPlan}:
         assert (line["bytes"], line["outcome"]) == (8, "done")
     if kind is messages.StreamPlan:
-        assert line["ranges"] == [[hex(swept.asking.address & ~4095), 4096]], (
+        assert line["ranges"] == [[hex(swept.asking.address & -mmap.PAGESIZE), mmap.PAGESIZE]], (
             "the page it asked for"
         )
     assert [each["outcome"] for each in swept.lines(request_id, 2)] == ["begun", "done"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,7 +68,7 @@ def test_what_rules_find_is_shown_with_rule_and_pattern(searched: Target, rules:
 
 
 def test_a_match_over_the_edge_of_two_blocks_is_told_of_once(url: str) -> None:
-    with start("bulk", 24 * MIB // 4096) as target, Client(url) as peek:
+    with start("bulk", 24 * MIB // mmap.PAGESIZE) as target, Client(url) as peek:
         held = peek.target(target.pid)
         first = target["block"]
         for at in (first + EDGE, first + yara.BLOCK - yara.OVERLAP + 8):

@@ -164,6 +164,6 @@ def test_mappings_are_listed(seen: Target, sample: Sample) -> None:
     assert [each.start for each in listed] == sorted(each.start for each in listed)
     (found,) = seen.maps(address=sample.address, residency=True)
     assert found.start <= sample.address < found.end
-    assert found.resident_pages * 4096 >= sample.size
+    assert found.resident_pages * seen.info.page_size >= sample.size
     assert found.length == found.end - found.start
     assert any(each.path and each.build_id for each in listed)

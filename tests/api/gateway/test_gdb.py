@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import shutil
 import subprocess
@@ -138,7 +139,7 @@ def test_a_hundred_threads_and_five_thousand_mappings_are_shown() -> None:
         shown = _gdb(process, "thread apply all bt 2", "info proc mappings")
     assert len(re.findall(r"^Thread \d+ \(", shown, re.MULTILINE)) == 102
     assert shown.count(" in waiting (") == 100
-    assert len(re.findall(r"^ +0x\w+ +0x\w+ +0x1000 ", shown, re.MULTILINE)) >= 5000
+    assert len(re.findall(rf"^ +0x\w+ +0x\w+ +{mmap.PAGESIZE:#x} ", shown, re.MULTILINE)) >= 5000
 
 
 def test_to_go_on_is_to_look_again_and_is_said_once(debugged: Target) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import mmap
 import os
 import struct
 import time
@@ -178,7 +179,9 @@ def test_one_target_that_hangs_often_is_late_once(
         pytest.skip("userfaultfd needs root")
     with start("uffd", 200) as hung:
         hanging = served.register(hung.pid)
-        reads = [read_of(hanging, (hung["missing"] + 4096 * page, 8)) for page in range(200)]
+        reads = [
+            read_of(hanging, (hung["missing"] + mmap.PAGESIZE * page, 8)) for page in range(200)
+        ]
         reads.append(read_of(target, (sample.address, 8)))
         began = time.monotonic()
         *late, read = post(served, reads, timeout_s=0.5).json["results"]

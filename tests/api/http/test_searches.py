@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import mmap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_matches_come_as_lines_and_the_last_one_says_how_it_ended(
     assert found[2]["match"]["mapping"]["end"] == hex(first + 8 * MIB)
     end = done["done"]
     assert (end["matches"], end["stopped"], end["generation"]) == (3, None, 1)
-    assert end["bytes"] + end["skipped"] == 16 * MIB - 2 * 4096
+    assert end["bytes"] + end["skipped"] == 16 * MIB - 2 * mmap.PAGESIZE
     assert end["skipped"] > MIB
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import mmap
 import os
 import shutil
 import subprocess
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from support.sample import Sample
     from support.wire import Served
+
+
+PAGE = mmap.PAGESIZE
 
 
 def tool(name: str) -> str:
@@ -119,7 +123,7 @@ def test_curl_says_18_where_an_answer_ends_early(
     curl: list[str], served: Served, tmp_path: Path
 ) -> None:
     size = 256 << 20
-    with targets.start("bulk", size // 4096) as process:
+    with targets.start("bulk", size // PAGE) as process:
         target = served.register(process.pid)
         start = process["block"]
         ask = [*curl, "--limit-rate", "64M", "--range", f"{start}-{start + size - 1}"]
@@ -181,14 +185,14 @@ def test_wget_takes_a_long_range_in_pieces(
     wget: list[str], served: Served, target: str, sample: Sample
 ) -> None:
     end = sample.address + sample.size
-    body = json.dumps({"ranges": [[hex(end - (3 << 20)), hex(end + 4096)]]})
+    body = json.dumps({"ranges": [[hex(end - (3 << 20)), hex(end + PAGE)]]})
     post = ["--header=Content-Type: application/json", f"--post-data={body}"]
     url = f"http://127.0.0.1:{served.port}/v1/targets/{target}/memory"
     found, sums = pieces.take_apart(run(*wget, *post, url))
     assert sums is not None
-    assert sums["gaps"] == 4096
-    laid_out = pieces.laid_out(found, end - (3 << 20), end + 4096)
-    assert laid_out == sample.bytes(sample.size - (3 << 20), 3 << 20) + bytes(4096)
+    assert sums["gaps"] == PAGE
+    laid_out = pieces.laid_out(found, end - (3 << 20), end + PAGE)
+    assert laid_out == sample.bytes(sample.size - (3 << 20), 3 << 20) + bytes(PAGE)
 
 
 def test_wget_asks_for_a_range_without_an_end_and_is_refused(

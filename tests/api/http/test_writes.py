@@ -81,12 +81,12 @@ def test_an_answer_says_what_was_written_and_how_to_undo_it(
     writing: Served, written: Target
 ) -> None:
     target, block = writing.register(written.pid), written["block"]
-    was = proc_mem(written.pid, block + 4092, 4)
+    was = proc_mem(written.pid, block + PAGE - 4, 4)
     assert was is not None
-    reply = writev(writing, target, block + 4092, b"12345678")
+    reply = writev(writing, target, block + PAGE - 4, b"12345678")
     assert reply.status == 200, reply
     answer = reply.json
-    readable = proc_mem(written.pid, block + 4096, 4)
+    readable = proc_mem(written.pid, block + PAGE, 4)
     assert readable is not None
     assert isinstance(answer.pop("elapsed_us"), int)
     way = writing.request("GET", "/v1/info").json["capabilities"]["write"]
@@ -102,7 +102,7 @@ def test_an_answer_says_what_was_written_and_how_to_undo_it(
             {
                 "region": 0,
                 "offset": 4,
-                "address": hex(block + 4096),
+                "address": hex(block + PAGE),
                 "length": 4,
                 "reason": "no_access",
                 "retryable": False,
@@ -110,9 +110,9 @@ def test_an_answer_says_what_was_written_and_how_to_undo_it(
         ],
         "backend": {"pidfd": pidfd, "rung": way["technique"]},
     }
-    undone = writev(writing, target, block + 4092, base64.b64decode(answer["before"])[:4])
+    undone = writev(writing, target, block + PAGE - 4, base64.b64decode(answer["before"])[:4])
     assert undone.json["complete"]
-    assert proc_mem(written.pid, block + 4092, 4) == was
+    assert proc_mem(written.pid, block + PAGE - 4, 4) == was
 
 
 def test_each_write_leaves_one_line_that_tells_all_but_the_bytes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import resource
 import socket
@@ -322,7 +323,7 @@ def test_a_target_has_so_many_threads_and_so_many_may_wait_for_them(
     target = narrow.register(hung.pid)
     with ExitStack() as stack:
         asked = [
-            stack.enter_context(begin(narrow, target, hung["missing"] + 4096 * page))
+            stack.enter_context(begin(narrow, target, hung["missing"] + mmap.PAGESIZE * page))
             for page in range(3)
         ]
         until(lambda: _threads(narrow, "busy", "stuck") == 1, "one hangs, and no other")
@@ -341,7 +342,7 @@ def test_threads_that_hang_are_replaced_so_many_times(folder: Path, hung: Target
     with Served(folder, *flags) as service, Sample(4096) as process, ExitStack() as stack:
         target, other = service.register(hung.pid), service.register(process.pid)
         for page in range(2):
-            stack.enter_context(begin(service, target, hung["missing"] + 4096 * page))
+            stack.enter_context(begin(service, target, hung["missing"] + mmap.PAGESIZE * page))
         until(lambda: _threads(service, "stuck") == 2, "both hang, one of them replaced")
         read = {"addresses": [process.address], "lengths": 8}
         reply = service.request("POST", f"/v1/targets/{other}/readv", read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 import signal
@@ -246,7 +247,7 @@ def test_the_demo_shows_a_hole_and_an_exit_and_leaves_nothing(folder: Path) -> N
             "event: exited",
             "event: reaped",
             "$ farpeek maps",
-            "-- 4096 bytes: no_access",
+            f"-- {mmap.PAGESIZE} bytes: no_access",
             " 0 lost",
         ),
     ):

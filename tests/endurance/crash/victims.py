@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import signal
 import struct
 import threading
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 PLACES = 64
 """Words behind the counters, for others to write to."""
 _FIRST_PLACE = 8 * 256
-_LARGE_PAGES = 8192
+_PAGE = mmap.PAGESIZE
+_LARGE_PAGES = (32 << 20) // _PAGE
 
 
 class Victim(Ending):
@@ -85,7 +87,7 @@ class Large(Ending):
     def __init__(self) -> None:
         self._process = Target("bulk", _LARGE_PAGES)
         self.start = self._process["block"]
-        self.end_address = self.start + _LARGE_PAGES * 4096
+        self.end_address = self.start + _LARGE_PAGES * _PAGE
         content = proc_mem(self.pid, self.start, self.end_address - self.start)
         assert content is not None
         self.content = content
@@ -104,8 +106,8 @@ class Large(Ending):
     def is_begun(self, dump: Path) -> bool:
         """Whether each page of a dump that is not done is right, or not there yet."""
         found = dump.read_bytes() if dump.exists() else b""
-        found = found[: len(found) // 4096 * 4096]
+        found = found[: len(found) // _PAGE * _PAGE]
         return all(
-            found[at : at + 4096] in (self.content[at : at + 4096], bytes(4096))
-            for at in range(0, len(found), 4096)
+            found[at : at + _PAGE] in (self.content[at : at + _PAGE], bytes(_PAGE))
+            for at in range(0, len(found), _PAGE)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import mmap
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ READS_AND_ROUNDS = [
 def _spec(target: Target) -> ReadSpec:
     """A page that never comes, between two that are there."""
     missing, pages = target["missing"], target["pages"]
-    return ReadSpec(Regions([missing - 16, missing, missing + pages * 4096], [16, 16, 16]))
+    return ReadSpec(Regions([missing - 16, missing, missing + pages * mmap.PAGESIZE], [16, 16, 16]))
 
 
 def _outcome(access: Access, process: Process, spec: ReadSpec) -> str:

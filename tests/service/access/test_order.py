@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import time
@@ -77,6 +78,6 @@ def test_stable_says_whether_two_readings_were_equal() -> None:
         readings = [WAYS.wait.read(process, spec, time.monotonic() + 20) for _ in range(300)]
         assert {reading.readings for reading in readings} == {2}
         assert {reading.stable for reading in readings} >= {False}
-        spec = replace(spec, regions=Regions([target["record"] + 4096 - 8], [8]), stable=8)
+        spec = replace(spec, regions=Regions([target["record"] + mmap.PAGESIZE - 8], [8]), stable=8)
         rest = WAYS.wait.read(process, spec, time.monotonic() + 20)
         assert (rest.stable, rest.readings) == (True, 2)

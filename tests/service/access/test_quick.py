@@ -64,11 +64,11 @@ def test_a_quick_read_of_any_page_gives_its_bytes_or_nothing(kinds: PageKinds) -
 
 def test_several_regions_are_read_in_their_order_each_as_often_as_named(kinds: PageKinds) -> None:
     pid, page = kinds.target.pid, kinds.page("anon")
-    addresses = [page + 100, page, page + 100, page + 4000]
+    addresses = [page + 100, page, page + 100, page + PAGE - 96]
     lengths = [8, 0, 16, 96]
     content = kinds.content("anon")
     assert content is not None
-    expected = content[100:108] + content[100:116] + content[4000:4096]
+    expected = content[100:108] + content[100:116] + content[PAGE - 96 : PAGE]
     with held(pid) as process, program_of(pid) as program:
         for mode, access in ways():
             spec = ReadSpec(Regions(addresses, lengths), mode)
@@ -82,7 +82,7 @@ def test_a_quick_read_that_hung_when_its_target_was_killed_gives_nothing(access:
         for number in range(10):
             with start("uffd", 1) as target, held(target.pid) as process:
                 missing = target["missing"]
-                spec = ReadSpec(Regions([missing - 16, missing, missing + 4096], [16, 16, 16]))
+                spec = ReadSpec(Regions([missing - 16, missing, missing + PAGE], [16, 16, 16]))
                 with program_of(target.pid) as program:
                     reading = threads.submit(access.read_quickly, process, spec, program)
                     target.command("faults 1")

@@ -29,11 +29,13 @@ PAGE = mmap.PAGESIZE
 WAYS = choose(probe())
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 HUGE_KINDS = ("huge", "huge_shared", "huge_file")
+SPREAD = 32_768 * TABLE_SPAN
+"""64 GiB, where pages have 4 KiB."""
 
 
 @contextmanager
-def untouched(gib: int = 64) -> Iterator[tuple[Target, Process]]:
-    with start("untouched", gib) as target:
+def untouched(size: int = SPREAD) -> Iterator[tuple[Target, Process]]:
+    with start("untouched", size >> 30) as target:
         pidfd = os.pidfd_open(target.pid)
         try:
             yield target, Process(target.pid, pidfd)
@@ -86,13 +88,14 @@ def test_reading_it_in_many_places_makes_hardly_any_page_tables(mode: Mode, coun
 @pytest.mark.parametrize("mode", Mode)
 def test_what_is_touched_among_it_is_read(mode: Mode) -> None:
     with untouched() as (target, process):
-        touched = range(0, 4096, 97)
+        tables = range(4096)
+        touched = tables[::97]
         for number in touched:
             assert target.command(f"touch {number * TABLE_SPAN}") == "ok"
-        places = [target["sparse"] + number * TABLE_SPAN for number in reversed(range(4096))]
+        places = [target["sparse"] + number * TABLE_SPAN for number in reversed(tables)]
         before = page_table_size(f"/proc/{target.pid}")
         data = read(process, places, 1, mode)
-        assert data == bytes(0xAB * (number in touched) for number in reversed(range(4096)))
+        assert data == bytes(0xAB * (number in touched) for number in reversed(tables))
         assert page_table_size(f"/proc/{target.pid}") - before <= 2 * MOST_TABLES * PAGE
 
 
@@ -131,7 +134,7 @@ def test_huge_pages_that_are_there_are_read(pool: Path, tmp_path: Path) -> None:
         #include <sys/mman.h>
         int main(void) {
             size_t size = 2 << 20;
-            int fd = memfd_create("huge", MFD_HUGETLB);
+            int fd = memfd_create("huge", MFD_HUGETLB | 21u << 26); /* MFD_HUGE_2MB */
             char *mine = 0, *its = 0;
             ftruncate(fd, size);
             mine = mmap(0, size, 3, MAP_SHARED, fd, 0);
@@ -168,12 +171,13 @@ on_a_real_machine = pytest.mark.skipif(
 @on_a_real_machine
 @pytest.mark.parametrize("mode", Mode)
 def test_every_other_page_of_a_large_heap_costs_no_memory_to_look_around_in(mode: Mode) -> None:
-    """Of 2 GiB, that is a quarter of a million runs of pages, and two regions in each table."""
+    """That is a quarter of a million runs of pages, and two regions in each table."""
     access = {Mode.WAIT: WAYS.wait, Mode.NOWAIT: WAYS.nowait}[mode]
     assert access is not None
-    with untouched(2) as (target, process):
-        assert target.command("read 8192") == "ok"
-        offsets = [at + part for at in range(0, 1 << 31, TABLE_SPAN) for part in (0, PAGE)]
+    size = (1 << 19) * PAGE
+    with untouched(size) as (target, process):
+        assert target.command(f"read {2 * PAGE}") == "ok"
+        offsets = [at + part for at in range(0, size, TABLE_SPAN) for part in (0, PAGE)]
         assert target.command(f"touch {offsets[-2]}") == "ok"
         regions = Regions([target["sparse"] + at for at in offsets], [1] * len(offsets))
         tracemalloc.start()
@@ -189,10 +193,11 @@ def test_every_other_page_of_a_large_heap_costs_no_memory_to_look_around_in(mode
 
 @on_a_real_machine
 def test_untouched_tables_beside_a_fragmented_heap_stay_as_they_are() -> None:
-    with untouched(4) as (target, process):
-        assert target.command("read 8192 1073741824") == "ok"  # of the first GiB
+    size = (1 << 20) * PAGE
+    with untouched(size) as (target, process):
+        assert target.command(f"read {2 * PAGE} {size // 4}") == "ok"
         before = page_table_size(f"/proc/{process.pid}")
-        addresses = [target["sparse"] + at + PAGE for at in range(0, 4 << 30, TABLE_SPAN)]
+        addresses = [target["sparse"] + at + PAGE for at in range(0, size, TABLE_SPAN)]
         data = read(process, addresses, 8, Mode.NOWAIT)
         assert data == bytes(8 * len(addresses))
         assert page_table_size(f"/proc/{process.pid}") - before <= 2 * MOST_TABLES * PAGE

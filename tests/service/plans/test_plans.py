@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,7 @@ async def test_a_list_is_followed_to_its_end_and_no_page_is_read_twice(
     assert values(result, "nodes", "small") == [each % 256 for each in range(COUNT)]
     assert values(result, "nodes", "next") == [*found.addresses[1:], 0]
     assert (result.reads, result.bytes) == (COUNT, COUNT * NODE.size)
-    pages = {at >> 12 for each in found.addresses for at in (each, each + NODE.size - 1)}
+    pages = {at // mmap.PAGESIZE for each in found.addresses for at in (each, each + NODE.size - 1)}
     assert result.rounds <= len(pages) < COUNT / 50
     assert result.generation == 1
 

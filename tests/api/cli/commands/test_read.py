@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import mmap
 import os
 import shutil
 import stat
@@ -22,7 +23,7 @@ from support.targets import start
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PAGE = 4096
+_PAGE = mmap.PAGESIZE
 
 
 def _at(sample: Sample, offset: int = 0) -> str:
