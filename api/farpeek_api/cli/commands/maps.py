@@ -89,7 +89,8 @@ def _chosen(
     for number, each in enumerate(mappings):
         writable = not chosen.writable or each.perms[1] == "w"
         executable = not chosen.executable or each.perms[2] == "x"
-        if writable and executable and (chosen.filter is None or _fits(chosen.filter, each, untagged)):
+        named = chosen.filter is None or _fits(chosen.filter, each, untagged)
+        if writable and executable and named:
             found.update(range(number - chosen.before, number + chosen.after + 1))
     return [number for number in range(len(mappings)) if number in found]
 
