@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, AnyStr, Self
 
 from support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
 
 class Ending(ABC):
@@ -35,3 +36,13 @@ def end_process(process: subprocess.Popen[Any]) -> None:
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """Kill a process at the end of the ``with``: Popen's own waits until it ends by itself."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

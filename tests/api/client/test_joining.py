@@ -31,10 +31,10 @@ def first_part(listener: socket.socket, ask: Callable[[], object], reply: bytes)
             came.append(client.recv(1 << 16))
             client.sendall(answer(200, reply))
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     ask()
-    thread.join()
+    thread.join(PATIENCE_S)
     return came[0]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import targets
+from support.ending import ended
 from support.wire import Served
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_a_large_dump_takes_little_memory_is_sparse_right_and_survives_a_restart
             stdout=subprocess.PIPE,
             text=True,
         )
-        with client:
+        with ended(client):
             assert client.stdout is not None
             assert client.stdout.readline() == "begun\n"
             service.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,18 +86,18 @@ def test_one_connection_too_many_is_closed(folder: Path) -> None:
         begun.release()
         over.wait(PATIENCE_S)
 
-    with listener(f"unix:{folder}/s") as made:
+    with listener(f"unix:{folder}/s") as made, ExitStack() as stack:
         thread = threading.Thread(target=Connections(serve).accept, args=(made,))
         thread.start()
-        opened = [socket.socket(socket.AF_UNIX) for _ in range(MOST_CONNECTIONS + 1)]
+        stack.callback(thread.join)
+        stack.callback(made.shutdown, socket.SHUT_RDWR)
+        stack.callback(over.set)
+        opened = [
+            stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(MOST_CONNECTIONS + 1)
+        ]
         for each in opened:
             each.settimeout(PATIENCE_S)
             each.connect(f"{folder}/s")
         for _ in range(MOST_CONNECTIONS):
             assert begun.acquire(timeout=PATIENCE_S)
         assert opened[-1].recv(1) == b""
-        over.set()
-        for each in opened:
-            each.close()
-        made.shutdown(socket.SHUT_RDWR)
-        thread.join()

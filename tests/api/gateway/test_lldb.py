@@ -43,9 +43,11 @@ def test_backtraces_and_data_are_those_under_ptrace(url: str, folder: Path) -> N
         with listener(f"unix:{folder}/rsp") as made:
             thread = threading.Thread(target=Connections(serve).accept, args=(made,))
             thread.start()
-            shown = _lldb(folder / "rsp")
-            made.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            try:
+                shown = _lldb(folder / "rsp")
+            finally:
+                made.shutdown(socket.SHUT_RDWR)
+                thread.join()
         # It sends `k` at its end.
         assert state_of(process.pid) in ("S", "R")
         traced = by_ptrace(process.pid, "thread apply all bt")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek_api.http import lists, problems
+from support.ending import ended
 from support.in_process import in_process
 from support.sample import Sample
 from support.waiting import until
@@ -187,9 +188,8 @@ async def test_a_list_that_is_cut_says_so_and_where_to_go_on(
 
 @contextmanager
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "1000"]) as process:
+    with ended(subprocess.Popen(["sleep", "1000"])) as process:
         yield process
-        process.kill()
 
 
 def test_a_match_with_no_process_is_no_such_process(served: Served) -> None:

@@ -15,6 +15,7 @@ import pytest
 import websockets
 
 from support import pieces, targets
+from support.ending import ended
 from support.frames import FRAME, IOV, iov, take_apart
 from support.waiting import PATIENCE_S
 
@@ -129,7 +130,7 @@ def test_curl_says_18_where_an_answer_ends_early(
         ask = [*curl, "--limit-rate", "64M", "--range", f"{start}-{start + size - 1}"]
         out = tmp_path / "out"
         command = [*ask, "--output", str(out), here(target, "/memory")]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as transfer:
+        with ended(subprocess.Popen(command, stderr=subprocess.DEVNULL)) as transfer:
             while not (out.exists() and out.stat().st_size):
                 assert transfer.poll() is None
             process.kill()
@@ -142,7 +143,7 @@ def test_curl_is_told_events_as_they_happen(curl: list[str], served: Served) -> 
         target = served.register(process.pid)
         ask = [*curl, "--no-buffer", "-H", "Last-Event-ID: 0"]
         command = [*ask, f"http://localhost/v1/events?target={target}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listening:
+        with ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as listening:
             assert listening.stdout is not None
             kinds: list[str] = []
             for line in listening.stdout:
@@ -154,7 +155,6 @@ def test_curl_is_told_events_as_they_happen(curl: list[str], served: Served) -> 
                     process.reap()
                 if kinds[-1] == "reaped":
                     break
-            listening.kill()
         assert kinds[-3:] == ["registered", "exited", "reaped"]
 
 

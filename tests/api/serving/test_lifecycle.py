@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek_api.cli import health
+from support.ending import ended
 from support.sample import Sample
 from support.waiting import until
 from support.wire import Events, Reply, Served, parse, receive_all
@@ -220,7 +221,7 @@ def test_health_is_1_for_what_is_no_ready_farpeek(folder: Path, said: bytes) -> 
                 accepted.recv(1000)
                 accepted.sendall(said)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         assert health.ask(f"unix:{folder}/x.sock")
         thread.join(20)
@@ -263,12 +264,12 @@ def test_an_interrupted_demo_leaves_nothing(folder: Path, number: signal.Signals
         text=True,
         env={**os.environ, "TMPDIR": str(folder)},
     )
-    assert demo.stdout is not None
-    demo.stdout.readline()
-    below = children(demo.pid)
-    demo.send_signal(number)
-    assert demo.wait(20) in (0, 130)
-    demo.stdout.close()
+    with ended(demo):
+        assert demo.stdout is not None
+        demo.stdout.readline()
+        below = children(demo.pid)
+        demo.send_signal(number)
+        assert demo.wait(20) in (0, 130)
     assert list(folder.iterdir()) == []
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
 

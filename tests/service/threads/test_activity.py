@@ -124,7 +124,7 @@ def test_a_look_at_a_thread_keeps_nothing_that_the_thread_had() -> None:
         begun.set()
         over.wait()
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold, daemon=True)
     thread.start()
     assert begun.wait(10)
     gc.collect()

@@ -15,6 +15,7 @@ import pytest
 
 from farpeek_api.cli import statuses
 from support.commands import Screen, run
+from support.ending import ended
 from support.sample import Sample
 from support.targets import start
 from support.waiting import PATIENCE_S, until
@@ -142,11 +143,11 @@ def test_it_goes_on_with_a_service_that_was_started_again(
         size = 96 * MIB
         words = ["dump", str(large.pid), _range(large, 0, size), "-o", str(out), "--json"]
         command = [sys.executable, "-m", "farpeek_api", *words, "--url", f"unix:{service.path}"]
-        dumping = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        _has_begun(out)
-        service.end()
-        with dumping, Served(folder):
-            told, _ = dumping.communicate(timeout=PATIENCE_S)
+        with ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as dumping:
+            _has_begun(out)
+            service.end()
+            with Served(folder):
+                told, _ = dumping.communicate(timeout=PATIENCE_S)
     assert dumping.returncode == statuses.DONE
     assert '"resumed": 1' in told
     with out.open("rb") as file:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farpeek_api.cli import statuses
 from support.commands import Screen, run
+from support.ending import ended
 from support.odd_server import OddServer, answer
 from support.targets import start
 from support.waiting import PATIENCE_S, until
@@ -25,7 +27,7 @@ COMMAND = [sys.executable, "-m", "farpeek_api"]
 def test_the_events_of_a_target_end_with_it() -> None:
     with start("plain", "--name", "e\x1b[31mvil") as process:
         words = [*COMMAND, "events", str(process.pid), "--after", "0"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as listening:
+        with ended(subprocess.Popen(words, stdout=subprocess.PIPE, text=True)) as listening:
             assert listening.stdout is not None
             lines = [listening.stdout.readline()]
             while " registered " not in lines[-1]:
@@ -47,7 +49,7 @@ def test_each_event_is_a_json_document(served: Served) -> None:
         process.send("exit 0")
         process.reap()
         words = [*COMMAND, "events", "--after", "0", "--json"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as listening:
+        with ended(subprocess.Popen(words, stdout=subprocess.PIPE, text=True)) as listening:
             assert listening.stdout is not None
             found: list[str] = []
             numbers: list[int] = []
@@ -60,7 +62,6 @@ def test_each_event_is_a_json_document(served: Served) -> None:
                     found.append(event["event"])
                 if found[-1:] == ["reaped"]:
                     break
-            listening.kill()
     assert found == ["registered", "exited", "reaped"]
     assert numbers == sorted(numbers)
 
@@ -79,24 +80,24 @@ def test_events_fit_a_terminal_and_end_with_ctrl_c(served: Served, columns: int)
 
 
 def test_events_go_on_with_a_service_that_was_started_again(folder: Path) -> None:
-    with start("plain") as one, start("plain") as other:
+    with start("plain") as one, start("plain") as other, ExitStack() as stack:
         with Served(folder) as service:
             service.register(one.pid)
             words = [*COMMAND, "events", "--after", "0", "--json", "--url", f"unix:{service.path}"]
-            listening = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            popen = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            listening = stack.enter_context(ended(popen))
             assert listening.stdout is not None
             lines = [listening.stdout.readline()]
             while '"registered"' not in lines[-1]:
                 lines.append(listening.stdout.readline())
             service.stop()
-        with listening, Served(folder) as service:
+        with Served(folder) as service:
             service.register(other.pid)
             events = [json.loads(listening.stdout.readline())]
             while events[-1]["event"] != "registered":
                 events.append(json.loads(listening.stdout.readline()))
             assert events[-1]["target"]["pid"] == other.pid
             assert "lost" in [event["event"] for event in events]
-            listening.kill()
 
 
 def test_events_can_be_had_by_curl() -> None:
@@ -127,7 +128,7 @@ def _await_registered(service: Served, pid: int) -> None:
 def test_wait_ends_with_the_target_and_says_how(served: Served, command: str, how: str) -> None:
     with start("plain") as process:
         words = [*COMMAND, "wait", str(process.pid)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as waiting:
+        with ended(subprocess.Popen(words, stdout=subprocess.PIPE, text=True)) as waiting:
             _await_registered(served, process.pid)
             assert waiting.poll() is None
             process.send(command)

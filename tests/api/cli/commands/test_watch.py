@@ -13,6 +13,7 @@ import pytest
 
 from farpeek_api.cli import statuses
 from support.commands import Screen, run
+from support.ending import ended
 from support.targets import Target, start
 from support.waiting import PATIENCE_S
 
@@ -40,8 +41,9 @@ def _accounted(sums: dict[str, Any]) -> bool:
 
 def test_changes_are_told_a_line_each(counting: Target) -> None:
     words = _words(counting, "--type", "u64", "--count", 2, "--hz", 200)
-    with subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    pipe = subprocess.PIPE
+    with ended(
+        subprocess.Popen([*COMMAND, *words], stdout=pipe, stderr=pipe, text=True)
     ) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
