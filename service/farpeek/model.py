@@ -303,6 +303,7 @@ class Identity:
     pointer_size: int | None
     byte_order: Literal["little", "big"] | None
     cmdline: bytes | None = None  # of a target, as `cmdlines.read` gives it
+    resident_bytes: int | None = field(default=None, compare=False)  # VmRSS, as it was then
 
 
 @dataclass(frozen=True, slots=True)

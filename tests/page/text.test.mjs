@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import test from "node:test";
 import { load } from "./page.mjs";
 
-const { parts, safe } = await load("hostile.js");
+const { line, parts, safe } = await load("hostile.js");
 const fragment = await load("fragment.js");
 const { WrongPattern, hexPattern, pattern } = await load("pattern.js");
 const { EventParser, Lines, frame, metrics, total } = await load("wire.js");
@@ -19,6 +19,13 @@ test("controls and marks that turn the direction are symbols that say which they
   }
   assert.deepEqual(parts("grün 日本 🙂"), [{ text: "grün 日本 🙂", odd: null }]);
   assert.equal(safe("x".repeat(100), 10), `${"x".repeat(10)}…`);
+});
+
+test("a byte that is no text and its name spelt out are two, as the commands show them", () => {
+  assert.equal(safe("a\\xff"), "a\\\\xff");
+  assert.equal(safe("a\\x5cxff"), "a\\\\x5cxff");
+  assert.equal(safe("a\u001b\\x1b"), "a\\x1b\\\\x1b");
+  assert.equal(line("write \\n, \u001b"), "write \\n, \\x1b");
 });
 
 test("markup is text", () => {

@@ -125,7 +125,8 @@ class Process:
     """A process that the service can see.
 
     ``pid`` counts in the service's pid namespace; ``ns_pids`` are its numbers from there inwards.
-    ``target`` is its id where it is registered.
+    ``target`` is its id where it is registered. ``resident_bytes`` is how much of it is in memory:
+    in a list of processes, and None where it has given its memory up.
     """
 
     pid: int
@@ -138,6 +139,7 @@ class Process:
     container: str | None
     start_time: datetime
     target: str | None
+    resident_bytes: int | None
     members: Mapping[str, object] = field(repr=False)
 
     @classmethod
@@ -155,6 +157,7 @@ class Process:
             shown.text_or_none("container"),
             shown.time("start_time"),
             shown.text_or_none("target"),
+            shown.number_or_none("resident_bytes"),
             shown.all,
         )
 

@@ -80,7 +80,11 @@ def _identity(identity: Identity) -> shapes.Identity:
 
 def process(listed: ListedProcess) -> shapes.Process:
     """Show a process, and its target's id where it is one."""
-    return {**_identity(listed.identity), "target": listed.target}
+    return {
+        **_identity(listed.identity),
+        "resident_bytes": listed.identity.resident_bytes,
+        "target": listed.target,
+    }
 
 
 def _exit(status: ExitStatus) -> shapes.ExitStatus:

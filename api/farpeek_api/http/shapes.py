@@ -178,6 +178,8 @@ class Identity(TypedDict):
 class Process(Identity):
     """A process that the service can see."""
 
+    resident_bytes: int | None
+    """How much of it is in memory, shared pages too; null where it has given its memory up."""
     target: str | None
     """The id of its target, where it is one."""
 

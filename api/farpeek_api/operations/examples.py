@@ -70,7 +70,7 @@ READY: Final = Example(name="ready", answer={"status": "ready"})
 PROCESSES: Final = Example(
     name="by name",
     query={"comm": "ruby*"},
-    answer={"processes": [{**_IDENTITY, "target": TARGET}]},
+    answer={"processes": [{**_IDENTITY, "resident_bytes": 24_813_568, "target": TARGET}]},
 )
 
 REGISTER: Final = Example(

@@ -26,7 +26,7 @@ from farpeek.model import Identity, Match, Process
 from farpeek.targets import cgroups, executables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ENDED = "ZX"  # states of a thread
@@ -345,7 +345,14 @@ def _look_at(pid: int, stat: _Stat) -> Identity | None:
         container=container,
         pointer_size=None,
         byte_order=None,
+        resident_bytes=_resident(fields),
     )
+
+
+def _resident(fields: Mapping[bytes, bytes]) -> int | None:
+    """How much it has in memory; None where it has given its memory up."""
+    size = fields.get(b"VmRSS")
+    return None if size is None else int(size.split()[0]) << 10
 
 
 def _boot_time() -> float:

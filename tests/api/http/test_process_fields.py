@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import signal
 import subprocess
 from contextlib import ExitStack
@@ -70,6 +72,17 @@ def test_a_frozen_process_is_told_as_such(served: Served, version: str) -> None:
                 "it is thawed",
             )
             stack.callback(target.end)  # before the group is removed
+
+
+def test_a_list_tells_how_much_of_each_process_is_in_memory(served: Served) -> None:
+    with start("plain") as target, start("bulk", (64 << 20) // mmap.PAGESIZE) as large:
+        listed = served.request("GET", "/v1/processes").json["processes"]
+        found = {each["pid"]: each["resident_bytes"] for each in listed}
+        for each in (target, large):
+            status = Path(f"/proc/{each.pid}/status").read_text()
+            [kib] = re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+            assert found[each.pid] == int(kib) << 10
+        assert found[large.pid] >= found[target.pid] + (64 << 20)
 
 
 def test_a_group_outside_of_the_namespace_is_not_looked_for() -> None:

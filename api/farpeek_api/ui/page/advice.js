@@ -1,6 +1,6 @@
 // What went wrong, for people: what happened, and what can be done about it.
 
-import { safe } from "./hostile.js";
+import { line } from "./hostile.js";
 
 /**
  * @typedef {object} Advice
@@ -62,16 +62,16 @@ export function advice(error) {
     };
   }
   if (!(error instanceof Problem)) {
-    const detail = safe(error instanceof Error ? error.message : String(error));
+    const detail = line(error instanceof Error ? error.message : String(error));
     return { title: "That cannot be done", detail, cure: "", retry: false };
   }
   const { body, slug } = error;
   if (slug === "forbidden") return forbidden(body, error.message);
-  const [title, cure] = KNOWN[slug] ?? [safe(body.title ?? "The service refuses"), ""];
-  const hint = typeof body.hint === "string" ? safe(body.hint) : cure;
-  const gate = typeof body.gate === "string" ? ` (gate: ${safe(body.gate)})` : "";
+  const [title, cure] = KNOWN[slug] ?? [line(body.title ?? "The service refuses"), ""];
+  const hint = typeof body.hint === "string" ? line(body.hint) : cure;
+  const gate = typeof body.gate === "string" ? ` (gate: ${line(body.gate)})` : "";
   const retry = body.retryable === true || error.status === 429 || error.status === 503;
-  return { title, detail: safe(error.message) + gate, cure: hint, retry };
+  return { title, detail: line(error.message) + gate, cure: hint, retry };
 }
 
 /**
@@ -80,11 +80,11 @@ export function advice(error) {
  * @returns {Advice}
  */
 function forbidden(body, detail) {
-  const verb = typeof body.verb === "string" ? `You lack the verb “${safe(body.verb)}”. ` : "";
-  const rule = typeof body.rule === "string" ? `The rule: ${safe(body.rule)}.` : "";
+  const verb = typeof body.verb === "string" ? `You lack the verb “${line(body.verb)}”. ` : "";
+  const rule = typeof body.rule === "string" ? `The rule: ${line(body.rule)}.` : "";
   return {
     title: "The policy does not allow it",
-    detail: safe(detail),
+    detail: line(detail),
     cure: `${verb}${rule}`.trim() || "Ask whoever runs the service.",
     retry: false,
   };
@@ -97,7 +97,7 @@ function forbidden(body, detail) {
 export function howItEnded(exit) {
   if (!exit) return "has exited";
   if (exit.signal !== null) {
-    return `was ended by ${safe(exit.signal)}${exit.core_dumped ? ", and left a core" : ""}`;
+    return `was ended by ${line(exit.signal)}${exit.core_dumped ? ", and left a core" : ""}`;
   }
   return `has exited with status ${exit.code}`;
 }

@@ -12,12 +12,22 @@ const ODD =
 const LONGEST = 4096;
 
 /**
- * Take a text apart into what is shown as it is, and symbols that stand for single characters.
+ * Take a name apart into what is shown as it is, and symbols that stand for single characters. A backslash is
+ * doubled, as by the commands: so what is shown stands for one name only.
  * @param {string} text
  * @param {number} [most] characters; behind them an ellipsis says that there is more
  * @returns {Part[]}
  */
 export function parts(text, most = LONGEST) {
+  return pieces(text.replaceAll("\\", "\\\\"), most);
+}
+
+/**
+ * @param {string} text
+ * @param {number} most
+ * @returns {Part[]}
+ */
+function pieces(text, most) {
   /** @type {Part[]} */
   const found = [];
   let plain = "";
@@ -48,6 +58,14 @@ export function parts(text, most = LONGEST) {
  */
 export function safe(text, most = LONGEST) {
   return parts(text, most).map((part) => part.text).join("");
+}
+
+/**
+ * A sentence of the service's own, in which a backslash may stand.
+ * @param {string} text
+ */
+export function line(text) {
+  return pieces(text, LONGEST).map((part) => part.text).join("");
 }
 
 /** @param {number} code */

@@ -2,13 +2,14 @@
 
 import { html, useCallback, useEffect, useMemo, useState, useStore, visible } from "./dom.js";
 import { howItEnded } from "./advice.js";
+import { size } from "./address.js";
 import { baseName } from "./kinds.js";
 import { Empty, Name } from "./parts.js";
 
 const LOOK_AGAIN_MS = 4000;
 const MOST_SHOWN = 500;
 
-/** @typedef {{ pid: number, comm: string, exe: string | null, uid: number, container: string | null, start_time: string, target: string | null, ended: any }} Row */
+/** @typedef {{ pid: number, comm: string, exe: string | null, uid: number, container: string | null, resident_bytes: number | null, start_time: string, target: string | null, ended: any }} Row */
 
 /** @param {{ session: import("./session.js").Session, onOpen: (id: string) => void }} props */
 export function Processes({ session, onOpen }) {
@@ -73,7 +74,7 @@ function Table({ rows, busy, onOpen }) {
     <table class="processes">
       <thead>
         <tr><th class="number" scope="col">pid</th><th scope="col">name</th><th scope="col">program</th>
-          <th class="number" scope="col">uid</th><th scope="col">container</th><th scope="col">state</th></tr>
+          <th class="number" scope="col">uid</th><th class="number" scope="col">memory</th><th scope="col">container</th><th scope="col">state</th></tr>
       </thead>
       <tbody>
         ${rows.map((row) => html`<${Line} key=${`${row.pid}-${row.start_time}`} row=${row} busy=${busy === row.pid} onOpen=${onOpen} />`)}
@@ -84,7 +85,7 @@ function Table({ rows, busy, onOpen }) {
 
 /** @param {{ row: Row, busy: boolean, onOpen: (row: Row) => void }} props */
 function Line({ row, busy, onOpen }) {
-  const { pid, comm, exe, uid, container, target, ended } = row;
+  const { pid, comm, exe, uid, container, resident_bytes: resident, target, ended } = row;
   // The whole row can be clicked; the button in it is what a keyboard and a screen reader have.
   return html`<tr class=${ended ? "ended" : target ? "held" : ""} onClick=${() => onOpen(row)}>
     <td class="number">${pid}</td>
@@ -94,6 +95,7 @@ function Line({ row, busy, onOpen }) {
     }}><${Name} text=${comm} most=${64} /></button></td>
     <td class="program">${exe && html`<span class="folder"><${Name} text=${exe.slice(0, exe.length - baseName(exe).length)} /></span><${Name} text=${baseName(exe)} />`}</td>
     <td class="number">${uid}</td>
+    <td class="number">${resident != null && size(resident)}</td>
     <td class="mono">${container && html`<${Name} text=${container.slice(0, 12)} />`}</td>
     <td>${ended ? html`<span class="tag tag-ended">${ended.text}</span>` : busy ? html`<span class="tag">opening…</span>` : target ? html`<span class="tag tag-held">registered</span>` : ""}</td>
   </tr>`;

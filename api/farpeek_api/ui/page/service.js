@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState, useStore, visible } from "./dom.js";
 import { advice } from "./advice.js";
 import { size } from "./address.js";
-import { safe } from "./hostile.js";
+import { line } from "./hostile.js";
 import { Notice } from "./parts.js";
 import { metrics, total } from "./wire.js";
 
@@ -37,7 +37,7 @@ export function Service({ session }) {
   const [history, metricsError] = useFigures(session);
   return html`<section class="view" aria-labelledby="service-title">
     <header class="view-head"><div><h1 id="service-title">The service</h1>
-      ${info && html`<p class="info"><span>farpeek ${safe(info.version)}</span><span>Linux ${safe(info.kernel)}, ${safe(info.architecture)}</span><span>${info.targets.running} ${info.targets.running === 1 ? "target" : "targets"} held</span><span>${info.connections.open} of ${info.connections.most} connections</span></p>`}
+      ${info && html`<p class="info"><span>farpeek ${line(info.version)}</span><span>Linux ${line(info.kernel)}, ${line(info.architecture)}</span><span>${info.targets.running} ${info.targets.running === 1 ? "target" : "targets"} held</span><span>${info.connections.open} of ${info.connections.most} connections</span></p>`}
     </div></header>
     ${[infoError, metricsError, doctorError].filter(Boolean).map((error) => html`<${Notice} advice=${advice(error)} />`)}
     <div class="figures" data-points=${history.length}>${history.length > 0 && FIGURES.map((figure, at) => html`<${Plot} key=${figure.name} figure=${figure} values=${history.map(({ values }) => values[at])} times=${history.map(({ at: when }) => when)} />`)}</div>
@@ -49,7 +49,7 @@ export function Service({ session }) {
 /** @param {{ capabilities: Record<string, { provided: string, technique: string, detail: string }> }} props */
 function Capabilities({ capabilities }) {
   return html`<ul class="findings">${Object.entries(capabilities).map(
-    ([name, { provided, technique, detail }]) => html`<li><span class="verdict ${provided === "unavailable" ? "verdict-limits" : ""}">${provided}</span><p><strong>${name}</strong> ${safe(technique)}${detail && html` <span class="hint">${safe(detail)}</span>`}</p></li>`,
+    ([name, { provided, technique, detail }]) => html`<li><span class="verdict ${provided === "unavailable" ? "verdict-limits" : ""}">${provided}</span><p><strong>${name}</strong> ${line(technique)}${detail && html` <span class="hint">${line(detail)}</span>`}</p></li>`,
   )}</ul>`;
 }
 
@@ -62,8 +62,8 @@ function Findings({ findings }) {
   const shown = all ? sorted : sorted.filter(({ verdict }) => verdict !== "fine");
   const fine = findings.length - sorted.filter(({ verdict }) => verdict !== "fine").length;
   return html`<ul class="findings">${shown.map(
-      ({ gate, verdict, here, effect, cure }) => html`<li><span class="verdict verdict-${verdict}">${verdict}</span><div><p><strong>${safe(gate)}</strong> ${safe(here)}</p>
-        ${effect && html`<p class="hint">${safe(effect)}</p>`} ${cure.host && html`<p class="cure">${safe(cure.host)}</p>`}</div></li>`,
+      ({ gate, verdict, here, effect, cure }) => html`<li><span class="verdict verdict-${verdict}">${verdict}</span><div><p><strong>${line(gate)}</strong> ${line(here)}</p>
+        ${effect && html`<p class="hint">${line(effect)}</p>`} ${cure.host && html`<p class="cure">${line(cure.host)}</p>`}</div></li>`,
     )}
     ${!shown.length && html`<li><span class="verdict">fine</span><p>Nothing is in the way.</p></li>`}</ul>
     ${fine > 0 && html`<p><button onClick=${() => setAll(!all)}>${all ? "Hide" : "Show"} the ${fine} that are fine</button></p>`}`;

@@ -23,7 +23,7 @@ export function Threads({ session, target, space, gone, onGo }) {
     ${threads && !threads.length && html`<${Empty} title="No thread is there any more" />`}
     ${threads?.length
       ? html`<div class="threads-view">
-          <div class="scroll" tabindex="0" role="region" aria-label="Threads"><table>
+          <div class="scroll" tabindex="0" role="region" aria-label="Threads"><table class="threads">
             <thead><tr><th class="number" scope="col">tid</th><th scope="col">name</th><th scope="col">state</th><th scope="col">waits in</th><th class="number" scope="col">has run</th><th scope="col">at</th></tr></thead>
             <tbody>${threads.map((each) => html`<${Row} key=${each.tid} thread=${each} space=${space} chosen=${each === current} onChoose=${() => setChosen(each.tid)} onGo=${onGo} />`)}</tbody>
           </table></div>
