@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from playwright.sync_api import expect
 
 from support import policies
 from support.folders import open_folder
-from support.looking import Looking
+from support.looking import looking_at, token_of
 from support.targets import Target, build, start
 from support.waiting import until
 from support.wire import Served
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
+
+    from support.looking import Looking
 
 AXE = (
     Path(__file__).resolve().parents[2]
@@ -35,22 +36,6 @@ GIB = 1 << 30
 MIB = 1 << 20
 
 HOSTILE = "<img src=x onerror=document.title=1>\u202e\x1b[31m"
-
-
-@contextmanager
-def looking_at(browser: Browser, port: int, token: str, **how: object) -> Iterator[Looking]:
-    """Open the page of a service."""
-    how = {"viewport": {"width": 1280, "height": 800}, **how}
-    context = browser.new_context(**how)  # type: ignore[arg-type]
-    looking = Looking(context.new_page(), f"http://127.0.0.1:{port}", token)
-    try:
-        yield looking
-    finally:
-        context.close()
-
-
-def token_of(served: Served) -> str:
-    return (served.path.parent / "token").read_text().strip()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ const { line, parts, safe } = await load("hostile.js");
 const fragment = await load("fragment.js");
 const { WrongPattern, hexPattern, pattern } = await load("pattern.js");
 const { EventParser, Lines, frame, metrics, total } = await load("wire.js");
-const { Problem, Unreachable, advice, howItEnded } = await load("advice.js");
+const { Problem, Unreachable, advice, brokenLink, howItEnded } = await load("advice.js");
 const { Header, NoElf, Table } = await load("elf.js");
 
 test("controls and marks that turn the direction are symbols that say which they are", () => {
@@ -47,6 +47,22 @@ test("a fragment that makes no sense is a place all the same", () => {
   assert.deepEqual(place, { page: "target", target: "1-2", view: "map", at: [0x10n, 1n, 2n, 3n] });
   assert.equal(fragment.secretIn("#secret=abc&target=1-2"), "abc");
   assert.ok(!fragment.format(fragment.parse("#secret=abc&target=1-2")).includes("abc"));
+});
+
+test("what of a link makes no sense is told", () => {
+  for (const [link, odd] of [
+    ["", []],
+    ["#", []],
+    ["#service", []],
+    ["#target=1-2&view=memory&at=0x10", []],
+    ["#target=../..", ["target=../.."]],
+    ["#target=&view=memory", ["target="]],
+    ["#nonsense", ["nonsense"]],
+    ["#target=1-2&view=nothing&at=12&at=0x10&at=0xZ", ["view=nothing", "at=12", "at=0xZ"]],
+  ]) assert.deepEqual(fragment.oddIn(link), odd, link);
+  const { detail } = brokenLink(["target=\u202e<b>", "a".repeat(100)]);
+  assert.ok(detail.includes("“target=\\u202e<b>”"), detail);
+  assert.ok(detail.length < 200);
 });
 
 test("patterns are said as the service wants them", () => {

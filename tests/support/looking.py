@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from playwright.sync_api import expect
@@ -10,7 +11,11 @@ from playwright.sync_api import expect
 from support.browsing import Browsing
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Locator, Page
+
+    from support.wire import Served
 
 PATIENCE_MS: Final = 30_000
 """For machines that are busy with something else."""
@@ -81,3 +86,19 @@ class Looking(Browsing):
             )
             for each in serious
         ]
+
+
+@contextmanager
+def looking_at(browser: Browser, port: int, token: str, **how: object) -> Iterator[Looking]:
+    """Open the page of a service."""
+    how = {"viewport": {"width": 1280, "height": 800}, **how}
+    context = browser.new_context(**how)  # type: ignore[arg-type]
+    looking = Looking(context.new_page(), f"http://127.0.0.1:{port}", token)
+    try:
+        yield looking
+    finally:
+        context.close()
+
+
+def token_of(served: Served) -> str:
+    return (served.path.parent / "token").read_text().strip()

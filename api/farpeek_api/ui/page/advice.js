@@ -1,6 +1,6 @@
 // What went wrong, for people: what happened, and what can be done about it.
 
-import { line } from "./hostile.js";
+import { line, safe } from "./hostile.js";
 
 /**
  * @typedef {object} Advice
@@ -72,6 +72,20 @@ export function advice(error) {
   const gate = typeof body.gate === "string" ? ` (gate: ${line(body.gate)})` : "";
   const retry = body.retryable === true || error.status === 429 || error.status === 503;
   return { title, detail: line(error.message) + gate, cure: hint, retry };
+}
+
+/**
+ * A link of which some makes no sense.
+ * @param {readonly string[]} odd
+ * @returns {Advice}
+ */
+export function brokenLink(odd) {
+  return {
+    title: "This link is broken",
+    detail: `What cannot be understood was left out: ${odd.slice(0, 4).map((each) => `“${safe(each, 64)}”`).join(", ")}.`,
+    cure: "Ask whoever gave it to you for another one, or choose a process.",
+    retry: false,
+  };
 }
 
 /**

@@ -1,7 +1,8 @@
 // The frame around the views: where somebody is, who asks, and whether the service is there.
 
 import { Store, html, render, useEffect, useState, useStore } from "./dom.js";
-import { START, format, parse } from "./fragment.js";
+import { brokenLink } from "./advice.js";
+import { START, format, oddIn, parse } from "./fragment.js";
 import { Notice } from "./parts.js";
 import { Processes } from "./processes.js";
 import { Service } from "./service.js";
@@ -36,6 +37,8 @@ function go(next, step = true) {
 
 function arrive() {
   clearTimeout(writing);
+  const odd = oddIn(location.hash);
+  if (odd.length) session.notice.set(brokenLink(odd));
   place.set(parse(location.hash));
 }
 

@@ -36,6 +36,22 @@ export function parse(fragment) {
   return { page: "target", target, view, at: at.slice(0, MOST_PANES) };
 }
 
+/**
+ * What of a link makes no sense, and is left out of the place.
+ * @param {string} fragment
+ * @returns {string[]}
+ */
+export function oddIn(fragment) {
+  const whole = fragment.replace(/^#/, "");
+  const fields = new URLSearchParams(whole);
+  if (!whole || fields.has("service")) return [];
+  const target = fields.get("target");
+  if (parse(fragment).page === "processes") return [target === null ? whole : `target=${target}`];
+  const wanted = fields.get("view");
+  const views = wanted === null || VIEWS.some((each) => each === wanted) ? [] : [`view=${wanted}`];
+  return [...views, ...fields.getAll("at").filter((each) => address(each) === null).map((each) => `at=${each}`)];
+}
+
 /** @param {Place} place */
 export function format(place) {
   if (place.page === "service") return "#service";

@@ -244,8 +244,9 @@ function useMemory({ session, target, gone, onMemory, onStale }, settings, regio
     if (!gone && seen) reader.current?.want(regions, settings.mode);
   }, [key, settings, gone, seen, round, target.id]);
 
+  // Not for other rows: what is said takes room itself, and there would be others as soon as it is gone.
+  useEffect(() => setLiveError(null), [settings, gone, seen, round, target.id]);
   useEffect(() => {
-    setLiveError(null);
     if (gone || !seen || !settings.live || !regions.length) return;
     /** @type {(() => void) | null} */
     let end = null;
@@ -255,6 +256,8 @@ function useMemory({ session, target, gone, onMemory, onStale }, settings, regio
       mode: settings.mode,
       hz: settings.hz,
       onTick: (/** @type {import("./wire.js").Frame} */ { head, bytes }) => take(Memory.of(regions, bytes, head.gaps), true),
+      onWait: (/** @type {Problem} */ { body, status, message }) =>
+        setLiveError(new Problem({ ...body, detail: `What is shown was read once, and is not live yet. ${message}` }, status)),
       onEnd: (/** @type {string} */ slug, /** @type {string} */ detail) => {
         if (slug === "no-such-target" || slug === "target-changed") onStale();
         else if (!["target-exited", "unsubscribed", "shutting-down", "unauthenticated"].includes(slug)) {

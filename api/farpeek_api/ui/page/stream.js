@@ -16,6 +16,7 @@ const REST_MS = 2000;
  * @property {import("./api.js").Mode} mode
  * @property {number} hz
  * @property {(frame: import("./wire.js").Frame) => void} onTick
+ * @property {(problem: Problem) => void} onWait there is no room for it now; it is asked for again
  * @property {(why: string, detail: string) => void} onEnd the slug of what ended it
  */
 
@@ -30,6 +31,8 @@ export class Stream {
     this.next = 1;
     /** @type {Map<number, Subscription>} */
     this.wanted = new Map();
+    /** @type {Set<number>} those that the service had no room for */
+    this.waiting = new Set();
   }
 
   /**
@@ -68,8 +71,9 @@ export class Stream {
       this.connect(ticket);
     } catch (error) {
       this.opening = false;
-      if (error instanceof Problem && error.status !== 503) this.refuse(error);
-      else this.later();
+      if (error instanceof Problem && ![429, 503].includes(error.status)) return this.refuse(error);
+      if (error instanceof Problem && error.status === 429) for (const { onWait } of this.wanted.values()) onWait(error);
+      this.later();
     }
   }
 
@@ -83,6 +87,7 @@ export class Stream {
     socket.onopen = () => {
       this.opening = false;
       this.pause = FIRST_PAUSE_MS;
+      this.waiting.clear();
       for (const [id, subscription] of this.wanted) this.ask(id, subscription);
       this.rest();
     };
@@ -122,11 +127,25 @@ export class Stream {
     this.socket?.send(JSON.stringify({ id, subscribe }));
   }
 
+  /** @param {number} id */
+  askAgain(id) {
+    const subscription = this.wanted.get(id);
+    // A new connection has asked for all that is wanted.
+    const waits = this.waiting.delete(id);
+    if (waits && subscription && this.socket?.readyState === WebSocket.OPEN) this.ask(id, subscription);
+  }
+
   /** @param {import("./wire.js").Frame} received */
   take(received) {
     const { head } = received;
     const subscription = this.wanted.get(head.id);
     if (!subscription || head.subscribed) return;
+    if (head.problem?.status === 429 && !head.ended) {
+      this.waiting.add(head.id);
+      subscription.onWait(new Problem(head.problem, 429));
+      setTimeout(() => this.askAgain(head.id), LONGEST_PAUSE_MS);
+      return;
+    }
     if (head.ended || head.problem) {
       this.wanted.delete(head.id);
       const slug = head.ended ?? String(head.problem.type).replace("urn:farpeek:problem:", "");

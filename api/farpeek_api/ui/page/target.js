@@ -43,7 +43,7 @@ export function TargetPage({ session, place, go }) {
     (/** @type {bigint} */ address) => go({ ...place, view: "memory", at: [address, ...place.at.slice(1)] }),
     [go, place],
   );
-  if (!target) return html`<${Unknown} error=${error} onRetry=${reload} />`;
+  if (!target) return html`<${Unknown} id=${id} error=${error} onRetry=${reload} />`;
   return html`<div class="target">
     <header class="target-head">
       <h1><${Name} text=${target.comm} most=${64} /> <span class="pid">${target.pid}</span></h1>
@@ -87,11 +87,12 @@ function View(props) {
   return html`<${MapView} target=${target} mappings=${mappings} at=${place.at[0] ?? null} onGo=${onGo} onReload=${reload} />`;
 }
 
-/** @param {{ error: unknown, onRetry: () => void }} props */
-function Unknown({ error, onRetry }) {
+/** @param {{ id: string, error: unknown, onRetry: () => void }} props */
+function Unknown({ id, error, onRetry }) {
   if (!error) return html`<p class="loading">Looking at the process…</p>`;
   const { title, detail, cure } = advice(error);
-  return html`<${Empty} title=${title}>
+  const absent = error instanceof Problem && [404, 422].includes(error.status);
+  return html`<${Empty} title=${absent ? `This link leads to no process that is here: ${id}` : title}>
     <p>${detail}</p>
     ${cure && html`<p>${cure}</p>`}
     <p><a class="button" href="#">Choose a process</a> <button onClick=${onRetry}>Try again</button></p>
