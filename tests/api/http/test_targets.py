@@ -112,7 +112,7 @@ def test_processes_are_listed_by_what_they_are(served: Served, sample: Sample, t
             "cgroup",
             "container",
         ),
-        "target",
+        *("resident_bytes", "target"),
     ]
     nobody = served.request("GET", "/v1/processes?comm=no-such-name").json
     assert nobody == {"processes": []}
