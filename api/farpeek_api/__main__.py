@@ -96,6 +96,12 @@ def _dap(arguments: Sequence[str]) -> int:
     return command.main(arguments)
 
 
+def _agent(arguments: Sequence[str]) -> int:
+    from farpeek_api.cli import agent  # noqa: PLC0415 - loaded only where it is used
+
+    return agent.main(arguments)
+
+
 def _completion(arguments: Sequence[str]) -> int:
     from farpeek_api.cli import completion  # noqa: PLC0415 - loaded only where it is used
 
@@ -112,6 +118,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "doctor": ("try what decides about access to memory here, and say the cures", _doctor),
     "mcp": ("let an assistant read the memory of processes that you approve", _mcp),
     "dap": ("show the memory of a process in an editor, as a debug adapter", _dap),
+    "agent": ("let a fleet ask the service beside it, by NATS", _agent),
     "completion": ("print a script by which a shell completes commands", _completion),
 }
 

@@ -158,6 +158,10 @@ def _operation(operation: Operation, made: Schemas) -> dict[str, Any]:
             *_header_parameters(operation),
         ],
     }
+    if operation.changes:
+        shown["x-farpeek-changes"] = True
+    if operation.is_endless:
+        shown["x-farpeek-endless"] = True
     if operation.entrance is not Entrance.GUARDED:
         shown["security"] = []
     if operation.body is not None:

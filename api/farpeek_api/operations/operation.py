@@ -11,11 +11,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from farpeek_api.http.schema import NoQuery, Wire
+from farpeek_api.policy.verbs import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from farpeek_api.policy.verbs import Verb
 
 
 class Entrance(Enum):
@@ -91,3 +90,8 @@ class Operation:
     is_endless: bool = False
     """The answer goes on for as long as its client likes."""
     examples: Sequence[Example] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether something is otherwise behind it, so that it is not to be done late, or twice."""
+        return self.verb in (Verb.REGISTER, Verb.WRITE)

@@ -1,0 +1,201 @@
+"""The connection to the broker: made again for ever, and each time from the start.
+
+nats-py can go on by itself after a loss; but it gives up for good where a broker refuses it once,
+and keeps what is sent meanwhile to send it later, when it may be too late. So each connection is
+one of its clients, that ends when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from farpeek_api.fleet import messages
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from nats.aio.msg import Msg
+
+    Came = Callable[[Msg], Awaitable[None]]
+
+log: Final = logging.getLogger("farpeek.fleet")
+
+_CONNECT_S: Final = 5
+_PING_S: Final = 10
+_LONGEST_PAUSE_S: Final = 15.0
+_SHORTEST_PAUSE_S: Final = 0.1
+_LEAST_PAYLOAD: Final = 16 << 10
+_MOST_PENDING: Final = 8 << 20
+"""Bytes that wait for the broker to take them."""
+_PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 0.01
+_MOST_WAITING: Final = 1024
+_MOST_WAITING_BYTES: Final = 32 << 20
+
+
+class Gone(Exception):
+    """The connection has ended, or takes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the broker is reached."""
+
+    servers: list[str]
+    name: str
+    nkey: Path | None = None
+    credentials: Path | None = None
+    tls: ssl.SSLContext | None = None
+    inbox_prefix: str = "_INBOX"
+
+    @property
+    def shown(self) -> str:
+        """The addresses, without the passwords that may be in them."""
+        return ", ".join(each.rpartition("@")[2] for each in self.servers)
+
+
+class Connection:
+    """One connection, as long as it lasts."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.room = min(messages.LARGEST_CHUNK, client.max_payload - messages.ROOM_FOR_HEADERS)
+        """Bytes that one message may carry."""
+
+    @property
+    def client(self) -> Client:
+        """What nats-py calls it."""
+        return self._client
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._client.is_connected
+
+    async def publish(
+        self, subject: str, payload: bytes, headers: Mapping[str, str], reply: str = ""
+    ) -> None:
+        """Send a message now, or never. Raises Gone."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _PATIENCE_S
+        while self._client.pending_data_size > _MOST_PENDING:
+            if not self.is_open or loop.time() > give_up:
+                raise Gone
+            await asyncio.sleep(_LOOK_S)
+        try:
+            await self._client.publish(subject, payload, reply, dict(headers))
+        except (nats.errors.Error, OSError) as error:
+            raise Gone from error
+
+    async def subscribe(self, subject: str, came: Came) -> None:
+        """Have messages handled one behind the other. Raises Gone."""
+        try:
+            await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType] - nats-py leaves a future's type open
+                subject,
+                cb=came,
+                pending_msgs_limit=_MOST_WAITING,
+                pending_bytes_limit=_MOST_WAITING_BYTES,
+            )
+        except (nats.errors.Error, OSError) as error:
+            raise Gone from error
+
+    async def settle(self) -> None:
+        """Wait until the broker knows of everything. Raises Gone."""
+        try:
+            await self._client.flush()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise Gone from error
+
+
+class Broker:
+    """Connects, says in the log what has changed, and nothing else."""
+
+    def __init__(self, way: Way, on_error: Callable[[str], None] | None = None) -> None:
+        self._way = way
+        self._on_error = on_error
+        self._said = ""
+        self._cause = ""
+
+    async def run(self, begin: Callable[[Connection], Awaitable[None]]) -> None:
+        """Connect for ever; ``begin`` is called with each connection, and may raise Gone."""
+        failures = 0
+        while True:
+            closed = asyncio.Event()
+            client = Client()
+            self._cause = ""
+            try:
+                connection = await self._connect(client, closed)
+                await begin(connection)
+                self._say(f"connected to {self._way.shown}")
+                failures = 0
+                await closed.wait()
+                self._say(f"the connection to {self._way.shown} has ended: trying again")
+            except (nats.errors.Error, OSError, TimeoutError, Gone) as error:
+                why = self._cause or str(error).removeprefix("nats: ") or type(error).__name__
+                self._say(f"no broker at {self._way.shown}: {why}: trying again")
+            finally:
+                await _close(client)
+            failures += 1
+            longest = min(_SHORTEST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)
+            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - so that not all come at once
+
+    async def _connect(self, client: Client, closed: asyncio.Event) -> Connection:
+        async def has_closed() -> None:
+            closed.set()
+
+        way = self._way
+        await client.connect(
+            way.servers,
+            name=way.name,
+            allow_reconnect=False,
+            # Else it tries the first connection for ever, and by a clock of its own.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=_CONNECT_S,
+            ping_interval=_PING_S,
+            pending_size=0,
+            no_echo=True,
+            closed_cb=has_closed,
+            error_cb=self._failed,
+            nkeys_seed=None if way.nkey is None else str(way.nkey),
+            user_credentials=None if way.credentials is None else str(way.credentials),
+            tls=way.tls,
+            inbox_prefix=way.inbox_prefix,
+        )
+        if client.max_payload < _LEAST_PAYLOAD:
+            raise Gone(f"its max_payload is under {_LEAST_PAYLOAD} bytes")
+        return Connection(client)
+
+    async def _failed(self, error: Exception) -> None:
+        text = str(error).removeprefix("nats: ")
+        if "ermissions" not in text and not isinstance(error, nats.errors.SlowConsumerError):
+            self._cause = text  # of the end of the connection, which is told of
+            return
+        if self._on_error is not None:
+            self._on_error(text)
+        else:
+            self._say(f"the broker says: {text[:500]}")
+
+    def _say(self, text: str) -> None:
+        """Log what is new."""
+        if text != self._said:
+            self._said = text
+            log.info("%s", text)
+
+
+async def _close(client: Client) -> None:
+    """End a connection, in whatever state it is."""
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            await client.close()
+    except (nats.errors.Error, OSError, TimeoutError):
+        pass

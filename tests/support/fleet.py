@@ -1,0 +1,204 @@
+"""A real broker with the permissions of a fleet, real agents, and clients of both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from nats.aio.client import Client
+
+from farpeek_api.fleet.asking import Asking, Question
+from support.ending import Ending, end_process
+from support.serving import Reply, environment_for_a_service
+from support.waiting import until
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import AsyncIterator, Mapping
+
+    from farpeek_api.operations.operation import Operation
+
+NODES: Final = ("n1", "n2", "n3")
+CLIENTS: Final = ("alice", "bob", "mallory")
+_LISTENS: Final = re.compile(r"Listening for client connections on 127\.0\.0\.1:(\d+)")
+
+
+def _user(name: str, publish: list[str], subscribe: list[str]) -> str:
+    permissions = json.dumps({"publish": publish, "subscribe": subscribe})
+    return f'{{user: "{name}", password: "{name}", permissions: {permissions}}}'
+
+
+def node(name: str) -> str:
+    """Write the broker's entry of a node."""
+    return _user(
+        name,
+        [f"_INBOX.*.*.{name}", f"farpeek.v1.up.{name}.>", "_MICRO.>"],
+        [
+            *(f"farpeek.v1.*.{each}.>" for each in (name, "all", "label-zone-a")),
+            "$SRV.>",
+        ],
+    )
+
+
+def client(name: str) -> str:
+    """Write the broker's entry of a client."""
+    return _user(name, [f"farpeek.v1.{name}.>"], [f"_INBOX.{name}.>"])
+
+
+class Broker(Ending):
+    """A nats-server on a port of its own, which stays the same when it is started again."""
+
+    def __init__(self, folder: Path, max_payload: int = 1 << 20) -> None:
+        self._folder = folder
+        self._max_payload = max_payload
+        self._starts = 0
+        self.port = -1
+        self.start()
+
+    def start(self) -> None:
+        """Start it."""
+        users = [*map(node, NODES), *map(client, CLIENTS), _user("ops", ["$SRV.>"], ["_MICRO.>"])]
+        text = f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: {self._max_payload}\n'
+        text += "authorization: {users: [\n" + "\n".join(users) + "\n]}\n"
+        config = self._folder / "nats.conf"
+        config.write_text(text)
+        self._starts += 1
+        self._log = self._folder / f"nats.log.{self._starts}"
+        program = Path(sys.executable).with_name("nats-server")
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", program, "-c", config],
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        until(lambda: _LISTENS.search(self._log.read_text()), "the broker listens")
+        found = _LISTENS.search(self._log.read_text())
+        assert found is not None
+        self.port = int(found[1])
+
+    def url(self, user: str) -> str:
+        """Return its address, for a user."""
+        return f"nats://{user}:{user}@127.0.0.1:{self.port}"
+
+    def end(self) -> None:
+        end_process(self.process)
+
+    @contextlib.asynccontextmanager
+    async def connection(self, user: str) -> AsyncIterator[Client]:
+        """Connect as a user."""
+        made = Client()
+        errors: list[Exception] = []
+
+        async def failed(error: Exception) -> None:
+            errors.append(error)
+
+        await made.connect(
+            self.url(user), allow_reconnect=False, error_cb=failed, inbox_prefix=f"_INBOX.{user}"
+        )
+        made.errors = errors  # type: ignore[attr-defined]  # for tests
+        try:
+            yield made
+        finally:
+            await made.close()
+
+    @contextlib.asynccontextmanager
+    async def asking(self, user: str = "alice") -> AsyncIterator[Asking]:
+        """Ask as a client."""
+        async with self.connection(user) as connection:
+            yield Asking(connection, user)
+
+
+class AgentProcess(Ending):
+    """`farpeek agent`, as root of the service's own host."""
+
+    def __init__(
+        self, broker: Broker, socket: Path, folder: Path, name: str = "n1", *flags: str
+    ) -> None:
+        self._log = folder / f"agent.{name}.log"
+        command = [sys.executable, "-m", "farpeek_api", "agent", "--nats", broker.url(name)]
+        command += ["--node", name, "--url", f"unix:{socket}", *flags]
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env=environment_for_a_service(),
+            )
+
+    def await_ready(self) -> None:
+        """Wait until it serves."""
+        until(lambda: "connected to " in self.log or self.has_ended, "the agent serves")
+        assert not self.has_ended, self.log
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def log(self) -> str:
+        """All that it has logged."""
+        return self._log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        end_process(self.process)
+
+
+async def put(
+    asking: Asking,
+    operation: Operation,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    node: str = "n1",
+) -> Reply:
+    """Put the request of a path through the broker, as HTTP would have it answered."""
+    parts = urlsplit(path)
+    template = (
+        re.escape(operation.path).replace(r"\{id\}", "([^/]+)").replace(r"\{name\}", "([^/]+)")
+    )
+    found = re.fullmatch(template, parts.path)
+    assert found is not None, path
+    sent = dict(headers or {})
+    payload = b""
+    if body is not None:
+        payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent.setdefault("Content-Type", "application/json")
+    not_after = None
+    if operation.changes:
+        not_after = await asking.clock_ns(node) + 60 * 10**9
+    question = Question(
+        operation.id,
+        "/".join(found.groups()) or None,
+        parts.query,
+        sent,
+        payload,
+        not_after=not_after,
+    )
+    answer = await asking.ask(node, question)
+    try:
+        data = await answer.whole()
+    finally:
+        await answer.close()
+    return Reply(answer.status, answer.headers, data)
+
+
+def volatile(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON without what is another one each time."""
+    if isinstance(value, dict):
+        return {k: volatile(v) for k, v in value.items() if k not in _EACH_TIME}
+    if isinstance(value, list):
+        return [volatile(each) for each in value]
+    return value
+
+
+_EACH_TIME: Final = {"request_id", "began_ns", "elapsed_us", "ticket", "cpu_ns"}
