@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _MOST_LOOKED_AT: Final = 1024  # characters of a header
 _LEVEL: Final = 1  # memory is large, and mostly goes to the same host
+_SMALL: Final = 32 << 10  # bytes of a piece that is copied, in place of a write of its own
+_TOGETHER: Final = 256 << 10
 _GZIP: Final = 16 + zlib.MAX_WBITS  # with its header; zlib.compressobj
 
 
@@ -31,8 +33,23 @@ class Plain:
     """Sends bytes as they are."""
 
     def encode(self, pieces: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
-        """See ``Coder``."""
-        return list(pieces)
+        """See ``Coder``. Small pieces go together, for there may be hundreds in a MiB."""
+        out: list[bytes | memoryview] = []
+        small: list[bytes | memoryview] = []
+        size = 0
+        for piece in pieces:
+            if len(piece) <= _SMALL:
+                small.append(piece)
+                size += len(piece)
+            if size > _TOGETHER or (small and len(piece) > _SMALL):
+                out.append(b"".join(small))
+                small.clear()
+                size = 0
+            if len(piece) > _SMALL:
+                out.append(piece)
+        if small:
+            out.append(b"".join(small))
+        return out
 
     def end(self) -> bytes:
         """See ``Coder``."""

@@ -28,7 +28,7 @@ from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import DEV_ZERO, Refusals
 from farpeek.mappings.maps import cut
 from farpeek.mappings.markers import Entry, entries
-from farpeek.mappings.residency import TooFragmented, look_at
+from farpeek.mappings.residency import TooFragmented
 from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
@@ -118,6 +118,7 @@ class AbsentPages:
         self._refusals = Refusals(ref.proc, self._behind)
         self._files: dict[tuple[tuple[int, int], int], CachedFile | None] = {}
         self._unread: list[Unread] = []
+        self._touched: list[Unread] = []  # pages, to ask about a handler
         self._blank: list[tuple[int, int]] = []  # anonymous, and nobody has touched it
 
     def sort(self, places: Sequence[PageRun]) -> list[Unread]:
@@ -132,13 +133,14 @@ class AbsentPages:
         return self._unread
 
     def sort_all(self, places: Sequence[PageRun]) -> list[Unread]:
-        """Do the same, but whatever nobody has touched is zeros, down to a page."""
+        """Do the same, but whatever nobody has touched is zeros, down to a page.
+
+        Have them looked at again behind the read: ``are_zeros``.
+        """
         self._sort(places)
-        blank = _runs(self._blank)
-        # Looked at again, because to ask about a handler touches a page.
-        _, pages = look_at(self._residency, self._proc, blank)
-        mapped = [page for page in pages if not page.categories]
-        self._unread += self._zeros_in(blank, mapped)
+        for _, start, end, touched in regions.parts(_runs(self._blank), self._touched):
+            if touched is None:
+                self._leave(start, end, None)
         self._unread.sort(key=lambda unread: unread.start)
         return self._unread
 
@@ -232,6 +234,8 @@ class AbsentPages:
             memory = os.open(f"{self._proc}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError:  # it takes the owner, or CAP_DAC_READ_SEARCH
             return self._is_registered(address)
+        page = address - address % PAGE_SIZE
+        self._touched.append(Unread(page, page + PAGE_SIZE, None))
         try:
             os.pread(memory, 1, address)
         except OSError as error:

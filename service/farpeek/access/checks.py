@@ -94,10 +94,11 @@ class CheckAll:
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``."""
-        _, pages = look_at(self._residency, ref.proc, runs)
-        found = [page for *_, page in regions.parts(runs, pages)]
-        if any(page is None or page.categories for page in found):
-            return False
+        if not self._residency.are_all_untouched(ref.proc, runs):
+            _, pages = look_at(self._residency, ref.proc, runs)
+            found = [page for *_, page in regions.parts(runs, pages)]
+            if any(page is None or page.categories for page in found):
+                return False
         sorting = AbsentPages(ref, self._open_map, self._residency, NoHandlers(), most_tables=0)
         return sorting.are_zeros([PageRun(start, end, 0) for start, end in runs.places()])
 

@@ -73,6 +73,7 @@ class PieceReader:
         self._lookers = lookers
         self._classifier = classifier
         self.mode = mode
+        self._last_span = 0  # of the last batch: the next one mostly needs no more
 
     def read(self, process: Process, start: int, end: int, most: int, deadline: float) -> Batch:
         """Read on in ``start .. end``: at most ``most`` bytes, and gaps and zeros of any length.
@@ -84,7 +85,9 @@ class PieceReader:
                 self._attempt, looker=looker, start=start, end=end, most=most, deadline=deadline
             )
             with suppress(NoPagemap, PermissionError):
-                return verified(self._refer(process), attempt, deadline, self.mode)
+                batch = verified(self._refer(process), attempt, deadline, self.mode)
+                self._last_span = batch.reached - start
+                return batch
         with refusals(process):
             raise denial(process)
 
@@ -122,10 +125,10 @@ class PieceReader:
         Each batch would else look at all that is left, and a large range take the square of its
         size.
         """
-        near = min(end, start + _NEAR * most)
+        near = min(end, start + max(_NEAR * most, 2 * self._last_span))
         unread, reached = looker.check_on(ref, start, near)
         bytes_there = reached - start - sum(each.end - each.start for each in self._apart(unread))
-        if near == end or bytes_there >= most:
+        if near == end or reached < near or bytes_there >= most:
             return unread, reached
         return looker.check_on(ref, start, end)
 
@@ -162,6 +165,9 @@ class PieceReader:
                 continue
             data = view[at : at + last - first]
             at += last - first
+            if not reasons:
+                pieces.with_bytes(first, data)
+                continue
             for offset, low, high, hole in regions.parts(Runs([first], [last - first]), reasons):
                 if hole is not None:
                     pieces.without_bytes(low, high, hole.reason)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from farpeek.mappings.residency import Residency
+    from farpeek.regions import Runs
 
 _MOST_PAGES: Final = 4096
 """Of one call; each page takes 0.45 us."""
@@ -52,6 +53,11 @@ class NodeResidency:
         """See ``Residency.look_on``."""
         upto = min(end, start + _MOST_PAGES * PAGE_SIZE)
         return self.look(proc, [(start, upto)]), upto
+
+    def are_all_untouched(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency.are_all_untouched``; not to be had at once."""
+        del proc, runs
+        return False
 
 
 def _no_page(page: PageRun) -> PageRun:
@@ -106,3 +112,10 @@ class ResidencyOr:
             return self._first.look_on(proc, start, end)
         except NoPagemap:
             return self._otherwise.look_on(proc, start, end)
+
+    def are_all_untouched(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency.are_all_untouched``."""
+        try:
+            return self._first.are_all_untouched(proc, runs)
+        except NoPagemap:
+            return self._otherwise.are_all_untouched(proc, runs)

@@ -66,6 +66,14 @@ class Residency(Protocol):
         """
         ...
 
+    def are_all_untouched(self, proc: str, runs: Runs) -> bool:
+        """Whether from the first of ``runs`` to the last, they alone are mapped without a page.
+
+        ``runs`` are disjoint, in order, and not next to one another. False says nothing: `look`
+        then. Raises as that does.
+        """
+        ...
+
 
 class ScanResidency:
     """PAGEMAP_SCAN (6.7): one call for a span, however large."""
@@ -106,6 +114,23 @@ class ScanResidency:
                     # It reaches over the end of the user's addresses, wherever that is here.
                     upto = start + (upto - start) // PAGE_SIZE // 2 * PAGE_SIZE
         return [], end
+
+    def are_all_untouched(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency``. The kernel picks the runs, and all are compared by two calls."""
+        starts = array("Q", runs.starts)
+        ends = array("Q", map(add, runs.starts, runs.lengths))
+        if not starts or starts[0] % PAGE_SIZE or ends[-1] > kernel_half():
+            return False
+        with _Pagemap(proc) as pagemap:
+            try:
+                found = uapi.pagemap_scan_without(
+                    pagemap, starts[0], ends[-1], self._wanted, len(starts) + 1
+                )
+            except OSError as error:
+                if error.errno not in (errno.EFAULT, errno.EINVAL):
+                    raise
+                return False
+        return found == (starts, ends, ends[-1])
 
     def _scan(self, pagemap: int, start: int, end: int, at_once: int) -> Iterator[list[PageRun]]:
         at = start
@@ -157,6 +182,11 @@ class PagemapResidency:
             return [], end
         upto = min(end, start + _MOST_ENTRIES * PAGE_SIZE)
         return self.look(proc, [(start, upto)]), upto
+
+    def are_all_untouched(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency``; not to be had at once."""
+        del proc, runs
+        return False
 
 
 class _Pagemap:
