@@ -321,7 +321,7 @@ class MemoryService:
     def gather(self, timeout_s: float | None = None) -> GatheredReads:
         """Give a context for reads that are begun together, small ones of many targets."""
         deadline = self._deadline(timeout_s)
-        return GatheredReads(self._registry, self._threads, self._access, deadline, self.counts)
+        return GatheredReads(self._threads, self._access, deadline, self.counts)
 
     def _access(self, mode: Mode) -> Access:
         """Find the way to read; ShuttingDown where there is none any more."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from pydantic_core import to_json
 from farpeek_api.http import frames, refusals, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from farpeek.model import ReadResult, Rehearsal, WriteResult
 
@@ -118,8 +119,8 @@ async def send_read(
     head += b',"data":"'
     tail = b'"' + tail
     if encoding == "hex":
-        return await _send_bytes(request, head, result.data, _to_hex, tail)
-    return await _send_bytes(request, head, result.data, _to_base64, tail)
+        return await _send_bytes(request, head, result.data, _ENCODERS["hex"], tail)
+    return await _send_bytes(request, head, result.data, _ENCODERS["base64"], tail)
 
 
 async def send_write(
@@ -148,7 +149,7 @@ async def send_write(
         )
     end = to_json({"backend": render.backend(result.backend), "elapsed_us": elapsed_us})
     tail += b"," + end[1:]
-    return await _send_bytes(request, head, result.before, _to_base64, tail)
+    return await _send_bytes(request, head, result.before, _ENCODERS["base64"], tail)
 
 
 async def _send_bytes(
@@ -187,15 +188,13 @@ async def send_whole(
     return await _stream(request, headers, len(head) + len(data), pieces)
 
 
-def _to_hex(data: bytes | bytearray | memoryview) -> bytes:
-    return binascii.hexlify(data)
+Encode = Callable[[bytes | bytearray | memoryview], bytes]
 
-
-def _to_base64(data: bytes | bytearray | memoryview) -> bytes:
-    return binascii.b2a_base64(data, newline=False)
-
-
-_ENCODERS: Final = {"hex": _to_hex, "base64": _to_base64}
+# Both without a call of Python's, for there may be thousands in an answer.
+_ENCODERS: Final[Mapping[str, Encode]] = {
+    "hex": binascii.hexlify,
+    "base64": partial(binascii.b2a_base64, newline=False),
+}
 
 
 def _pieces(
@@ -233,9 +232,9 @@ async def _stream(
     return response
 
 
-def encoded_whole(data: bytes | bytearray, encoding: str) -> bytes:
-    """Give a few bytes as hex or base64."""
-    return _ENCODERS[encoding](data)
+def encoder(encoding: str) -> Encode | None:
+    """What gives a few bytes as hex or base64; None where they are left out."""
+    return _ENCODERS.get(encoding)
 
 
 def encoded(data: bytes | bytearray, encoding: str) -> Iterator[bytes]:
@@ -253,6 +252,10 @@ class BodyWriter:
         self._headers = headers
         self._kept = bytearray()
         self._response: web.StreamResponse | None = None
+
+    def keep(self, piece: bytes) -> None:
+        """Append a small piece, and leave it to the next `write` to send what is too much."""
+        self._kept += piece
 
     async def write(self, piece: bytes | bytearray) -> None:
         """Append a piece, which must not change any more."""

@@ -87,6 +87,25 @@ def simple(target_id: str, result: ReadResult, data: bytes, elapsed_us: int) -> 
     )
 
 
+def simple_members(target_id: str, result: ReadResult, elapsed_us: int) -> bytes | None:
+    """Write the same without ``data``, and without its braces."""
+    if result.gaps or result.stable is not None or result.prefetch is not None:
+        return None
+    return _SIMPLE_MEMBERS % (
+        target_id.encode(),
+        result.requested,
+        result.read,
+        _backend(result.backend),
+        b"null" if result.generation is None else b"%d" % result.generation,
+        result.began_ns,
+        elapsed_us,
+    )
+
+
+_SIMPLE_MEMBERS: Final = (
+    b'"target":"%b","requested":%d,"read":%d,"complete":true,"gaps":[],"backend":%b,'
+    b'"generation":%b,"began_ns":%d,"elapsed_us":%d'
+)
 _SIMPLE: Final = (
     b'{"target":"%b","requested":%d,"read":%d,"complete":true,"data":"%b","gaps":[],"backend":%b,'
     b'"generation":%b,"began_ns":%d,"elapsed_us":%d}'
@@ -94,9 +113,21 @@ _SIMPLE: Final = (
 
 
 @lru_cache(maxsize=16)
-def _backend(used: Backend) -> bytes:
+def _written(used: Backend) -> bytes:
     """Write how a read was done; there are only a few ways."""
     return to_json(render.backend(used))
+
+
+_last: Final[list[tuple[Backend | None, bytes]]] = [(None, b"")]
+"""What was written last, which nearly always is what is written next; any thread may look."""
+
+
+def _backend(used: Backend) -> bytes:
+    known, text = _last[0]
+    if known is not used:
+        text = _written(used)
+        _last[0] = used, text
+    return text
 
 
 def head(text: bytes) -> bytes:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from farpeek.errors import FarpeekError, TooLarge
 from farpeek_api.audit.entry import DONE, GONE
@@ -47,6 +47,9 @@ _OF_ONE_TARGET: Final = 32
 
 _SMALL: Final = 1024
 """Bytes of a read that are written in one step with what is around them."""
+
+_KEPT: Final = 64
+"""Small results that are written together."""
 
 _NO_TIME_S: Final = 1e-6
 _NOT_BEGUN: Final = Exception("of a read that is about to be begun")
@@ -96,14 +99,12 @@ class _Record:
     def __init__(self, trail: Trail, whole: Entry) -> None:
         self._trail = trail
         self._whole = whole
-        self._is_asked_for = trail.covers(Verb.READ)
+        self.is_asked_for = trail.covers(Verb.READ)
 
     def tell(
         self, number: int, target: str, regions: Regions, came: ReadResult | Exception | None
     ) -> None:
-        """What came of a read; None if its client has gone."""
-        if not self._is_asked_for:
-            return
+        """What came of a read; None if its client has gone. Only where that `is_asked_for`."""
         entry = self._whole.piece(number, Verb.READ)
         self._trail.aim(entry, target)
         entry.names(regions.addresses, regions.lengths)
@@ -132,12 +133,13 @@ class _Reads:
         self._reach = reach
         self._wanted = wanted
         self.targets = [each.target for each in wanted.reads]
-        self._begun: list[Task[ReadResult] | Visit[Any]] = []
+        self._begun: list[Task[ReadResult] | Visit] = []
         self._left = 0  # of those under way
         # By target, where one has more than may be begun with at once.
         self._room = dict.fromkeys(_frequent(self.targets), _OF_ONE_TARGET)
         self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until there is some
         self._specs: Sequence[ReadSpec] = ()
+        self._costs: Sequence[int] = ()
         self._give_up = 0.0
         self._lease: Lease | None = None  # of them all
         self._all_done: asyncio.Future[None] | None = None  # before all are begun
@@ -148,11 +150,12 @@ class _Reads:
     async def run(self) -> None:
         """Do them all. Raises TooBusy, and TooLarge if one answer may not carry as much."""
         self._specs = specs = self._wanted.specs()
-        asked = sum(sum(spec.regions.lengths) for spec in specs)
+        asked = sum([sum(spec.regions.lengths) for spec in specs])
         most = self._service.limits.max_request_bytes
         if asked > most:
             raise TooLarge(f"{asked} bytes; one answer may carry {most} (--max-request-bytes)")
-        self._lease = self._reach.lease_bytes(self._cost(specs))
+        self._costs = self._find_costs(specs)
+        self._lease = self._reach.lease_bytes(sum(self._costs))
         longest = self._service.limits.deadline_s
         self._give_up = time.monotonic() + min(self._wanted.timeout_s or longest, longest)
         for first in range(0, len(specs), _BEGUN_AT_ONCE):
@@ -163,21 +166,24 @@ class _Reads:
             self._all_done = asyncio.get_running_loop().create_future()
             await self._all_done
 
-    def _cost(self, specs: Sequence[ReadSpec]) -> int:
-        """Add up what they may cost; what makes no sense costs nothing, and that is its result."""
-        total = 0
+    def _find_costs(self, specs: Sequence[ReadSpec]) -> list[int]:
+        """What each may cost; what makes no sense costs nothing, and that is its result."""
+        costs: list[int] = []
         for number, spec in enumerate(specs):
             try:
-                total += self._service.cost(spec)
+                costs.append(self._service.cost(spec))
             except FarpeekError as error:
+                costs.append(0)
                 self._keep(number, error)
-        return total
+        return costs
 
     def _begin_some(self, numbers: Iterable[int], lease: Lease) -> None:
         """Begin those that have room, small ones of different targets together."""
         with self._service.gather(self._time_left()) as gathered:
             for number in numbers:
-                if self.results[number] is not _NOT_BEGUN or not self._has_room(number):
+                if self.results[number] is not _NOT_BEGUN:
+                    continue
+                if self._room and not self._has_room(number):
                     continue
                 if not self._add(number, lease, gathered):
                     self._give_room(number)
@@ -187,7 +193,8 @@ class _Reads:
         on_done = partial(self._done, number)
         try:
             target, spec = self.targets[number], self._specs[number]
-            visit = self._reach.add_read(gathered, target, spec, lease, on_done)
+            cost = self._costs[number]
+            visit = self._reach.add_read(gathered, target, spec, cost, lease, on_done)
         except (FarpeekError, Forbidden) as error:
             self._keep(number, error)
             return False
@@ -227,8 +234,14 @@ class _Reads:
 
     def _done(self, number: int, result: ReadResult | None, error: BaseException | None) -> None:
         self.elapsed_us[number] = (time.perf_counter_ns() - self._began) // 1000
-        failure = error if isinstance(error, Exception) else RuntimeError()
-        self._keep(number, failure if result is None else result)
+        came: ReadResult | Exception
+        if result is not None:
+            came = result
+        else:
+            came = error if isinstance(error, Exception) else RuntimeError()
+        self.results[number] = came
+        if self._record.is_asked_for:
+            self._tell(number, came)
         if self._room:
             self._give_room(number)
         self._left -= 1
@@ -237,7 +250,8 @@ class _Reads:
 
     def _keep(self, number: int, came: ReadResult | Exception) -> None:
         self.results[number] = came
-        self._tell(number, came)
+        if self._record.is_asked_for:
+            self._tell(number, came)
 
     def _tell(self, number: int, came: ReadResult | Exception | None) -> None:
         self._record.tell(number, self.targets[number], self._specs[number].regions, came)
@@ -259,19 +273,20 @@ class _Reads:
         if self._left:
             for each in self._begun:
                 each.forget()
-            for number, came in enumerate(self.results):
-                if came is _NOT_BEGUN:
-                    self._tell(number, None)
+            left = [n for n, came in enumerate(self.results) if came is _NOT_BEGUN]
+            for number in left if self._record.is_asked_for else ():
+                self._tell(number, None)
         self._begun.clear()  # they lead back to this
         if self._lease is not None:
             self._lease.let_go()
         self.results.clear()
 
-    def simple(self, number: int, result: ReadResult | Exception, encoding: str) -> bytes | None:
+    def simple(self, number: int, encode: answers.Encode) -> bytes | None:
         """Show a small read that gave all, in its place; None for another."""
-        if isinstance(result, Exception) or encoding == "none" or len(result.data) > _SMALL:
+        result = self.results[number]
+        if isinstance(result, Exception) or len(result.data) > _SMALL:
             return None
-        data = answers.encoded_whole(result.data, encoding)
+        data = encode(result.data)
         return frames.simple(self.targets[number], result, data, self.elapsed_us[number])
 
     def problem(self, number: int, error: Exception) -> bytes:
@@ -304,10 +319,13 @@ async def _send_json(request: web.Request, reads: _Reads, encoding: str) -> web.
     body = answers.BodyWriter(request, answers.READ_HEADERS)
     await body.write(b'{"results":[')
     comma = b""
-    for number, result in enumerate(reads.results):
-        text = reads.simple(number, result, encoding)
+    encode = answers.encoder(encoding)
+    for number in range(len(reads.results)):
+        text = None if encode is None else reads.simple(number, encode)
         if text is not None:
-            await body.write(comma + text)
+            body.keep(comma + text)
+            if not number % _KEPT:
+                await body.write(b"")
         else:
             await body.write(comma)
             await _write(body, reads, number, encoding)

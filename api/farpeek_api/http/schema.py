@@ -93,11 +93,13 @@ class Columns(Wire):
 
     def regions(self) -> Regions:
         """Cross over to the service's value; the service checks that the columns fit."""
-        lengths = self.lengths
+        addresses, lengths = self.addresses, self.lengths
         if isinstance(lengths, int):
-            lengths = [lengths] * len(self.addresses)
+            lengths = [lengths] * len(addresses)
+        if len(addresses) == 1 and isinstance(addresses[0], int):
+            return Regions([addresses[0]], lengths)
         # As columns, so that the service need not convert them more than once.
-        return Regions(_column(self.addresses), array("Q", lengths))
+        return Regions(_column(addresses), array("Q", lengths))
 
 
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
@@ -173,7 +175,11 @@ class ManyReadsRequest(ReadOptions):
 
     def specs(self) -> list[ReadSpec]:
         """Cross over to the service's values."""
-        return [self.spec_of(each.regions(), each.generation) for each in self.reads]
+        how = self.mode, self.on_gap, self.prefetch, self.stable or 0
+        return [
+            ReadSpec(each.regions(), *how, each.generation or self.generation)
+            for each in self.reads
+        ]
 
 
 _Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]

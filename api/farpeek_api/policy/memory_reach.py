@@ -122,13 +122,14 @@ class MemoryReach:
         gathered: GatheredReads,
         target_id: str,
         spec: ReadSpec,
+        cost: int,
         lease: Lease,
         on_done: OnDone,
-    ) -> Visit[Any] | None:
+    ) -> Visit | None:
         """Add a read to others; see ``GatheredReads.add``."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, spec.mode)
         done = partial(self._done, judged, spec.mode, on_done)
-        return gathered.add(target_id, spec, lease, done)
+        return gathered.add(judged.target, spec, cost, lease, done)
 
     def _done(
         self,
@@ -138,7 +139,7 @@ class MemoryReach:
         result: ReadResult | None,
         error: BaseException | None,
     ) -> None:
-        if result is not None:
+        if result is not None and not self._guard.is_plain(judged, result.generation):
             error = self._refusal(judged, result.generation, mode)
             result = result if error is None else None
         try:

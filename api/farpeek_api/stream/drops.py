@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class Drops:
     """Counts of ticks by whose doing it was that they were lost.
@@ -22,6 +24,8 @@ class Drops:
 
     def take(self) -> Drops:
         """Give what was counted, and begin to count anew."""
+        if not self.total:  # as mostly
+            return NONE
         taken = Drops()
         taken.add(self)
         self.client = self.target = self.service = 0
@@ -35,9 +39,19 @@ class Drops:
 
     def as_members(self) -> bytes:
         """Write them as members of a frame's object."""
-        return b'"dropped":%d,"dropped_by":{"client":%d,"target":%d,"service":%d}' % (
-            self.total,
-            self.client,
-            self.target,
-            self.service,
-        )
+        return _NONE_WRITTEN if self is NONE else _written(self)
+
+
+def _written(drops: Drops) -> bytes:
+    return b'"dropped":%d,"dropped_by":{"client":%d,"target":%d,"service":%d}' % (
+        drops.total,
+        drops.client,
+        drops.target,
+        drops.service,
+    )
+
+
+NONE: Final = Drops()
+"""Nothing was lost; it stays so."""
+
+_NONE_WRITTEN: Final = _written(NONE)

@@ -58,7 +58,7 @@ class Sample(Protocol):
         lease: Lease,
         on_done: OnDone,
         gathering: GatheredReads | None = None,
-    ) -> Task[Any] | Visit[Any]:
+    ) -> Task[Any] | Visit:
         """Begin; ``on_done`` is told what came of it. With others, where that may be."""
         ...
 
@@ -112,6 +112,7 @@ class ReadSample:
         self.regions = len(spec.regions.addresses)
         self._timeout_s = timeout_s
         self._shows_data = shows_data
+        self._cost = 0  # once it was checked
 
     def name(self, entry: Entry) -> None:
         """See ``Sample``."""
@@ -119,7 +120,8 @@ class ReadSample:
 
     def check(self, reach: Reach, target: str) -> int:
         """See ``Sample``."""
-        return reach.check_read(target, self.spec)
+        self._cost = reach.check_read(target, self.spec)
+        return self._cost
 
     def lease(self, reach: Reach, target: str) -> Lease:
         """See ``Sample``."""
@@ -133,10 +135,10 @@ class ReadSample:
         lease: Lease,
         on_done: OnDone,
         gathering: GatheredReads | None = None,
-    ) -> Task[Any] | Visit[Any]:
+    ) -> Task[Any] | Visit:
         """See ``Sample``."""
         if gathering is not None:
-            visit = reach.add_read(gathering, target, self.spec, lease, on_done)
+            visit = reach.add_read(gathering, target, self.spec, self._cost, lease, on_done)
             if visit is not None:
                 return visit
         return reach.begin_read(target, self.spec, lease, self._timeout_s, on_done)
@@ -155,7 +157,7 @@ class ReadSample:
 
     def gaps_now(self, result: ReadResult) -> bytes:
         """See ``Sample``."""
-        return b"[%b]" % render.gaps(result.gaps)
+        return b"[%b]" % render.gaps(result.gaps) if result.gaps else b"[]"
 
     async def gaps(self, result: ReadResult) -> bytes:
         """See ``Sample``."""
@@ -163,6 +165,9 @@ class ReadSample:
 
     def members(self, target: str, result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
         """See ``Sample``."""
+        simple = frames.simple_members(target, result, elapsed_us)
+        if simple is not None:
+            return simple
         before = frames.before_data(target, result)
         return before[1:] + frames.behind_data(result, gaps, elapsed_us)[:-1]
 
@@ -207,7 +212,7 @@ class PlanSample:
         lease: Lease,
         on_done: OnDone,
         gathering: GatheredReads | None = None,
-    ) -> Task[Any] | Visit[Any]:
+    ) -> Task[Any] | Visit:
         """See ``Sample``."""
         del gathering  # it takes too long for others to wait behind it
         return reach.begin_plan(target, self._spec, lease, plan_answers.as_frame, on_done)

@@ -268,7 +268,7 @@ class Subscription:
         self._tick = 0  # of the read that is under way, and what was dropped before it
         self._dropped_before = Drops()
         self._seen = b""  # what stands for the last frame
-        self._reading: Task[Any] | Visit[Any] | None = None
+        self._reading: Task[Any] | Visit | None = None
         self._rendering: asyncio.Task[None] | None = None
         self._lease: Lease | None = None
         self._scheduled = b""

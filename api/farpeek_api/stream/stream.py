@@ -61,7 +61,7 @@ class _Read:
         self.sample = sample
         self.lease = lease
         self.began = time.perf_counter_ns()
-        self.reading: Task[Any] | Visit[Any] | None = None
+        self.reading: Task[Any] | Visit | None = None
 
     def on_done(self, result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - the sample's
         """See ``Task``."""

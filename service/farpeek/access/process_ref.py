@@ -47,6 +47,11 @@ class ProcessRef(Protocol):
         """The number of the process, or of a thread of it that has memory."""
         ...
 
+    @property
+    def call(self) -> tuple[int, int]:
+        """First and last argument of the call: who, and all flags."""
+        ...
+
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         """Read into the one iovec at ``local``; bytes read or a negative errno."""
         ...
@@ -74,6 +79,10 @@ class ByPidfd:
     @property
     def number(self) -> int:
         return self.process.pid
+
+    @property
+    def call(self) -> tuple[int, int]:
+        return self.process.pidfd, self.flags | uapi.PROCESS_VM_PIDFD
 
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         flags = self.flags | uapi.PROCESS_VM_PIDFD
@@ -103,6 +112,10 @@ class ByNumber:
     @property
     def number(self) -> int:
         return self.process.pid
+
+    @property
+    def call(self) -> tuple[int, int]:
+        return self.process.pid, self.flags
 
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         return uapi.process_vm_readv(self.process.pid, local, 1, remote, remote_count, self.flags)
@@ -140,6 +153,10 @@ class ByThread:
     @property
     def number(self) -> int:
         return self.tid
+
+    @property
+    def call(self) -> tuple[int, int]:
+        return self.tid, self.flags
 
     def readv(self, local: int, remote: int, remote_count: int) -> int:
         return uapi.process_vm_readv(self.tid, local, 1, remote, remote_count, self.flags)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from farpeek.addressing import all_untagged
+from farpeek import addressing
 from farpeek.kernel import uapi
 from farpeek.kernel.pidfd import has_exited
 from farpeek.model import PAGE_SIZE, ReadResult
@@ -24,45 +25,65 @@ if TYPE_CHECKING:
     from farpeek.access.seam import Witness
     from farpeek.model import Backend, ReadSpec
 
-_MOST_REGIONS: Final = 8
+MOST_REGIONS: Final = 8
 _MOST_BYTES: Final = 16 << 10
 
+_MOST_WITNESS: Final = 16
+
+_PAIR: Final = 16  # bytes of an iovec: address and length
 _ENTRY: Final = 8  # bytes of pagemap for each page
 _HIGHEST: Final = 7 if sys.byteorder == "little" else 0  # byte of an entry
 _PRESENT: Final = 0x80  # in that byte; Documentation/admin-guide/mm/pagemap.rst
 
 
+class _Room(threading.local):
+    """Where a thread has such reads put, and iovecs: made once, for that takes as long as a read.
+
+    The iovecs are one for the bytes and one for the witness, here; one for the witness and some for
+    the bytes, there.
+    """
+
+    def __init__(self) -> None:
+        content = bytearray(_MOST_BYTES + _MOST_WITNESS)
+        iovecs = array("Q", bytes(_PAIR * (3 + MOST_REGIONS)))
+        self.all = content, iovecs, uapi.address_of(content), iovecs.buffer_info()[0]
+
+
+_room: Final = _Room()
+
+
 def read(ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend) -> ReadResult | None:
-    """Read what `is_simple`; None where that did not give all of it."""
-    addresses, lengths = all_untagged(spec.regions.addresses), spec.regions.lengths
+    """Read at most `MOST_REGIONS`; None where that did not give all of it.
+
+    Of what this takes, calls of Python's are most: hence few, and the system calls at first hand.
+    """
+    regions = spec.regions
+    addresses, lengths = addressing.HERE.all_untagged(regions.addresses), regions.lengths
     pagemap, random = witness.pagemap, witness.random
     size = sum(lengths)
     if pagemap is None or random is None or not 0 < size <= _MOST_BYTES:
         return None
     began_ns = time.monotonic_ns()
     address, expected = random
-    content = bytearray(size + len(expected))
-    place = uapi.address_of(content)
-    iovecs = array("Q", (place, size, place + size, len(expected), address, len(expected)))
-    for pair in zip(addresses, lengths, strict=True):
-        iovecs.extend(pair)
-    local = iovecs.buffer_info()[0]
+    content, iovecs, place, local = _room.all
+    iovecs[0], iovecs[1] = place, size
+    iovecs[2], iovecs[3] = place + size, len(expected)
+    iovecs[4], iovecs[5] = address, len(expected)
+    who, flags = ref.call
+    readv = uapi.try_process_vm_readv
+    iovecs[6], iovecs[7] = addresses[0], lengths[0]
+    for number in range(1, len(addresses)):
+        iovecs[6 + 2 * number], iovecs[7 + 2 * number] = addresses[number], lengths[number]
     if (
-        ref.readv(local, local + 48, len(addresses)) == size
+        readv(who, local, 1, local + 3 * _PAIR, len(addresses), flags) == size
         # Whoever does not wait for pages does not wait for the witness's.
         and _is_present(pagemap, address, len(expected))
-        and ref.readv(local + 16, local + 32, 1) == len(expected)
-        and content.endswith(expected)
+        and readv(who, local + _PAIR, 1, local + 2 * _PAIR, 1, flags) == len(expected)
+        and content.startswith(expected, size)
         and not has_exited(ref.process.pidfd)
     ):
-        del content[size:]
-        return ReadResult(content, size, size, (), backend, began_ns=began_ns)
+        return ReadResult(content[:size], size, size, (), backend, began_ns=began_ns)
     return None
-
-
-def is_simple(spec: ReadSpec) -> bool:
-    """Whether it is worth a try."""
-    return not spec.stable and len(spec.regions.addresses) <= _MOST_REGIONS
 
 
 def are_present(spec: ReadSpec, witness: Witness) -> bool:
@@ -70,7 +91,7 @@ def are_present(spec: ReadSpec, witness: Witness) -> bool:
     pagemap = witness.pagemap
     if pagemap is None:
         return False
-    addresses = all_untagged(spec.regions.addresses)
+    addresses = addressing.HERE.all_untagged(spec.regions.addresses)
     for address, length in zip(addresses, spec.regions.lengths, strict=True):
         if length > _MOST_BYTES or (length and not _is_present(pagemap, address, length)):
             return False

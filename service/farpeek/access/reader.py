@@ -83,7 +83,7 @@ class Reader:
 
     def read_quickly(self, process: Process, spec: ReadSpec, witness: Witness) -> ReadResult | None:
         """See ``Access.read_quickly``."""
-        if not quick.is_simple(spec):
+        if spec.stable or len(spec.regions.addresses) > quick.MOST_REGIONS:
             return None
         must_be_there = spec.mode is Mode.NOWAIT or hugepages.are_kept()
         if must_be_there and not quick.are_present(spec, witness):

@@ -80,6 +80,11 @@ class Watched:
         return self._inner.number
 
     @property
+    def call(self) -> tuple[int, int]:
+        """See ``ProcessRef``."""
+        return self._inner.call
+
+    @property
     def proc(self) -> str:
         """See ``ProcessRef``."""
         return self._inner.proc

@@ -13,7 +13,9 @@ from farpeek.model import ExitStatus
 
 def has_exited(pidfd: int, wait_ms: int = 0) -> bool:
     """Whether the process has exited, or does so within ``wait_ms``."""
-    return bool(_poll(pidfd, wait_ms))
+    poll = select.poll()  # not by `_poll`: each small read comes here
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(wait_ms))
 
 
 def has_hung_up(pidfd: int) -> bool:

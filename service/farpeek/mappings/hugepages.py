@@ -45,9 +45,8 @@ def _has_pages(pool: Path) -> bool:
 _pools: Final = _Pools()
 
 
-def are_kept() -> bool:
-    """Whether this host has huge pages of that kind, or may get some."""
-    return _pools.any()
+are_kept: Final = _pools.any
+"""Whether this host has huge pages of that kind, or may get some."""
 
 
 @cache

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from farpeek.errors import TargetExited
+from farpeek.model import TargetState
 from farpeek.reading import reads
 from farpeek.threads.sweeps import Visit, begin_sweeps
 from farpeek.threads.threads import READING
@@ -15,20 +17,33 @@ if TYPE_CHECKING:
     from farpeek.access import Access
     from farpeek.counts import Counts
     from farpeek.model import Mode, ReadResult, ReadSpec
-    from farpeek.targets.registry import Registry
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
+    from farpeek.threads.lanes import Lane
     from farpeek.threads.threads import Threads
 
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
 
 
-class _Read(NamedTuple):
-    target: Target
-    access: Access
-    spec: ReadSpec
-    lease: Lease
-    on_done: OnDone
+class _Read(Visit):
+    __slots__ = ("access", "lease", "on_done", "spec", "target")
+
+    def __init__(
+        self,
+        lane: Lane,
+        target: Target,
+        access: Access,
+        spec: ReadSpec,
+        lease: Lease,
+        on_done: OnDone,
+    ) -> None:
+        self.lane = lane
+        self.is_over = False
+        self.target = target
+        self.access = access
+        self.spec = spec
+        self.lease = lease
+        self.on_done = on_done
 
 
 class GatheredReads:
@@ -36,38 +51,43 @@ class GatheredReads:
 
     def __init__(
         self,
-        registry: Registry,
         threads: Threads,
         access: Callable[[Mode], Access],
         deadline: float,
         counts: Counts,
     ) -> None:
         """``deadline`` (time.monotonic) is that of them all."""
-        self._registry = registry
         self._threads = threads
-        self._access = access
+        self._find_access = access
+        self._accesses: dict[Mode, Access] = {}
         self._deadline = deadline
         self._counts = counts
-        self._visits: list[Visit[_Read]] = []
+        self._visits: list[_Read] = []
 
     def add(
-        self, target_id: str, spec: ReadSpec, lease: Lease, on_done: OnDone
-    ) -> Visit[_Read] | None:
+        self, target: Target, spec: ReadSpec, cost: int, lease: Lease, on_done: OnDone
+    ) -> Visit | None:
         """Add a read, as ``MemoryService.begin_read`` begins it; raises what that does.
+
+        ``cost`` is what ``MemoryService.cost`` answers.
 
         None where it is too large, or its target has something else to do, or is not known to
         answer: begin it by itself.
         """
-        target = self._registry.get_running(target_id)
-        if spec.prefetch or not reads.is_light(spec):
+        if target.state is not TargetState.RUNNING:
+            raise TargetExited(target.snapshot())
+        if spec.prefetch or cost > reads.LIGHT:
             return None
-        access = self._access(spec.mode)
+        # Nothing happens on the loop between the first read and the last: the way is the same.
+        access = self._accesses.get(spec.mode)
+        if access is None:
+            access = self._accesses[spec.mode] = self._find_access(spec.mode)
         lane = self._threads.lane(target, READING[spec.mode])
         if not lane.admit():
             return None
         target.hold()
         lease.hold()
-        visit = Visit(lane, _Read(target, access, spec, lease, on_done))
+        visit = _Read(lane, target, access, spec, lease, on_done)
         self._visits.append(visit)
         return visit
 
@@ -78,18 +98,21 @@ class GatheredReads:
         """Begin them, whatever happened meanwhile: somebody waits for them."""
         begin_sweeps(self, self._visits, self._deadline)
 
-    def pay(self, what: _Read) -> ReadResult:
+    def pay(self, visit: _Read) -> ReadResult:
         """See ``Visiting.pay``."""
-        target, access, spec, *_ = what
+        target = visit.target
         return reads.read(
-            access, target.process, target.programs, spec, self._deadline, self._counts
+            visit.access, target.process, target.programs, visit.spec, self._deadline, self._counts
         )
 
-    def tell(self, what: _Read, value: ReadResult | None, error: BaseException | None) -> None:
+    def tell(self, visit: _Read, value: ReadResult | None, error: BaseException | None) -> None:
         """See ``Visiting.tell``."""
-        what.on_done(value, self._threads.look_after(what.target, error))
+        target = visit.target
+        if value is None or value.generation != target.generation:
+            error = self._threads.look_after(target, error)
+        visit.on_done(value, error)
 
-    def returned(self, what: _Read) -> None:
+    def returned(self, visit: _Read) -> None:
         """See ``Visiting.returned``."""
-        what.lease.let_go()
-        what.target.let_go()
+        visit.lease.let_go()
+        visit.target.let_go()

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 GAP_COST: Final = 480
 """Bytes that a gap may take, measured by the growth of a service that answers with 65,536."""
 
-_LIGHT: Final = 64 << 10
-"""What a read may cost that takes some microseconds."""
+LIGHT: Final = 64 << 10
+"""What a read may cost that takes some microseconds: several of those can be done one behind the
+other, unnoticed."""
 
 
 def size(spec: ReadSpec, limits: Limits) -> int:
@@ -45,9 +46,9 @@ def cost(size: int, regions: int) -> int:
 
 
 def is_light(spec: ReadSpec) -> bool:
-    """Whether several such reads can be done one behind the other, unnoticed."""
+    """Whether it costs so little."""
     lengths = spec.regions.lengths
-    return len(lengths) <= _LIGHT // GAP_COST and cost(sum(lengths), len(lengths)) <= _LIGHT
+    return len(lengths) <= LIGHT // GAP_COST and cost(sum(lengths), len(lengths)) <= LIGHT
 
 
 def read(
@@ -62,22 +63,15 @@ def read(
 
     Raises TargetChanged if that is not the program that ``spec`` means.
     """
-    result = _read_quickly(access, process, programs, spec)
-    if result is None:
-        result = _read(access, process, programs, spec, deadline)
-    counts.add_read(spec.mode, result.read, result.gaps)
-    return result
-
-
-def _read_quickly(
-    access: Access, process: Process, programs: Programs, spec: ReadSpec
-) -> ReadResult | None:
     program = programs.current
-    if spec.generation not in (None, program.number) or program.is_doubted:
-        return None
-    result = access.read_quickly(process, spec, program)
+    result = None
+    if spec.generation in (None, program.number) and not program.is_doubted:
+        result = access.read_quickly(process, spec, program)
     if result is not None:
         result.generation = program.number
+    else:
+        result = _read(access, process, programs, spec, deadline)
+    counts.add_read(spec.mode, result.read, result.gaps)
     return result
 
 

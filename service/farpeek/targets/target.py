@@ -106,7 +106,8 @@ class Target:
     def let_go(self) -> None:
         """A thread has returned, and uses the pidfd no more."""
         self._holds -= 1
-        self._close_if_unused()
+        if self._released:
+            self._close_if_unused()
 
     def note_exec(self) -> bool:
         """Look which program it executes; True if that is another one than was known last."""

@@ -54,7 +54,10 @@ class Budget:
         What wants more than there is gets all, once nobody else has any.
         """
         size = min(size, self.most)
-        self._check(size, size, spare, client)
+        after = self._by_client.get(client, 0) + size
+        # The others of little, while little is held, are let in without a further look.
+        if spare or size > SMALL or self.used + size > self.most or after > self.most_of_one:
+            self._check(size, size, spare, client)
         self._take(size, client)
         return Lease(self, size, client)
 
@@ -95,7 +98,8 @@ class Budget:
     def give_back(self, size: int, client: str) -> None:
         """Have ``size`` bytes back, and let those in who wait."""
         self._take(-size, client)
-        self._let_in()
+        if self._waiting:
+            self._let_in()
         if self._peak > BURST and self.used <= BURST // _KEPT:
             self._peak = 0
             self.on_quiet()

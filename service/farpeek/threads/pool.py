@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from farpeek.threads.tasks import Task
 
 _SLOW_AFTER_S = 0.001
+_BUSY_AFTER_S = 0.005
+"""A thread that sleeps in the kernel is relieved of what it has not begun when it is slow. One that
+only wants the processor, or the GIL, keeps it until then: a second thread would want the same."""
 _EAGER = 2
 """Threads that are started at once. Small reads go faster through few threads, since the GIL lets
 one of them run at a time; more are started when those there are slow."""
@@ -154,7 +157,8 @@ class Pool:
     @property
     def is_clogged(self) -> bool:
         """Whether as many threads are stuck as may be."""
-        return self._stuck_limit.is_reached
+        limit = self._stuck_limit  # not by its own property: each visit comes here
+        return limit.reached >= limit.most
 
     @property
     def refuses_unproven(self) -> bool:
@@ -219,8 +223,11 @@ class Pool:
         under_way = self.crew.has_batches()
         if self._exchange.results:
             self._collect()
-        slow, fast = self.crew.slow(time.monotonic() - _SLOW_AFTER_S)
+        now = time.monotonic()
+        slow, fast = self.crew.slow(now - _SLOW_AFTER_S)
         for worker in slow:
+            if not self.crew.is_held_up(worker, now - _BUSY_AFTER_S):
+                continue
             self._share_out(*take_back(worker))
             if (task := worker.task) is not None:
                 task.owner.slow(task)

@@ -161,6 +161,14 @@ class Crew:
         fast = self._workers.difference(slow).difference(self._stuck)
         return slow, len(fast)
 
+    @staticmethod
+    def is_held_up(worker: Worker, since: float) -> bool:
+        """Whether it sleeps in the kernel, or has been at one thing since then or before."""
+        task = worker.task
+        if task is None:
+            return False
+        return max(worker.since, task.moved) <= since or activity.is_blocked(worker)
+
     def start(self) -> None:
         """Start one more thread, if the system lets it be."""
         self._started += 1

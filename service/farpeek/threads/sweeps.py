@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from farpeek.threads.lanes import Lane
     from farpeek.threads.pool import Pool
 
-W = TypeVar("W")
-W_contra = TypeVar("W_contra", contravariant=True)
+V = TypeVar("V", bound="Visit")
+V_contra = TypeVar("V_contra", bound="Visit", contravariant=True)
 
 MOST_VISITS: Final = 128
 """Of one sweep: a millisecond and a half, after which others get their answers."""
@@ -34,15 +34,14 @@ def _nothing(*_: object) -> None:
     """For a task that tells nobody."""
 
 
-class Visit(Generic[W]):
-    """What is done for one target: ``what`` says it to those who do it, and who are told."""
+class Visit:
+    """What is done for one target; whoever does it adds what that is."""
 
-    __slots__ = ("is_over", "lane", "what")
+    __slots__ = ("is_over", "lane")
 
-    def __init__(self, lane: Lane, what: W) -> None:
+    def __init__(self, lane: Lane) -> None:
         """``lane`` has given it a slot."""
         self.lane = lane
-        self.what = what
         self.is_over = False  # nobody waits for it any more
 
     def forget(self) -> None:
@@ -50,33 +49,33 @@ class Visit(Generic[W]):
         self.is_over = True
 
 
-class Visiting(Protocol[W_contra]):
+class Visiting(Protocol[V_contra]):
     """Who has visits paid."""
 
-    def pay(self, what: W_contra) -> object:
+    def pay(self, visit: V_contra) -> object:
         """In a thread: do it, and give what comes of it."""
         ...
 
-    def tell(self, what: W_contra, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - of `pay`
+    def tell(self, visit: V_contra, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - of `pay`
         """On the loop: that, or why nothing came of it; once, and not of what is forgotten."""
         ...
 
-    def returned(self, what: W_contra) -> None:
+    def returned(self, visit: V_contra) -> None:
         """On the loop: the thread is done with it, however late."""
         ...
 
 
-class Sweep(Generic[W]):
+class Sweep(Generic[V]):
     """Visits that a thread pays one behind the other. All but ``_go`` is for the loop."""
 
-    def __init__(self, pool: Pool, visiting: Visiting[W], visits: Iterable[Visit[W]]) -> None:
+    def __init__(self, pool: Pool, visiting: Visiting[V], visits: Iterable[V]) -> None:
         self._pool = pool
         self._visiting = visiting
         self._lock = threading.Lock()  # held for some instructions, by both sides
         self._todo = deque(visits)
-        self._doing: Visit[W] | None = None
-        self._done: deque[tuple[Visit[W], Any, BaseException | None]] = deque()
-        self._adopted: Visit[W] | None = None  # whose lane has the task now
+        self._doing: V | None = None
+        self._done: deque[tuple[V, Any, BaseException | None]] = deque()
+        self._adopted: V | None = None  # whose lane has the task now
         self._task: Task[None] | None = None  # until it is over
 
     def task(self, deadline: float) -> Task[None]:
@@ -101,7 +100,7 @@ class Sweep(Generic[W]):
             value: Any = None
             error: BaseException | None = None
             try:
-                value = pay(visit.what)
+                value = pay(visit)
             except BaseException as raised:  # noqa: BLE001 - it is for whoever waits
                 empty_frames(raised)
                 error = raised
@@ -144,10 +143,10 @@ class Sweep(Generic[W]):
     def forget(self, task: Task[Any]) -> None:
         """See ``Owner.forget``: each visit has its own who waits."""
 
-    def _part(self, task: Task[Any]) -> deque[Visit[W]]:
+    def _part(self, task: Task[Any]) -> deque[V]:
         """Take what has not begun, and give the task to the lane of what has."""
         with self._lock:
-            rest, self._todo = self._todo, deque[Visit[W]]()
+            rest, self._todo = self._todo, deque[V]()
             doing = self._doing
         if doing is not None and self._adopted is None:
             self._adopted = doing
@@ -158,8 +157,10 @@ class Sweep(Generic[W]):
 
     def _tell_adopted(self, value: None, error: BaseException | None) -> None:
         """See ``Task.on_done``, of the visit whose lane has the task."""
-        if error is not None and self._adopted is not None:
-            self._tell(self._adopted, value, error)
+        adopted = self._adopted
+        if error is not None and adopted is not None:
+            if not adopted.is_over:
+                self._tell(adopted, value, error)
         else:
             self._tell_done()
 
@@ -172,21 +173,21 @@ class Sweep(Generic[W]):
         while self._done:
             self._end(*self._done.popleft())
 
-    def _end(self, visit: Visit[W], value: object, error: BaseException | None) -> None:
+    def _end(self, visit: V, value: object, error: BaseException | None) -> None:
         if visit is not self._adopted:
             visit.lane.leave()
-        self._tell(visit, value, error)
-        self._visiting.returned(visit.what)
-
-    def _tell(self, visit: Visit[W], value: object, error: BaseException | None) -> None:
         if not visit.is_over:
-            visit.is_over = True
-            self._visiting.tell(visit.what, value, error)
+            self._tell(visit, value, error)
+        self._visiting.returned(visit)
+
+    def _tell(self, visit: V, value: object, error: BaseException | None) -> None:
+        visit.is_over = True
+        self._visiting.tell(visit, value, error)
 
 
-def begin_sweeps(visiting: Visiting[W], visits: Sequence[Visit[W]], deadline: float) -> None:
+def begin_sweeps(visiting: Visiting[V], visits: Sequence[V], deadline: float) -> None:
     """Have ``visits`` paid, whose lanes may be of several pools, until ``deadline``."""
-    by_pool: dict[Pool, list[Visit[W]]] = {}
+    by_pool: dict[Pool, list[V]] = {}
     for visit in visits:
         by_pool.setdefault(visit.lane.pool, []).append(visit)
     for pool, those in by_pool.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import time
@@ -13,7 +14,7 @@ from farpeek_api.policy import tokens
 from support.becoming import SECRET, become_vault
 from support.folders import open_folder
 from support.policies import EVERYTHING, As, Policed, entry
-from support.targets import Target
+from support.targets import Target, start
 from support.waiting import until
 from support.wire import UnixConnection
 
@@ -95,6 +96,31 @@ def test_what_a_target_has_become_counts_for_every_call(
     assert b"vault" not in listed if how != "setuid" else b"4711" not in listed
     for each in (*answers, many):
         assert SECRET_BYTES.hex().encode() not in each.body
+
+
+def test_of_many_targets_each_is_judged_for_itself(service: Policed, ruby: Target) -> None:
+    client = As(service, RUBY)
+    with start("plain", "--marker", 7) as hidden:
+        seen = client.register(ruby.pid).json["id"]
+        other = As(service, ADMIN).register(hidden.pid).json["id"]
+        places = {seen: ruby["marker"], other: hidden["marker"], "nobody": 0}
+        wanted = [seen, other, seen, "nobody", other, seen]
+        reads = [
+            {"target": each, "addresses": [hex(places[each])], "lengths": 8} for each in wanted
+        ]
+        for _ in range(2):  # by now it is known to answer, and they are read together
+            reply = client.request("POST", "/v1/readv", {"reads": reads, "mode": "nowait"})
+            shown = [each.get("problem", {}).get("status", 200) for each in reply.json["results"]]
+            assert shown == [200, 404, 200, 404, 404, 200]
+            assert base64.b64encode((7).to_bytes(8, "little")) not in reply.body
+        reply = client.request("POST", "/v1/readv", {"reads": reads, "mode": "wait"})
+        refused = [
+            each["problem"]["status"]
+            for each in reply.json.get("results", [reply.json])
+            if "problem" in each
+        ]
+        assert not any("data" in each for each in reply.json.get("results", []))
+        assert set(refused) <= {403, 404}
 
 
 def test_no_byte_of_the_next_program_comes_out_of_a_read_that_meets_it(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 
 class _Refusing:
+    def is_plain(self, *_: object) -> bool:
+        return False
+
     def confirm(self, *_: object) -> NoReturn:
         raise TooBusy("the target executes one program after the other: try again")
 

@@ -20,7 +20,7 @@ from farpeek.model import Limits, ReadSpec, Regions, Stage
 from farpeek.threads import activity
 from farpeek.threads.lanes import Lane
 from farpeek.threads.pool import Pool
-from farpeek.threads.supervision import STUCK_AFTER_S, StuckLimit
+from farpeek.threads.supervision import STUCK_AFTER_S, Crew, StuckLimit
 from support.asking import ask, close
 from support.targets import start
 from support.waiting import aio_until
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from farpeek.mappings.mapping import Mapping
+    from farpeek.threads.workers import Worker
 
 PAGE = mmap.PAGESIZE
 
@@ -109,6 +110,48 @@ async def test_a_thread_that_is_busy_is_slow_and_not_stuck(pool: Pool) -> None:
     finally:
         over.set()
     await aio_until(lambda: lane.is_idle, "it is back")
+
+
+async def test_who_sleeps_is_held_up_at_once_and_who_wants_the_processor_after_a_while(
+    pool: Pool,
+) -> None:
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    lanes = [Lane(pool, 1, asyncio.get_running_loop()) for _ in range(2)]
+    busy, asleep = [
+        asyncio.ensure_future(lane.run(work, time.monotonic() + 60, nothing))
+        for lane, work in zip(lanes, (compute, over.wait), strict=True)
+    ]
+    try:
+        await aio_until(lambda: pool.counts.busy + pool.counts.stuck == 2, "both are at it")
+        held_up = {
+            worker.task.work: (
+                Crew.is_held_up(worker, worker.since - 1),
+                Crew.is_held_up(worker, worker.since),
+            )
+            for worker in await _at_work(pool)
+            if worker.task is not None
+        }
+        assert held_up == {compute: (False, True), over.wait: (True, True)}
+    finally:
+        over.set()
+    await asyncio.gather(busy, asleep)
+
+
+async def _at_work(pool: Pool) -> list[Worker]:
+    """Threads that have been at one thing for a while."""
+    slow: list[Worker] = []
+
+    def found() -> bool:
+        slow[:] = pool.crew.slow(time.monotonic() - STUCK_AFTER_S)[0]
+        return len(slow) == 2
+
+    await aio_until(found, "both have been at it for a while")
+    return slow
 
 
 def test_a_look_at_a_thread_keeps_nothing_that_the_thread_had() -> None:

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
     from farpeek.model import ReadResult
 
-Work = tuple[str, "Callable[[], object]"]
+
+class Work(Visit):
+    """Something to do, with a name."""
+
+    def __init__(self, lane: Lane, name: str, work: Callable[[], object]) -> None:
+        super().__init__(lane)
+        self.name = name
+        self.work = work
 
 
 @pytest.fixture
@@ -57,16 +64,16 @@ class Told:
         self.back = Counter[str]()
         self.threads = set[int]()
 
-    def pay(self, what: Work) -> object:
+    def pay(self, visit: Work) -> object:
         self.threads.add(threading.get_ident())
-        return what[1]()
+        return visit.work()
 
-    def tell(self, what: Work, value: object, error: BaseException | None) -> None:
-        self.told[what[0]] = value if error is None else error
-        self.times[what[0]] += 1
+    def tell(self, visit: Work, value: object, error: BaseException | None) -> None:
+        self.told[visit.name] = value if error is None else error
+        self.times[visit.name] += 1
 
-    def returned(self, what: Work) -> None:
-        self.back[what[0]] += 1
+    def returned(self, visit: Work) -> None:
+        self.back[visit.name] += 1
 
 
 async def answering(pool: Pool, count: int, slots: int = 2) -> list[Lane]:
@@ -77,9 +84,9 @@ async def answering(pool: Pool, count: int, slots: int = 2) -> list[Lane]:
     return lanes
 
 
-def visit(lane: Lane, name: str, work: Callable[[], object]) -> Visit[Work]:
+def visit(lane: Lane, name: str, work: Callable[[], object]) -> Work:
     assert lane.admit()
-    return Visit(lane, (name, work))
+    return Work(lane, name, work)
 
 
 async def test_visits_of_many_targets_are_paid_in_another_thread(pool: Pool) -> None:
@@ -250,8 +257,14 @@ async def test_reads_that_are_gathered_are_those_of_their_targets() -> None:
         done: dict[int, ReadResult | BaseException | None] = {}
         with service.lease_bytes(1 << 16) as lease, service.gather(1.0) as gathered:
             for n, (each, spec) in enumerate(zip(ids, specs, strict=True)):
+                target = service.find(each)
+                assert target is not None
                 added = gathered.add(
-                    each, spec, lease, lambda value, error, n=n: done.update({n: value or error})
+                    target,
+                    spec,
+                    service.cost(spec),
+                    lease,
+                    lambda value, error, n=n: done.update({n: value or error}),
                 )
                 assert added is not None
             assert not done
