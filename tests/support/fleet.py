@@ -7,14 +7,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 
-from farpeek_api.fleet.asking import Asking, Question
+from farpeek_api.bus.asking import Asking, Question
+from farpeek_api.policy import tokens
 from support.ending import Ending, end_process
+from support.policies import EVERYTHING, entry
 from support.serving import Reply, environment_for_a_service
 from support.waiting import until
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from farpeek_api.operations.operation import Operation
+    from support.example_requests import Asking as AskingByHttp
+    from support.policies import Policed
 
 NODES: Final = ("n1", "n2", "n3")
 CLIENTS: Final = ("alice", "bob", "mallory")
@@ -202,3 +207,21 @@ def volatile(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 _EACH_TIME: Final = {"request_id", "began_ns", "elapsed_us", "ticket", "cpu_ns"}
+
+
+ALICE, BOB = tokens.make(), tokens.make()
+POLICY = (
+    "[clients.agent]\nunix_uid = [0]\nverbs = ['inspect']\nimpersonate = ['alice', 'bob']\n"
+    + entry("alice", ALICE, rest=f"targets = {EVERYTHING}")
+    + entry("bob", BOB, ["inspect", "read"], rest="targets = [{ uid = 4242 }]")
+)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    folder: Path
+    broker: Broker
+    service: Policed
+    agent: AgentProcess
+    asking: AskingByHttp
+    """By HTTP, as alice."""

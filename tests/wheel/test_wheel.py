@@ -166,7 +166,7 @@ def test_all_parts_can_be_imported(installed: Path, tmp_path: Path) -> None:
     """Whatever is imported only when it is needed is there, too, but for what takes an extra."""
     program = (
         "import importlib, pkgutil, farpeek, farpeek_api\n"
-        "extras = ('.__main__', '.assistants', '.drgn', '.fleet.', '.yara')\n"
+        "extras = ('.__main__', '.assistants', '.drgn', '.fleet.', '.nodes', '.yara')\n"
         "for top in (farpeek, farpeek_api):\n"
         "    for found in pkgutil.walk_packages(top.__path__, top.__name__ + '.'):\n"
         "        if not any(each in found.name for each in extras):\n"

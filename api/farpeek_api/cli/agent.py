@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _serve(own: parsers.Parser, chosen: argparse.Namespace) -> int:
-    from farpeek_api.fleet.problems import Refusal  # noqa: PLC0415 - slow to load, as all of it
+    from farpeek_api.bus.problems import Refusal  # noqa: PLC0415 - slow to load, as all of it
 
     try:
         agent, broker = _made(chosen)
@@ -123,8 +123,8 @@ async def _serve(own: parsers.Parser, chosen: argparse.Namespace) -> int:
 
 def _made(chosen: argparse.Namespace) -> tuple[Agent, Broker]:
     """Put everything together. Raises ValueError, OSError."""
+    from farpeek_api.bus import subjects  # noqa: PLC0415 - the same
     from farpeek_api.client import address  # noqa: PLC0415 - slow to load, as all of it
-    from farpeek_api.fleet import subjects  # noqa: PLC0415 - the same
     from farpeek_api.fleet.agent import Agent  # noqa: PLC0415 - the same
     from farpeek_api.fleet.broker import Broker, Way  # noqa: PLC0415 - the same
     from farpeek_api.fleet.service import LocalService  # noqa: PLC0415 - the same

@@ -76,6 +76,21 @@ def service(group: Adds) -> None:
         metavar="PATH",
         help="file with the bearer token (else $FARPEEK_TOKEN_FILE, or `token` beside the socket)",
     )
+    node(group)
+
+
+def node(group: Adds) -> None:
+    """Add what says which node of a fleet is asked."""
+    group.add_argument(
+        "--node", metavar="NAME", help="the service of a node of a fleet, by NATS, and not --url"
+    )
+    group.add_argument("--nats", metavar="URL", help="the broker of the fleet (else $FARPEEK_NATS)")
+    group.add_argument(
+        "--client", metavar="NAME", help="in whose name a node is asked (else $FARPEEK_CLIENT)"
+    )
+    group.add_argument(
+        "--nkey", metavar="PATH", help="file with the client's nkey seed (else $FARPEEK_NKEY)"
+    )
 
 
 def target(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

@@ -42,9 +42,17 @@ class Session:
 
     def connect(self, kind: Callable[..., ClientT]) -> ClientT:
         """Make a client of some kind, for whoever closes it. Raises as `peek`."""
+        chosen = self.chosen
         try:
-            return kind(self.chosen.url, token_file=self.chosen.token_file)
-        except ValueError as error:
+            return kind(
+                chosen.url,
+                token_file=chosen.token_file,
+                nats=chosen.nats,
+                node=chosen.node,
+                client=chosen.client,
+                nkey=chosen.nkey,
+            )
+        except (ValueError, ImportError) as error:
             raise WrongWord(str(error)) from None
         except OSError as error:
             why = error.strerror or type(error).__name__
@@ -107,7 +115,9 @@ class Session:
         self.terminal.line(json.dumps(value).replace("\x7f", "\\u007f"))
 
     def curl(self, request: Request, *options: str) -> None:
-        """Write the curl command of a request, with options of curl's."""
+        """Write the curl command of a request, with options of curl's. Raises WrongWord."""
+        if self.peek.place.node is not None:
+            raise WrongWord("curl reaches no node by its broker: leave --curl out")
         self.terminal.line(curl.command(self.peek.place, request, *options))
 
 

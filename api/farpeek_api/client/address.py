@@ -18,6 +18,49 @@ _LARGEST_TOKEN_FILE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A node of a fleet: the brokers by which it is reached, and in whose name."""
+
+    name: str
+    client: str
+    servers: tuple[str, ...]
+    nkey: str | os.PathLike[str] | None = None
+    credentials: str | os.PathLike[str] | None = None
+
+    @property
+    def shown(self) -> str:
+        """How a person writes it, without the passwords that a broker's address may have."""
+        brokers = ",".join(each.rpartition("@")[2] for each in self.servers)
+        return f"node {self.name} by {brokers}"
+
+    @classmethod
+    def find(
+        cls,
+        name: str,
+        servers: str | None = None,
+        client: str | None = None,
+        nkey: str | os.PathLike[str] | None = None,
+        credentials: str | os.PathLike[str] | None = None,
+    ) -> Node:
+        """Find the way: what is not given is in the environment. ValueError if it is nowhere."""
+        servers = servers or os.environ.get("FARPEEK_NATS", "")
+        client = client or os.environ.get("FARPEEK_CLIENT", "")
+        if not servers:
+            raise ValueError("a node is reached by a broker: give `nats`, or set FARPEEK_NATS")
+        if not client:
+            raise ValueError(
+                "a node is asked in a client's name: give `client`, or set FARPEEK_CLIENT"
+            )
+        nkey = nkey or os.environ.get("FARPEEK_NKEY") or None
+        return cls(name, client, tuple(servers.split(",")), nkey, credentials)
+
+    @property
+    def place(self) -> Place:
+        """What stands for the service's address."""
+        return Place(self.shown, "http://farpeek", None, None, node=self)
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A service's address: ``base`` is what HTTP calls it, ``socket`` its unix socket if it is one.
 
@@ -29,6 +72,7 @@ class Place:
     socket: Path | None
     token: str | None = field(repr=False)
     token_file: Path | None = None
+    node: Node | None = None
 
 
 def default_socket() -> Path:

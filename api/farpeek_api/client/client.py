@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from farpeek_api.client import address, calls
+from farpeek_api.client.address import Node
 from farpeek_api.client.drivers import AsyncDriver, Driver
 from farpeek_api.client.operations import Awaiting, Waiting, flow, operation
 from farpeek_api.client.results import StandingMatch
@@ -34,7 +35,7 @@ class ClientOperations(Generic[TargetT]):
     All of them raise `Problem`, and `Unreachable` or `Interrupted` without a service.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - ways to say where the service is
         self,
         url: str | None = None,
         *,
@@ -42,8 +43,21 @@ class ClientOperations(Generic[TargetT]):
         token_file: str | os.PathLike[str] | None = None,
         retries: int = 0,
         verify: ssl.SSLContext | None = None,
+        nats: str | None = None,
+        node: str | None = None,
+        client: str | None = None,
+        nkey: str | os.PathLike[str] | None = None,
+        credentials: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.place = address.find(url, token, token_file)
+        if node is None and (nats or client or nkey or credentials):
+            raise ValueError("`nats` is the way to a node: give `node`, too")
+        if node is not None and (url or token or token_file):
+            raise ValueError("a node is reached by a broker: leave `url` and tokens out")
+        self.place = (
+            address.find(url, token, token_file)
+            if node is None
+            else Node.find(node, nats, client, nkey, credentials).place
+        )
         """Where the service is, and the token for it."""
         self._connect(Wire(self.place, verify), retries)
 

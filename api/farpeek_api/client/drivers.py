@@ -169,7 +169,7 @@ class Driver:
     def __init__(self, wire: Wire, retries: int) -> None:
         self._wire = wire
         self._retries = retries
-        self._port = _WaitingPort(wire)
+        self._port: _Port = _waiting_port(wire)
 
     def close(self) -> None:
         """Close all connections."""
@@ -202,6 +202,22 @@ def _waited(coroutine: Coroutine[object, None, T]) -> T:
         return cast("T", end.value)
     coroutine.close()
     raise RuntimeError("what was to wait has suspended")
+
+
+def _waiting_port(wire: Wire) -> _Port:
+    if wire.place.node is None:
+        return _WaitingPort(wire)
+    from farpeek_api.client import nodes  # noqa: PLC0415 - an extra
+
+    return nodes.WaitingPort(wire.place.node)
+
+
+def _awaiting_port(wire: Wire) -> _Port:
+    if wire.place.node is None:
+        return _AwaitingPort(wire)
+    from farpeek_api.client import nodes  # noqa: PLC0415 - an extra
+
+    return nodes.AwaitingPort(wire.place.node)
 
 
 class _WaitingExchange:
@@ -252,7 +268,7 @@ class AsyncDriver:
     def __init__(self, wire: Wire, retries: int) -> None:
         self._wire = wire
         self._retries = retries
-        self._port = _AwaitingPort(wire)
+        self._port: _Port = _awaiting_port(wire)
 
     async def close(self) -> None:
         """Close all connections."""

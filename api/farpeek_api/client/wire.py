@@ -89,6 +89,8 @@ class Wire:
         try:
             yield
         except _NOT_CONNECTED as error:
+            if self.place.node is not None:
+                raise Unreachable(str(error)) from error
             raise Unreachable(complaint(self.place.shown, _cause(error))) from error
         except httpcore2.ReadTimeout as error:
             raise Interrupted(f"{self.place.shown} did not go on with its answer") from error

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from farpeek_api.fleet import messages, passing, problems, subjects
+from farpeek_api.bus import messages, problems, subjects
+from farpeek_api.bus.problems import Refusal
+from farpeek_api.fleet import passing
 from farpeek_api.fleet.broker import Gone, log
 from farpeek_api.fleet.presence import ASKING_S, Counts, Presence, Visible
-from farpeek_api.fleet.problems import Refusal
 from farpeek_api.fleet.transfers import Answer, Part, Sent, Under
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
+    from farpeek_api.bus.catalogue import Catalogue, Route
+    from farpeek_api.bus.messages import Terms
+    from farpeek_api.bus.subjects import Asked
     from farpeek_api.fleet.broker import Broker, Connection
-    from farpeek_api.fleet.catalogue import Catalogue, Route
-    from farpeek_api.fleet.messages import Terms
     from farpeek_api.fleet.service import LocalService
-    from farpeek_api.fleet.subjects import Asked
 
 INTERNAL: Final = problems.Kind(500, "internal", "Something went wrong in the agent")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import nats.errors
 from nats.aio.client import Client
 
-from farpeek_api.fleet import messages
+from farpeek_api.bus import messages
 
 if TYPE_CHECKING:
     import ssl

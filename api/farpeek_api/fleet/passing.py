@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 import httpcore2
 
-from farpeek_api.fleet import messages, problems
+from farpeek_api.bus import messages, problems
+from farpeek_api.bus.problems import Refusal
 from farpeek_api.fleet.broker import Gone
-from farpeek_api.fleet.problems import Refusal
 from farpeek_api.fleet.service import SWITCHING
 from farpeek_api.fleet.transfers import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from farpeek_api.fleet.catalogue import Route
-    from farpeek_api.fleet.messages import Terms
+    from farpeek_api.bus.catalogue import Route
+    from farpeek_api.bus.messages import Terms
     from farpeek_api.fleet.service import Exchange, LocalService
     from farpeek_api.fleet.transfers import Answer, Part
 

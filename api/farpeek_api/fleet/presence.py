@@ -20,8 +20,8 @@ from nats.micro.service import (
     ServiceStats,
 )
 
-from farpeek_api.fleet import problems, subjects
-from farpeek_api.fleet.problems import Refusal
+from farpeek_api.bus import problems, subjects
+from farpeek_api.bus.problems import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

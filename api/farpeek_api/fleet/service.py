@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpcore2
 
+from farpeek_api.bus import problems
+from farpeek_api.bus.catalogue import Catalogue
+from farpeek_api.bus.problems import Refusal
 from farpeek_api.client import BadAnswer, Interrupted, Unreachable
 from farpeek_api.client.joining import AsyncJoining
 from farpeek_api.client.steps import Request
 from farpeek_api.client.wire import CONNECT_S, Wire
-from farpeek_api.fleet import problems
-from farpeek_api.fleet.catalogue import Catalogue
-from farpeek_api.fleet.problems import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Mapping
 
+    from farpeek_api.bus.catalogue import Route
     from farpeek_api.client.address import Place
-    from farpeek_api.fleet.catalogue import Route
 
 ON_BEHALF_OF: Final = b"Farpeek-On-Behalf-Of"
 SWITCHING: Final = 101

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.fleet import messages
-from farpeek_api.fleet.problems import BROKEN, MALFORMED, NO_CREDIT, TOO_BUSY, Refusal
+from farpeek_api.bus import messages
+from farpeek_api.bus.problems import BROKEN, MALFORMED, NO_CREDIT, TOO_BUSY, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

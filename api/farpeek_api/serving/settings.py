@@ -326,7 +326,7 @@ def _complaint(place: tuple[int | str, ...], message: str, flags: dict[str, Any]
     return f"{origin}: {message}"
 
 
-_OTHERS = {PREFIX + "URL", PREFIX + "DENY"}
+_OTHERS = {PREFIX + name for name in ("URL", "DENY", "NATS", "NODE", "CLIENT", "NKEY")}
 """Of the client commands, and what any process may have so as not to be read."""
 
 

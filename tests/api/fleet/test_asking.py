@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek_api.fleet import messages, subjects
-from farpeek_api.fleet.asking import Question
-from farpeek_api.fleet.catalogue import Catalogue
-from farpeek_api.fleet.problems import Refusal
+from farpeek_api.bus import messages, subjects
+from farpeek_api.bus.asking import Question
+from farpeek_api.bus.catalogue import Catalogue
+from farpeek_api.bus.problems import Refusal
 from farpeek_api.openapi import document
 from farpeek_api.operations import OPERATIONS
 from support.audits import left_in
@@ -18,8 +18,8 @@ from support.example_requests import differences
 from support.fleet import put, volatile
 
 if TYPE_CHECKING:
-    from api.fleet.conftest import Fleet
     from farpeek_api.operations.operation import Operation
+    from support.fleet import Fleet
     from support.serving import Reply
 
 ENDING = {"release", "delete_match"}

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.fleet.conftest import ALICE, POLICY
-from farpeek_api.fleet import messages
-from farpeek_api.fleet.asking import Question
-from farpeek_api.fleet.problems import Refusal
+from farpeek_api.bus import messages
+from farpeek_api.bus.asking import Question
+from farpeek_api.bus.problems import Refusal
 from farpeek_api.operations import memory, service
-from support.fleet import AgentProcess, put
+from support.fleet import ALICE, POLICY, AgentProcess, put
 from support.policies import As, Policed
 from support.waiting import aio_until, until
 
 if TYPE_CHECKING:
-    from api.fleet.conftest import Fleet
-    from farpeek_api.fleet.asking import Asking
+    from farpeek_api.bus.asking import Asking
+    from support.fleet import Fleet
 
 
 def at(fleet: Fleet) -> bytes:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from farpeek_api.fleet import problems
+from farpeek_api.bus import problems
 from farpeek_api.fleet.agent import INTERNAL
 from support import fleet
 

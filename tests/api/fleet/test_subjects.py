@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farpeek_api.fleet import subjects
-from farpeek_api.fleet.subjects import Asked, WrongName
+from farpeek_api.bus import subjects
+from farpeek_api.bus.subjects import Asked, WrongName
 
 SMALL = string.ascii_lowercase + string.digits
 NAMES = st.text(SMALL + "-", min_size=1, max_size=63)

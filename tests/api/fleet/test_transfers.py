@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek_api.fleet import messages
-from farpeek_api.fleet.asking import Question
-from farpeek_api.fleet.problems import BROKEN, NO_CREDIT, TOO_BUSY, Refusal
+from farpeek_api.bus import messages
+from farpeek_api.bus.asking import Question
+from farpeek_api.bus.problems import BROKEN, NO_CREDIT, TOO_BUSY, Refusal
 from farpeek_api.fleet.transfers import MOST_OF_ONE
 from support.fleet import AgentProcess
 from support.sample import Sample
@@ -20,8 +20,8 @@ from support.websocket import frame, handshake
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from api.fleet.conftest import Fleet
-    from farpeek_api.fleet.asking import Answer, Asking
+    from farpeek_api.bus.asking import Answer, Asking
+    from support.fleet import Fleet
 
 SIZE = 5 << 20
 

@@ -133,7 +133,8 @@ def test_a_variable_that_would_be_ignored_is_refused(
 
 
 def test_the_variable_of_the_client_commands_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FARPEEK_URL", "http://127.0.0.1:7335")
+    for of_clients in ("URL", "NATS", "NODE", "CLIENT", "NKEY"):
+        monkeypatch.setenv(f"FARPEEK_{of_clients}", "http://127.0.0.1:7335")
     load([])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from farpeek_api.cli import loopback, parsers, statuses
-from farpeek_api.cli.errors import CommandError
+from farpeek_api.cli.errors import CommandError, WrongWord
 from farpeek_api.cli.ui import listener, opening
 from farpeek_api.cli.ui.door import Door, Refused
 from farpeek_api.cli.ui.service import Service
@@ -50,6 +50,8 @@ def run(session: Session) -> int:
         with suppress(Forbidden):  # by a policy, which the page tells of
             session.peek.info()
     place = session.peek.place
+    if place.node is not None:
+        raise WrongWord("the page is that of a service of this host: leave --node out")
     session.close()
     with loopback.listen((listener.HOST, chosen.port), listener.MOST_CONNECTIONS) as made:
         asyncio.run(_serve(session, place, made, target))

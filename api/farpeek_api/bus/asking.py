@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from farpeek_api.fleet import messages, problems, subjects
-from farpeek_api.fleet.problems import Refusal
+from farpeek_api.bus import messages, problems, subjects
+from farpeek_api.bus.problems import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 NOBODY: Final = problems.Kind(404, "unknown-node", "Nobody answers to that name", retryable=True)
+NOT_PERMITTED: Final = problems.Kind(403, "forbidden", "The broker does not allow it")
+
+_DENIED: Final = re.compile(r'permissions violation for publish to "([^"]*)"')
 _SILENCE_S: Final = 60.0
 _SIGN_S: Final = 20.0
 """How often a node is told that its answer is still waited for."""
 _USUAL_MS: Final = 30_000
+_MOST_SENT: Final = 48
+"""Messages of ours that the node has not said yet that it has passed on: less than it lets wait."""
 _MOST_BESIDES: Final = 128
 """Messages beside those of the answer: what a node says of a client's own."""
 _NO_RESPONDERS: Final = "503"
@@ -74,6 +80,7 @@ class Answer:
         self._expected = 0
         self._bytes = 0
         self._sent = 0
+        self._has_room = asyncio.Event()
         self.taken = 0
         """How many messages of ours the node has passed on."""
         self.status = 0
@@ -98,6 +105,7 @@ class Answer:
             headers = messages.folded(msg.headers)
             if messages.TAKEN in headers and messages.CHUNK not in headers:
                 self.taken = self._count(headers, messages.TAKEN)
+                self._has_room.set()
                 continue
             return await self._checked(headers, msg.data)
         return None
@@ -113,6 +121,9 @@ class Answer:
 
     async def send(self, payload: bytes) -> None:
         """Send bytes behind the request, where another protocol is spoken there."""
+        while self._sent - self.taken >= _MOST_SENT and not self.is_over:
+            self._has_room.clear()
+            await self._has_room.wait()
         number, self._sent = self._sent, self._sent + 1
         await self._asking.say(self, subjects.SEND, {messages.CHUNK: str(number)}, payload)
 
@@ -120,10 +131,19 @@ class Answer:
         """Want no more of it."""
         if not self.is_over:
             self.is_over = True
-            await self._asking.say(self, subjects.CANCEL, {})
+            self._came_no_more()
+            if self._asking.is_connected:
+                await self._asking.say(self, subjects.CANCEL, {})
+        self._asking.forget(self)
         subscriptions, self.subscriptions = self.subscriptions, []
-        for each in subscriptions:
+        for each in subscriptions if self._asking.is_connected else ():
             await each.unsubscribe()
+
+    def _came_no_more(self) -> None:
+        """Wake up whoever waits for something of it."""
+        self._has_room.set()
+        if not self._came.full():
+            self._came.put_nowait(Refusal(problems.BROKEN, "the answer was given up"))
 
     async def _next(self) -> Msg:
         loop = asyncio.get_running_loop()
@@ -140,7 +160,7 @@ class Answer:
                 continue
             if isinstance(came, Refusal):
                 self.is_over = True
-                raise came
+                raise self._broken("the node is there no more") if self._expected else came
             if self._is_flooded:
                 raise self._broken("the node has sent more than there was credit for")
             return came
@@ -206,6 +226,7 @@ class Asking:
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
         self._name = subjects.check_client(name)
+        self._asked: dict[str, list[Answer]] = {}  # by subjects in small letters
 
     async def ask(self, node: str, question: Question) -> Answer:
         """Ask one node. Raises Refusal where nobody listens to its name."""
@@ -229,8 +250,26 @@ class Asking:
             await subscribe(inbox, cb=refused),
         ]
         subject = subjects.request(self._name, node, question.operation)
+        self._asked.setdefault(subject.lower(), []).append(answer)
         await self._client.publish(subject, question.body, inbox, question.written())
         return answer
+
+    def denied(self, text: str) -> None:
+        """Take what the broker says to the connection: perhaps that something may not be asked.
+
+        It names the subject alone, in small letters, and no request.
+        """
+        found = _DENIED.search(text.lower())
+        for each in self._asked.pop(found[1], ()) if found is not None else ():
+            each.add(Refusal(NOT_PERMITTED, f"the broker does not let {self._name!r} ask for that"))
+
+    def forget(self, answer: Answer) -> None:
+        """It is over."""
+        for subject, answers in list(self._asked.items()):
+            if answer in answers:
+                answers.remove(answer)
+                if not answers:
+                    del self._asked[subject]
 
     async def clock_ns(self, node: str) -> int:
         """Ask for a node's clock: at the earliest what it shows now. Raises Refusal."""
@@ -241,9 +280,16 @@ class Asking:
             await answer.close()
         return answer.clock_ns
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether anything can be said."""
+        return self._client.is_connected
+
     async def say(
         self, answer: Answer, what: str, headers: Mapping[str, str], payload: bytes = b""
     ) -> None:
         """Say something about a request that is under way."""
         subject = subjects.request(self._name, answer.node, what, answer.number)
-        await self._client.publish(subject, payload, headers=dict(headers))
+        # NATS itself answers there if the node has gone.
+        inbox = "" if what == subjects.CANCEL else subjects.inbox(self._name, answer.number)
+        await self._client.publish(subject, payload, inbox, dict(headers))

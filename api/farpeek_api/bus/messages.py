@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.fleet.problems import MALFORMED, TOO_LATE, Refusal
+from farpeek_api.bus.problems import MALFORMED, TOO_LATE, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from farpeek_api.fleet import messages
-from farpeek_api.fleet.problems import MALFORMED, UNKNOWN_OPERATION, Refusal
+from farpeek_api.bus import messages
+from farpeek_api.bus.problems import MALFORMED, UNKNOWN_OPERATION, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

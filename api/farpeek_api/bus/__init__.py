@@ -1,0 +1,1 @@
+"""What goes over a broker between clients and nodes: names, headers, problems, answers."""

@@ -1,0 +1,346 @@
+"""A node of a fleet as a service: what a connection does for HTTP, done over a broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpcore2
+
+try:
+    import nats.errors
+    from nats.aio.client import Client
+except ImportError as error:  # said here, for nothing else of the client takes it
+    raise ImportError("a node is reached by nats-py: pip install 'farpeek[fleet]'") from error
+
+from farpeek_api.bus import asking as bus
+from farpeek_api.bus import problems
+from farpeek_api.bus.asking import Asking, Question
+from farpeek_api.bus.catalogue import Catalogue
+from farpeek_api.bus.problems import Refusal
+from farpeek_api.client.problems import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from farpeek_api.bus.asking import Answer
+    from farpeek_api.bus.catalogue import Route
+    from farpeek_api.client.address import Node
+
+T = TypeVar("T")
+
+_CONNECT_S: Final = 5
+_TIMEOUT_S: Final = 30.0
+_NOT_SENT: Final = frozenset({b"host", b"accept-encoding", b"user-agent", b"content-length"})
+_JSON: Final = (b"Content-Type", b"application/problem+json")
+_SECOND_NS: Final = 10**9
+
+
+class Exchange:
+    """An answer that has begun."""
+
+    def __init__(self, response: httpcore2.Response, first: bytes, answer: Answer) -> None:
+        self.response = response
+        self._first = first
+        self.answer = answer
+
+    async def part(self) -> bytes:
+        """Give the next part of its body; nothing at the end."""
+        first, self._first = self._first, b""
+        return first or await _next(self.answer)
+
+    async def close(self) -> None:
+        """Take no more of it."""
+        await self.answer.close()
+
+
+async def _next(answer: Answer) -> bytes:
+    try:
+        while (part := await answer.part()) is not None:
+            if part:
+                return part
+    except Refusal as refusal:
+        raise httpcore2.RemoteProtocolError(str(refusal)) from refusal
+    return b""
+
+
+class AwaitingPort:
+    """All that waits for something, on the loop that there is."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._client: Client | None = None
+        self._asking: Asking | None = None
+        self._patterns: list[tuple[str, Route, re.Pattern[str]]] = []
+        self._connecting = asyncio.Lock()
+        self._clock: tuple[int, int] | None = None  # the node's, and ours when it came
+
+    async def send(self, request: httpcore2.Request) -> Exchange:
+        """Ask; an answer that has begun."""
+        try:
+            asking = await self._ready()
+            question, is_endless = await self._question(asking, request)
+            answer = await asking.ask(self._node.name, question)
+            answer.is_endless = is_endless
+            return await self._begun(answer)
+        except (nats.errors.Error, OSError) as error:
+            why = str(error).removeprefix("nats: ") or type(error).__name__
+            raise httpcore2.ConnectError(f"{self._node.shown}: {why}") from error
+
+    async def upgrade(self, request: httpcore2.Request) -> Exchange:
+        """Do the same, for what is spoken on behind it."""
+        exchange = await self.send(request)
+        exchange.response.extensions["network_stream"] = AwaitingStream(exchange)  # pyright: ignore[reportUnknownMemberType] - httpcore2 leaves its types open
+        return exchange
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long."""
+        await asyncio.sleep(seconds)
+
+    async def work(self, function: Callable[[], object]) -> object:
+        """Do what waits by itself."""
+        return await asyncio.to_thread(function)
+
+    async def close(self) -> None:
+        """End the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _ready(self) -> Asking:
+        """Connect, where that has not been done, or has ended, and learn what there is."""
+        async with self._connecting:
+            if self._asking is None or self._client is None or not self._client.is_connected:
+                self._asking = await self._connect()
+            if not self._patterns:
+                await self._learn(self._asking)
+            return self._asking
+
+    async def _connect(self) -> Asking:
+        await self.close()
+        node = self._node
+        client = self._client = Client()
+        asking = Asking(client, node.client)
+
+        async def failed(error: Exception) -> None:
+            asking.denied(str(error))
+
+        await client.connect(
+            list(node.servers),
+            name=f"farpeek {node.client}",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=_CONNECT_S,
+            pending_size=0,
+            error_cb=failed,
+            nkeys_seed=None if node.nkey is None else os.fspath(node.nkey),
+            user_credentials=None if node.credentials is None else os.fspath(node.credentials),
+        )
+        return asking
+
+    async def _learn(self, asking: Asking) -> None:
+        """Ask the node which operations there are."""
+        answer = await asking.ask(self._node.name, Question("openapi"))
+        try:
+            text = await answer.whole()
+        except Refusal as refusal:
+            raise _as_error(refusal) from refusal
+        finally:
+            await answer.close()
+        self._know(answer)
+        try:
+            routes = Catalogue(json.loads(text)).routes
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Unreachable(f"{self._node.shown} has no document of its operations") from error
+        self._patterns = [
+            (name, route, re.compile(re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(route.path))))
+            for name, route in routes.items()
+        ]
+
+    async def _question(self, asking: Asking, request: httpcore2.Request) -> tuple[Question, bool]:
+        """Write a request as it goes over the broker; and whether its answer may be silent."""
+        path, _, query = request.url.target.decode("ascii").partition("?")
+        method = request.method.decode("ascii")
+        name, route, named = self._find(method, path)
+        sent = {
+            k.decode(): v.decode("latin-1")
+            for k, v in request.headers
+            if k.lower() not in _NOT_SENT
+        }
+        body = b"".join(request.stream)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - it is bytes as a whole
+        timeout_s = _TIMEOUT_S
+        not_after = await self._not_after(asking, timeout_s) if route.changes else None
+        question = Question(name, named, query, sent, body, timeout_s, not_after)
+        return question, route.endless
+
+    def _find(self, method: str, path: str) -> tuple[str, Route, str | None]:
+        for name, route, pattern in self._patterns:
+            found = pattern.fullmatch(path) if route.method == method else None
+            if found is not None:
+                return name, route, "/".join(found.groups()) or None
+        raise Unreachable(f"the service of {self._node.shown} does not know {method} {path}")
+
+    async def _not_after(self, asking: Asking, timeout_s: float) -> int:
+        """Say when a request is too late, by the node's clock, as far as that is known."""
+        if self._clock is None:
+            await asking.clock_ns(self._node.name)
+        shown, came = self._clock or (0, 0)
+        # The node's clock shows this at least: it showed the one before the other came.
+        return shown + (time.monotonic_ns() - came) + int(timeout_s * _SECOND_NS)
+
+    async def _begun(self, answer: Answer) -> Exchange:
+        try:
+            first = await answer.part()
+        except Refusal as refusal:
+            await answer.close()
+            if refusal.kind in (bus.NOBODY, problems.UNREACHABLE):
+                raise httpcore2.ConnectError(str(refusal)) from refusal
+            body = refusal.document(self._node.name)
+            return Exchange(httpcore2.Response(refusal.kind.status, headers=[_JSON]), body, answer)
+        self._know(answer)
+        headers = [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers.items()]
+        return Exchange(httpcore2.Response(answer.status, headers=headers), first or b"", answer)
+
+    def _know(self, answer: Answer) -> None:
+        self._clock = answer.clock_ns, time.monotonic_ns()
+
+
+def _as_error(refusal: Refusal) -> Exception:
+    return httpcore2.ConnectError(str(refusal))
+
+
+class AwaitingStream(httpcore2.AsyncNetworkStream):
+    """What is spoken behind a 101, as bytes."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._left = b""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """See httpcore2."""
+        del timeout
+        came = self._left or await self._exchange.part()
+        self._left = came[max_bytes:]
+        return came[:max_bytes]
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """See httpcore2."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._exchange.answer.send(bytes(buffer))
+        except TimeoutError as error:
+            raise httpcore2.WriteTimeout("the node takes nothing") from error
+        except (nats.errors.Error, OSError) as error:
+            raise httpcore2.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """See httpcore2."""
+        await self._exchange.close()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore2's
+        """See httpcore2."""
+        del info
+
+
+class _Thread:
+    """A loop of its own, for who waits."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="farpeek-nats", daemon=True
+        )
+        self._thread.start()
+
+    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class _WaitingExchange:
+    def __init__(self, exchange: Exchange, thread: _Thread) -> None:
+        self.response = exchange.response
+        self._exchange = exchange
+        self._thread = thread
+
+    async def part(self) -> bytes:
+        return self._thread.do(self._exchange.part())
+
+    async def close(self) -> None:
+        self._thread.do(self._exchange.close())
+
+
+class WaitingPort:
+    """The same for who waits: a thread has the loop."""
+
+    def __init__(self, node: Node) -> None:
+        self._thread = _Thread()
+        self._port = AwaitingPort(node)
+
+    async def send(self, request: httpcore2.Request) -> _WaitingExchange:
+        """Ask; an answer that has begun."""
+        return _WaitingExchange(self._thread.do(self._port.send(request)), self._thread)
+
+    async def upgrade(self, request: httpcore2.Request) -> _WaitingExchange:
+        """Do the same, for what is spoken on behind it."""
+        exchange = self._thread.do(self._port.send(request))
+        stream = WaitingStream(AwaitingStream(exchange), self._thread)
+        exchange.response.extensions["network_stream"] = stream  # pyright: ignore[reportUnknownMemberType] - httpcore2 leaves its types open
+        return _WaitingExchange(exchange, self._thread)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long."""
+        time.sleep(seconds)  # noqa: ASYNC251 - no loop runs it
+
+    async def work(self, function: Callable[[], object]) -> object:
+        """Do what waits by itself."""
+        return function()
+
+    async def close(self) -> None:
+        """End the connection, and the thread."""
+        self._thread.do(self._port.close())
+        self._thread.end()
+
+
+class WaitingStream(httpcore2.NetworkStream):
+    """What is spoken behind a 101, for who waits."""
+
+    def __init__(self, stream: AwaitingStream, thread: _Thread) -> None:
+        self._stream = stream
+        self._thread = thread
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """See httpcore2."""
+        return self._thread.do(self._stream.read(max_bytes, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """See httpcore2."""
+        self._thread.do(self._stream.write(buffer, timeout))
+
+    def close(self) -> None:
+        """See httpcore2."""
+        self._thread.do(self._stream.aclose())
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore2's
+        """See httpcore2."""
+        return self if info == "socket" else None
+
+    def shutdown(self, how: int) -> None:
+        """Have nothing come any more, as a socket does."""
+        del how
+        self.close()
