@@ -22,7 +22,7 @@ export class Session {
     this.targets = new Store(/** @type {ReadonlyMap<string, any>} */ (new Map()));
     /** @type {Store<import("./advice.js").Advice | null>} what went wrong last */
     this.notice = new Store(/** @type {import("./advice.js").Advice | null} */ (null));
-    /** @type {Store<number>} goes up when lists may be others: after a loss, a restart, a new token */
+    /** @type {Store<number>} goes up when answers may be others: after a loss, a restart, a new token */
     this.round = new Store(0);
     this.lost = false;
     this.token = sessionStorage.getItem(TOKEN);
@@ -138,6 +138,8 @@ export class Session {
     } catch (error) {
       if (!(error instanceof Problem) || error.slug !== "no-such-target") throw error;
       target = await this.api.json("v1/targets", { id }, signal);
+      // What was read or subscribed to meanwhile was refused: that is asked for again.
+      this.round.set(this.round.value + 1);
     }
     this.learn([target]);
     return target;
