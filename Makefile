@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-in-containers test-under-flags gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
-.PHONY: test-platforms test-platforms-demo openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
+.PHONY: test-platforms test-platforms-demo test-image-arm64 openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
@@ -72,6 +72,9 @@ test-container: $(VENV)/.dev  ## the images, manifests and units of deploy/, run
 
 test-platforms: $(VENV)/.dev  ## Debian's kernels for x86-64 and arm64, under qemu; writes the table of docs/platforms.md
 	PYTHON=$(BIN)/python tests/platforms/all $(MACHINES)
+
+test-image-arm64: $(VENV)/.dev  ## the images of deploy/ for arm64: built by qemu-user, and their demo on an emulated machine
+	PYTHON=$(BIN)/python tests/platforms/image
 
 test-platforms-demo: $(VENV)/.dev  ## the demo on two of them
 	PYTHON=$(BIN)/python tests/platforms/demo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import subprocess
 import time
 import tracemalloc
@@ -126,6 +127,7 @@ def test_no_huge_page_is_taken_from_the_pool(pool: Path, kind: str, mode: Mode, 
         assert free(pool) == 4
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="a C compiler is needed")
 def test_huge_pages_that_are_there_are_read(pool: Path, tmp_path: Path) -> None:
     program = tmp_path / "huge"
     source = """
