@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from farpeek_api.bus import messages, subjects
-from farpeek_api.bus.asking import Question
+from farpeek_api.bus.asking import Asking, Question
 from farpeek_api.bus.catalogue import Catalogue
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.openapi import document
@@ -218,16 +219,24 @@ async def test_the_broker_lets_nobody_ask_or_answer_as_another(fleet: Fleet) -> 
 
 
 async def test_an_answer_of_another_node_is_not_taken(fleet: Fleet) -> None:
-    async with fleet.broker.asking() as alice, fleet.broker.connection("n2") as other:
-        answer = await alice.ask("n1", Question("events"))
-        answer.is_endless = True
-        await other.publish(
-            f"_INBOX.alice.{answer.number}.n2", b"forged", headers={"Farpeek-Chunk": "0"}
-        )
+    async with fleet.broker.connection("alice") as own, fleet.broker.connection("n2") as other:
+        answer = await Asking(own, "alice").ask("n1", Question("events"))
+        await own.flush()
+        forged = {"Farpeek-Chunk": "0", "Farpeek-Status": "200"}
+        await other.publish(f"_INBOX.alice.{answer.number}.n2", b"forged", headers=forged)
         await other.flush()
-        parts = [await answer.part(), await answer.part()]
-        assert parts == [b"", b": events follow\n\n"]
-        await answer.close()
+        await own.flush()  # by now it has come, wherever among the others
+        text = b""
+        while b": events follow" not in text:
+            text += await answer.part() or b""
+        target = fleet.asking.service.register(os.getpid()).json["id"]  # type: ignore[attr-defined]  # it is an As
+        try:
+            while b'"pid":%d,' % os.getpid() not in text:  # others' events come as well
+                text += await answer.part() or b""
+            assert b"forged" not in text
+        finally:
+            fleet.asking.service.request("DELETE", f"/v1/targets/{target}")
+            await answer.close()
 
 
 async def test_a_payload_above_what_the_broker_takes_is_refused_by_the_library(

@@ -57,9 +57,8 @@ def test_what_is_there_is_there_through_the_broker(
     result = there.readv([(address, 8), (0x1000, 8)])
     assert (result.complete, result.gaps) == (False, same.readv([(address, 8), (0x1000, 8)]).gaps)
     assert there.maps() == same.maps()
-    assert [each.pid for each in peek.processes(comm=COMM)] == [
-        each.pid for each in here.processes(comm=COMM)
-    ]
+    for either in (peek, here):
+        assert pid in [each.pid for each in either.processes(comm=COMM)]
     assert peek.info()["version"] == here.info()["version"]
 
 
