@@ -176,7 +176,7 @@ def test_it_ends_within_the_grace_period_though_a_read_is_stuck_in_the_kernel() 
         own.stop("farpeek")
         state = own["farpeek"].state
         assert (state["Running"], state["ExitCode"], state["OOMKilled"]) == (False, 0, False)
-        reader.join(20)
+        reader.join(60)
         assert len(answers) == 1
 
 

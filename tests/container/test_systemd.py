@@ -32,7 +32,7 @@ os.setgroups(groups)
 os.setresgid(user, user, user)
 os.setresuid(user, user, user)
 sock = socket.socket(socket.AF_UNIX)
-sock.settimeout(20)
+sock.settimeout(60)
 try:
     sock.connect("/run/farpeek/farpeek.sock")
 except PermissionError:
@@ -233,7 +233,7 @@ def test_who_is_in_the_group_connects_and_needs_a_token_that_systemd_hands_over(
 _ASK_HTTPS = """
 import http.client, ssl, sys
 trust = ssl.create_default_context(cafile="/etc/farpeek/ca.crt")
-connection = http.client.HTTPSConnection("127.0.0.1", 7335, timeout=20, context=trust)
+connection = http.client.HTTPSConnection("127.0.0.1", 7335, timeout=60, context=trust)
 connection.request("GET", "/v1/targets", headers={"Authorization": "Bearer " + sys.argv[1]})
 print(connection.getresponse().status)
 """

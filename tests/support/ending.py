@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
+    from support.forked import Forked
+
 
 class Ending(ABC):
     """A context manager whose end is `end`."""
@@ -27,7 +29,7 @@ class Ending(ABC):
         """End it, whatever state it is in."""
 
 
-def end_process(process: subprocess.Popen[Any]) -> None:
+def end_process(process: subprocess.Popen[Any] | Forked) -> None:
     """Kill and reap, and close our ends of its pipes."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()

@@ -134,7 +134,7 @@ def run(seconds: float) -> Outcome:
             outcome.killed += 1
         until(lambda: sum(outcome.left.values()) >= outcome.killed, "each exit is told")
         ws.send({"unsubscribe": 1})
-        frames.join(20)
+        frames.join(60)
         served.request("DELETE", f"/v1/matches/{match}")
         info = served.request("GET", "/v1/info").json
         outcome.kept_targets = info["targets"]["running"] + info["targets"]["exited"]

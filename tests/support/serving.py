@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from support import watching
 from support.ending import Ending, end_process
+from support.forked import Forked, can_fork
 from support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+def _is_read_by_it_alone(environment: Mapping[str, str]) -> bool:
+    """Whether nothing in it is for the interpreter or a library, which look when they start."""
+    return all(name.startswith("FARPEEK_") for name in environment)
+
+
 class Service(Ending):
     """`farpeek serve` on a unix socket in a folder that it makes below ``folder``.
 
@@ -109,14 +115,17 @@ class Service(Ending):
         else:
             os.chown(folder, uid, uid)
             command = [sys.executable, str(_AS_USER), str(uid), str(uid), *as_user, "--"]
+        arguments = ["serve", "--listen", f"unix:{self.path}", *flags]
+        env = {**environment_for_a_service(), **(environment or {})}
+        is_usual = uid is None and not (without or under or UNDER in env)
         with self._log_path.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "serve", "--listen", f"unix:{self.path}", *flags],
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                cwd="/",
-                env={**environment_for_a_service(), **(environment or {})},
-            )
+            self.process: subprocess.Popen[bytes] | Forked
+            if is_usual and _is_read_by_it_alone(environment or {}) and can_fork():
+                self.process = Forked(arguments, env, log)
+            else:
+                self.process = subprocess.Popen(
+                    [*command, *arguments], stdin=subprocess.DEVNULL, stderr=log, cwd="/", env=env
+                )
         try:
             until(self._listens_or_ended, "the service listens")
             assert self.process.poll() is None, self.log

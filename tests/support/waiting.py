@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE_S = float(os.environ.get("TESTS_PATIENCE_S", "20"))
-"""For what takes milliseconds; an emulated machine takes longer."""
+PATIENCE_S = float(os.environ.get("TESTS_PATIENCE_S", "60"))
+"""For what takes milliseconds where nothing else is done; an emulated machine takes longer."""
 
 
 def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:

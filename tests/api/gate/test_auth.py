@@ -244,7 +244,7 @@ def test_a_wildcard_listener_answers_to_the_address_that_was_called(folder: Path
             assert reply.status == status, host
         own = own_address()
         if own is not None:
-            connection = http.client.HTTPConnection(own, service.port, timeout=20)
+            connection = http.client.HTTPConnection(own, service.port, timeout=60)
             assert ask(connection, "GET", "/v1/info", headers=token).status == 200
 
 

@@ -403,7 +403,7 @@ def test_a_body_one_byte_a_second_is_cut_off_at_the_deadline(served: Served, tar
                 received += sock.recv(65536)
             except TimeoutError:
                 continue
-        sock.settimeout(20)
+        sock.settimeout(60)
         reply = parse(received + receive_all(sock))
     assert (reply.status, reply.slug) == (408, "slow-request")
     assert reply.headers["connection"] == "close"

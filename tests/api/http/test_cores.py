@@ -325,9 +325,12 @@ def test_a_process_that_hangs_in_a_page_fault_has_one_in_time(
     with FuseServer(mountpoint) as server:
         server.hang(0)
         path = f"/proc/{server.target.pid}/root{mountpoint}/file0"
-        code = f"import mmap, os; m = mmap.mmap(os.open({path!r}, 0), 4096, prot=1); m[0]"
-        with subprocess.Popen(["python3", "-c", code], stderr=subprocess.DEVNULL) as process:
+        code = f"import mmap, os; m = mmap.mmap(os.open({path!r}, 0), 4096, prot=1); "
+        code += "print(flush=True); m[0]"
+        with subprocess.Popen(["python3", "-c", code], stdout=subprocess.PIPE) as process:
             try:
+                assert process.stdout is not None
+                process.stdout.readline()  # or it could be a disk that it waits for
                 until(lambda: state_of(process.pid) == "D", "it hangs")
                 began = time.monotonic()
                 core = core_of(served, process.pid)

@@ -137,7 +137,7 @@ def test_the_check_before_nowait_is_chosen_by_a_flag(check: NowaitCheck) -> None
 
 def test_a_check_that_is_not_known_ends_the_start_with_a_line_that_helps() -> None:
     command = [sys.executable, "-m", "farpeek_api", "serve", "--nowait-check", "sometimes"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert "nowait-check" in ended.stderr
     assert "always" in ended.stderr

@@ -205,7 +205,7 @@ def test_waiting_ends_with_the_exit(served: Served) -> None:
         waiting = threading.Thread(target=lambda: answers.append(served.request("GET", path)))
         waiting.start()
         process.exit(7)
-        waiting.join(20)
+        waiting.join(60)
         (reply,) = answers
         assert reply.status == 200
         assert reply.json["state"] in ("exited", "reaped")

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_policy_keeps_the_service_from_starting(folder: Path) 
     listen = f"unix:{folder}/run/farpeek.sock"
     command = [sys.executable, "-m", "farpeek_api", "serve", "--listen", listen]
     command += ["--policy", str(path)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert found.returncode == 2
     assert f"farpeek serve: {path}:2:1: clients.a.verb: there is no such member" in found.stderr
 

@@ -99,7 +99,11 @@ def without_ids(reply: Reply) -> str:
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=name)
-@pytest.mark.parametrize("token", [None, tokens.make(), "nonsense", TOKENS["expired"]])
+@pytest.mark.parametrize(
+    "token",
+    [None, tokens.make(), "nonsense", TOKENS["expired"]],
+    ids=["none", "unknown", "nonsense", "expired"],
+)
 def test_nobody_gets_in_without_a_credential_that_counts(
     swept: Swept, operation: Operation, token: str | None
 ) -> None:

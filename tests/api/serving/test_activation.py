@@ -73,7 +73,7 @@ class Activated:
 
     def refusal(self) -> str:
         """Its complaint: a single line, with status 2."""
-        assert self.process.wait(20) == 2, self.log
+        assert self.process.wait(60) == 2, self.log
         assert self.log.count("\n") == 1, self.log
         return self.log
 
@@ -103,7 +103,7 @@ def test_sockets_take_the_place_of_the_default_and_stay_their_owners(
         # Nobody but the bearer of the token gets in by TCP, and the token is beside the socket.
         assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
         service.process.terminate()
-        assert service.process.wait(20) == 0
+        assert service.process.wait(60) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["given.sock", "log"]
 
 
@@ -117,7 +117,7 @@ def test_a_socket_for_both_families_is_called_by_the_ipv4_address_it_was_called_
             service.urls(2)
             headers = {"Authorization": f"Bearer {(folder / 'token').read_text().strip()}"}
             for host in ("127.0.0.1", "127.0.0.9"):
-                connection = http.client.HTTPConnection(host, port, timeout=20)
+                connection = http.client.HTTPConnection(host, port, timeout=60)
                 assert ask(connection, "GET", "/v1/info", headers=headers).status == 200
 
 
@@ -134,7 +134,7 @@ def test_a_listener_that_is_asked_for_comes_on_top(folder: Path, unix: socket.so
     with Activated(folder, unix, flags=("--listen", f"unix:{folder}/own.sock")) as service:
         assert service.urls(2) == [f"unix:{folder}/given.sock", f"unix:{folder}/own.sock"]
         service.process.terminate()
-        assert service.process.wait(20) == 0
+        assert service.process.wait(60) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["given.sock", "log"]
 
 

@@ -37,7 +37,7 @@ async def test_a_client_that_says_no_more_is_let_go(folder: Path, sent: bytes) -
     async with in_process(folder, idle_timeout=0.3) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(sent)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             received = await reader.read()
         assert received.startswith(b"HTTP/1.1 200" if sent == GOOD else b"")
         assert bool(received) == (sent == GOOD)
@@ -50,7 +50,7 @@ async def test_a_client_that_sends_headers_slowly_is_let_go(
     async with in_process(folder, idle_timeout=0.3) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (reader.at_eof() or writer.transport.is_closing()):
                 writer.write(b"x")
                 await asyncio.sleep(0.02)
@@ -67,7 +67,7 @@ async def test_a_silent_stream_of_events_is_kept_open_by_comments(
     async with in_process(folder) as (path, _):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for _ in range(3):
                 await reader.readuntil(b": still here\n\n")
         writer.close()
@@ -90,7 +90,7 @@ async def test_a_stream_of_one_target_is_kept_open_while_others_are_busy(
             writer.write(b"GET /v1/events?target=1-1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             busy = asyncio.create_task(be_busy(service, process.pid))
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     for _ in range(3):
                         await reader.readuntil(b": still here\n\n")
             finally:
@@ -337,7 +337,7 @@ def test_hundreds_may_connect_before_the_service_looks(folder: Path) -> None:
             sock.connect(str(service.path))  # BlockingIOError where the line is full
         service.process.send_signal(signal.SIGCONT)
         for sock in socks:
-            sock.settimeout(20)
+            sock.settimeout(60)
             sock.sendall(GOOD)
             assert sock.recv(65536).startswith(b"HTTP/1.1 200")
 

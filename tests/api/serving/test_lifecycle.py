@@ -19,6 +19,7 @@ import pytest
 
 from farpeek_api.cli import health
 from support.ending import ended
+from support.forked import Forked
 from support.sample import Sample
 from support.waiting import until
 from support.wire import Events, Reply, Served, parse, receive_all
@@ -51,6 +52,27 @@ def test_a_signal_ends_it_with_status_0_and_leaves_nothing(
         assert "ERROR" not in service.log
 
 
+_HELD = re.compile(
+    r"^(PPid|Uid|Gid|SigBlk|SigIgn|SigCgt|Cap\w+|NoNewPrivs|Seccomp):.*$", re.MULTILINE
+)
+
+
+def test_a_service_that_tests_fork_is_as_one_that_is_executed(folder: Path) -> None:
+    found = []
+    for under in ((), ("env",)):
+        with Served(folder, under=under) as service:
+            proc = Path(f"/proc/{service.process.pid}")
+            held = sorted(str(each.readlink()).split(":")[0] for each in (proc / "fd").iterdir())
+            status = [match[0] for match in _HELD.finditer((proc / "status").read_text())]
+            info = service.request("GET", "/v1/info").json
+            found.append(
+                (type(service.process), held, status, info["capabilities"], info["limits"])
+            )
+    (forked, *as_forked), (executed, *as_executed) = found
+    assert (forked, executed) == (Forked, subprocess.Popen)
+    assert as_forked == as_executed
+
+
 def test_waits_and_streams_end_with_the_service(folder: Path) -> None:
     with Sample() as process, Served(folder) as service:
         target = service.register(process.pid)
@@ -63,8 +85,8 @@ def test_waits_and_streams_end_with_the_service(folder: Path) -> None:
             began = time.monotonic()
             service.process.send_signal(signal.SIGTERM)
             assert events.response.read() == b""
-            waiting.join(20)
-            assert service.process.wait(20) == 0
+            waiting.join(60)
+            assert service.process.wait(60) == 0
             assert time.monotonic() - began < 5
         (reply,) = answers
         assert (reply.status, reply.slug) == (503, "shutting-down")
@@ -89,7 +111,7 @@ def test_what_runs_is_finished_and_what_is_new_is_refused(folder: Path) -> None:
             assert (refused.status, refused.slug) == (503, "shutting-down")
             running.sendall(payload)
             assert parse(receive_all(running)).slug in ("no-such-process", "shutting-down")
-        assert service.process.wait(20) == 0
+        assert service.process.wait(60) == 0
 
 
 def test_who_never_finishes_does_not_hold_up_the_end(folder: Path) -> None:
@@ -154,7 +176,7 @@ def test_a_socket_left_by_a_killed_service_is_replaced(folder: Path) -> None:
 @pytest.fixture
 def supervisor() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(20)
+        sock.settimeout(60)
         yield sock
 
 
@@ -224,7 +246,7 @@ def test_health_is_1_for_what_is_no_ready_farpeek(folder: Path, said: bytes) -> 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         assert health.ask(f"unix:{folder}/x.sock")
-        thread.join(20)
+        thread.join(60)
 
 
 def test_health_does_not_wait_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +291,7 @@ def test_an_interrupted_demo_leaves_nothing(folder: Path, number: signal.Signals
         demo.stdout.readline()
         below = children(demo.pid)
         demo.send_signal(number)
-        assert demo.wait(20) in (0, 130)
+        assert demo.wait(60) in (0, 130)
     assert list(folder.iterdir()) == []
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
 

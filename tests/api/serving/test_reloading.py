@@ -78,7 +78,7 @@ def is_served(port: int, ca: trustme.CA) -> bool:
     """Whether the service shows a certificate of that CA."""
     trust = ssl.create_default_context()
     ca.configure_trust(trust)
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=trust)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trust)
     try:
         connection.request("GET", "/livez")
         return connection.getresponse().status == 200

@@ -34,7 +34,7 @@ def files(tmp_path: Path) -> Files:
 def ask(
     port: int, trust: ssl.SSLContext, path: str = "/v1/info", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=trust)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trust)
     try:
         connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
@@ -60,7 +60,7 @@ def test_plain_http_on_a_port_of_https_gets_no_answer_and_does_no_harm(
     folder: Path, files: Files
 ) -> None:
     with serving(folder, files) as (_, port):
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             sock.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"HTTP/1.1 200" not in sock.recv(1024)
         assert ask(port, trusting(), "/livez")[0] == 200

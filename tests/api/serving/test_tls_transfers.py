@@ -40,7 +40,7 @@ def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, in
 
 
 def connect(port: int) -> ssl.SSLSocket:
-    raw = socket.create_connection(("127.0.0.1", port), timeout=20)
+    raw = socket.create_connection(("127.0.0.1", port), timeout=60)
     return trusting().wrap_socket(raw, server_hostname="127.0.0.1")
 
 
@@ -62,7 +62,7 @@ def test_a_range_of_any_length_comes_as_a_whole(
 ) -> None:
     served, port = https
     target = served.register(large.pid)
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=trusting())
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trusting())
     headers = {
         "Authorization": f"Bearer {token_of(served)}",
         "Range": f"bytes={large.address}-{large.address + size - 1}",

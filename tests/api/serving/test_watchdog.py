@@ -40,7 +40,7 @@ def test_no_watchdog_is_fed_that_is_not_there_or_not_ours(environment: dict[str,
 
 def test_the_loop_feeds_it_and_a_stopped_one_does_not(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-        supervisor.settimeout(20)
+        supervisor.settimeout(60)
         supervisor.bind(str(folder / "notify"))
         environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "100000"}
         with Served(folder, environment=environment) as service:
@@ -53,7 +53,7 @@ def test_the_loop_feeds_it_and_a_stopped_one_does_not(folder: Path) -> None:
             supervisor.settimeout(0.5)  # ten times the pause
             with pytest.raises(TimeoutError):
                 supervisor.recv(100)
-            supervisor.settimeout(20)
+            supervisor.settimeout(60)
             service.process.send_signal(signal.SIGCONT)
             assert supervisor.recv(100) == b"WATCHDOG=1"
 

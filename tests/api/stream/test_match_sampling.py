@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.wire import Served
 
 MARKER = 0x5EC000000000
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_hanging_reads_of_a_killed_process_end_as_gone_never_as_zeros(
                 # Every second one is reaped at once: its number is free while reads come back.
                 if number % 2:
                     target.reap()
-                outcomes = {future.result(timeout=20) for future in hanging}
+                outcomes = {future.result(timeout=60) for future in hanging}
                 os.close(pidfd)
             assert outcomes == {"gone"}, f"round {number}"
 
@@ -78,7 +78,7 @@ def test_a_nowait_read_does_not_wait_until_a_large_target_has_given_up_its_memor
         with ThreadPoolExecutor(1) as threads:
             reading = threads.submit(reader.read, process, spec, time.monotonic() + 60)
             with pytest.raises(DeadlineExceeded, match="ask again") as caught:
-                reading.result(timeout=10)
+                reading.result(timeout=60)
         assert caught.value.stage is Stage.EXIT
         assert caught.value.retryable
         target.kill()
@@ -105,7 +105,7 @@ async def test_hanging_requests_for_a_killed_target_get_target_exited_never_zero
             if number % 2:
                 target.reap()
             answers = await asyncio.wait_for(
-                asyncio.gather(*hanging, return_exceptions=True), timeout=20
+                asyncio.gather(*hanging, return_exceptions=True), timeout=60
             )
         assert {type(answer) for answer in answers} == {TargetExited}, f"round {number}: {answers}"
         assert {answer.target.id for answer in answers if isinstance(answer, TargetExited)} == {

@@ -350,7 +350,7 @@ def test_a_write_that_hangs_leaves_the_target_untraced_and_its_signals_alone(
             until(lambda n=number: target.command("handled") == str(n), "the signal is handled")
         assert not hanging.done()
         assert target.command("resolve") == "ok"
-        assert hanging.result(timeout=20).verified
+        assert hanging.result(timeout=60).verified
     assert _hurt(target) == []
 
 
@@ -376,7 +376,7 @@ def test_a_write_that_hangs_when_the_target_dies_ends_as_gone(
         _until_a_thread_hangs(kind)
         target.kill()
         with pytest.raises(ProcessGone):
-            hanging.result(timeout=20)
+            hanging.result(timeout=60)
 
 
 # How little the target notices.
@@ -567,7 +567,7 @@ def test_a_nowait_write_answers_at_once_for_every_kind_of_page(
             begun = time.monotonic()
             with ThreadPoolExecutor(1) as thread:
                 writing = thread.submit(by_mode[Mode.NOWAIT].write, process, spec, begun + 20)
-                result = writing.result(timeout=20)
+                result = writing.result(timeout=60)
             reasons = [gap.reason for gap in result.gaps]
             if name in NOT_RESIDENT:
                 assert reasons == [GapReason.NOT_RESIDENT], name

@@ -126,7 +126,7 @@ async def test_a_program_that_nobody_reads_is_told_of_all_the_same(
         assert process.stdin is not None
         process.stdin.write(b"\n")
         process.stdin.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await service.events.wait_beyond(number)
         _, (event,) = service.events.after(number)
         assert event.kind is EventKind.EXEC

@@ -169,7 +169,7 @@ def test_a_look_at_a_thread_keeps_nothing_that_the_thread_had() -> None:
 
     thread = threading.Thread(target=hold, daemon=True)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     gc.collect()
     gc.disable()
     try:

@@ -336,14 +336,14 @@ def test_sigterm_ends_the_service_in_time_with_threads_stuck_in_the_kernel(
         clients = _hang(service, target, registered, 4)
         if overdue:
             for thread in clients:
-                thread.join(20)
+                thread.join(60)
             assert service.read(registered, target["missing"], 8).status == 503
         begun = time.monotonic()
         assert service.stop(patience_s=10) == 0
         # Reads that nobody waits for any more are not worth waiting for; the others get 5 s.
         assert time.monotonic() - begun < (4 if overdue else 7)
         for thread in clients:
-            thread.join(20)
+            thread.join(60)
         assert not service.path.exists()
     assert state_of(target.pid) in ("S", "R")
     target.command("resolve-all")
