@@ -96,7 +96,7 @@ picture: $(VENV)/.dev  ## docs/images/session.svg, of a real session
 	cd tests && ../$(BIN)/python -m support.picture
 
 check: $(VENV)/.dev gdb lldb elfutils shells node page-tools wget chromium systemd-analyze promtool  ## the quick part of it
-	.ci/check -m "not slow"
+	.ci/check "not slow"
 
 # uv writes the hashes of all platforms; pip has nothing for that.
 lock: $(VENV)/.dev  ## deploy/*.lock, which the images are built from

@@ -10,7 +10,6 @@ import uvloop
 from hypothesis import settings
 
 from support import forked, leftovers
-from support.apart import have_own_mounts
 from support.folders import open_folders
 from support.waiting import until
 
@@ -26,7 +25,6 @@ os.environ.pop("FARPEEK_TEST_KERNEL", None)
 # commands that tests start would compile the whole project again: 1.85 s a start for 1.2.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-have_own_mounts()
 
 # No timing decides about pass or fail, on a slow kernel least of all.
 settings.register_profile("farpeek", deadline=None)

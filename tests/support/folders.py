@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PREFIX = f"farpeek-test-{os.getpid()}-"
+OURS = f"farpeek-test-{secrets.token_hex(4)}"
+"""What begins the names of this process's things that the whole host has in common.
+
+Test processes beside each other have a pid namespace each, and the same number in it.
+"""
 
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """Make a folder that everybody may pass through, and remove it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=f"{OURS}-"))
     folder.chmod(0o711)
     try:
         yield folder
@@ -28,4 +32,4 @@ def open_folder() -> Iterator[Path]:
 
 def open_folders() -> set[Path]:
     """Return those of this test run that are there now."""
-    return set(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"))
+    return set(Path(tempfile.gettempdir()).glob(f"{OURS}-*"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _PATIENCE_S: Final = 60.0
+_LIMITS: Final = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
 class _Preloaded:
@@ -71,6 +73,15 @@ def end() -> None:
         _preloaded.pop().end()
 
 
+def _inherited() -> dict[str, object]:
+    """What a child of this process has from it at this moment."""
+    status = Path("/proc/thread-self/status").read_text()
+    return {
+        "umask": int(status.partition("Umask:")[2].split()[0], 8),
+        "limits": [(which, resource.getrlimit(which)) for which in _LIMITS],
+    }
+
+
 class Forked:
     """`farpeek` with these arguments, in `/` and without input: what tests use of Popen."""
 
@@ -81,7 +92,7 @@ class Forked:
     ) -> None:
         if not _preloaded:
             _preloaded.append(_Preloaded())
-        request = {"arguments": arguments, "env": dict(environment), "cwd": "/"}
+        request = {"arguments": arguments, "env": dict(environment), "cwd": "/", **_inherited()}
         with Path(os.devnull).open() as nothing:
             descriptors = (nothing.fileno(), sys.__stdout__.fileno(), stderr.fileno())
             self.pid = _preloaded[0].fork(request, descriptors)
@@ -93,16 +104,25 @@ class Forked:
     def poll(self) -> int | None:
         """Return the status if it has ended, as Popen does."""
         with self._lock:
-            if self.returncode is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
-                self.returncode = os.waitstatus_to_exitcode(ended[1])
-                os.close(self._pidfd)
+            if self.returncode is None:
+                self.returncode = self._ended()
+                if self.returncode is not None:
+                    os.close(self._pidfd)
             return self.returncode
+
+    def _ended(self) -> int | None:
+        try:
+            number, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # somebody else has reaped it; Popen says 0, too
+            return 0
+        return os.waitstatus_to_exitcode(status) if number else None
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; the status. TimeoutExpired after so many seconds."""
         if self.poll() is None:
-            readable, _, _ = select.select([self._pidfd], [], [], timeout)
-            if not readable:
+            ended = select.poll()
+            ended.register(self._pidfd, select.POLLIN)
+            if not ended.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
         status = self.poll()
         assert status is not None

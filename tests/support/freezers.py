@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.folders import OURS
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Freezer:
         if root is None or os.geteuid() != 0:
             pytest.skip(f"there is no freezer {version} here")
         self._root = root
-        self._group = root / f"farpeek-test-{pid}"
+        self._group = root / f"{OURS}-{pid}"
         try:
             self._group.mkdir()
             (self._group / "cgroup.procs").write_text(str(pid))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import subprocess
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.ending import Ending
+from support.folders import OURS
 from support.pattern import pattern
 from support.reading import proc_mem
-from support.targets import Target, start, state_of
+from support.targets import Target, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ PAGE = mmap.PAGESIZE
 _DISK_SIZE = 192 << 20
 _ZEROS, _NOTHING = 0, 1  # seeds that are none, as in pagekinds.c
 _GROUPS = Path("/sys/fs/cgroup/memory")
-_GROUP_PREFIX = "farpeek-test-"
 
 NO_NEIGHBOURS = frozenset(["vdso", "vvar", "vsyscall"])
 FUSE_FILES = {
@@ -100,12 +99,8 @@ def memory_group() -> Iterator[Path | None]:
     Only in the first version's hierarchy: in the second one, processes and groups cannot share a
     parent, and the test's own may be anywhere.
     """
-    folder = _GROUPS / f"{_GROUP_PREFIX}{os.getpid()}"
+    folder = _GROUPS / OURS
     try:
-        for stale in _GROUPS.glob(f"{_GROUP_PREFIX}*"):
-            if state_of(int(stale.name.removeprefix(_GROUP_PREFIX))) is None:
-                with contextlib.suppress(OSError):  # another test run was faster
-                    stale.rmdir()
         folder.mkdir()
     except OSError:
         yield None

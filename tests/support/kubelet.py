@@ -18,6 +18,7 @@ import yaml
 
 from support import podman
 from support.ending import Ending
+from support.folders import OURS
 from support.objects import CA, MANIFESTS, POD_ADDRESS, POD_NAME, TOKEN, objects
 from support.podman import Container
 from support.serving import UnixConnection, ask
@@ -75,7 +76,7 @@ class Pod(Ending):
         self.containers: dict[str, Container] = {}
         self._described: dict[str, Spec] = {}
         self._stack = ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"farpeek-test-{os.getpid()}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{OURS}-"))
         self._stack.callback(shutil.rmtree, self.folder)
         try:
             self._trusted = self.folder / "ca.pem"

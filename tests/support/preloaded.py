@@ -1,11 +1,17 @@
 """A process that has imported what `farpeek serve` imports, and forks a service for each request.
 
+preloaded.py DESCRIPTOR. The socket brings what a child inherits as JSON, with its arguments and its
+standard input, output and error; the service's number goes back. `support.forked` is the other
+side. Nothing here starts a thread, so a fork has all that an exec'ed service has.
+"""
+
 from __future__ import annotations
 
 import ctypes
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -47,6 +53,9 @@ def _take_on(request: bytes, descriptors: Sequence[int]) -> list[str]:
         os.dup2(descriptor, place)
         os.close(descriptor)
     os.chdir(asked["cwd"])
+    os.umask(asked["umask"])
+    for which, limits in asked["limits"]:
+        resource.setrlimit(which, limits)
     os.environ.clear()
     os.environ.update(asked["env"])
     return list(asked["arguments"])

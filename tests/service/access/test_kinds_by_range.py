@@ -16,6 +16,7 @@ from farpeek.access.probe import probe
 from farpeek.errors import RangeUnreadable
 from farpeek.model import Mode, OnGap, Process, RangeSpec
 from support.expectations import BYTES, ROWS, Way
+from support.folders import OURS
 from support.kind_reads import hung_server, process_of, readable, rearm
 from support.kinds import NO_NEIGHBOURS, PAGE, PageKinds, disk, page_kinds
 from support.pattern import pattern
@@ -101,7 +102,7 @@ def test_a_range_over_a_page_of_every_kind_has_its_bytes_or_ends_before_it(
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    memory = Path("/dev/shm") / f"farpeek-test-{os.getpid()}"  # noqa: S108 - the host's tmpfs
+    memory = Path("/dev/shm") / OURS  # noqa: S108 - the host's tmpfs
     memory.mkdir()
     with disk(tmp_path_factory.mktemp("disk")) as on_disk:
         yield {"disk": on_disk, "tmpfs": memory}
