@@ -203,6 +203,7 @@ def test_a_pid_that_never_was_is_no_such_process(served: Served) -> None:
     assert (reply.status, reply.slug) == (404, "no-such-process")
 
 
+@pytest.mark.host
 def test_a_kernel_thread_is_invalid(served: Served) -> None:
     reply = served.request("POST", "/v1/targets", {"pid": kernel_thread()})
     assert (reply.status, reply.slug) == (422, "invalid")

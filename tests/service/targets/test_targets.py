@@ -149,6 +149,7 @@ def _a_kernel_thread() -> int:
     pytest.skip("no kernel thread is to be seen from here")
 
 
+@pytest.mark.host
 async def test_a_kernel_thread_is_refused(service: MemoryService) -> None:
     with pytest.raises(InvalidRequest, match="kernel thread"):
         await service.register(_a_kernel_thread(), None)
