@@ -25,6 +25,8 @@ os.environ.pop("FARPEEK_TEST_KERNEL", None)
 # commands that tests start would compile the whole project again: 1.85 s a start for 1.2.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# pytest-xdist sets it for its workers, and commands would take it for their own width.
+os.environ.pop("COLUMNS", None)
 
 # No timing decides about pass or fail, on a slow kernel least of all.
 settings.register_profile("farpeek", deadline=None)
