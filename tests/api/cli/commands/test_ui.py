@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ def test_it_prints_the_address_and_ends_by_ctrl_c_with_nothing_left(url: str) ->
         with socket.create_connection(("127.0.0.1", port), 20) as silent:
             shown.process.sendintr()
             assert shown.finish() == statuses.INTERRUPTED
-            assert silent.recv(1) == b""
+            with contextlib.suppress(ConnectionResetError):  # if nobody has taken it yet
+                assert silent.recv(1) == b""
         assert "Traceback" not in "\n".join(shown.lines)
         with socket.create_server(("127.0.0.1", port)):
             pass  # it is free again
