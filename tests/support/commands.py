@@ -91,13 +91,18 @@ class Screen:
 
     @property
     def status(self) -> int:
-        """The exit status."""
-        assert self.process.exitstatus is not None, self.process.signalstatus
-        return self.process.exitstatus
+        """The exit status as a shell tells it.
+
+        Python ends itself by SIGINT, too, where that came while it made a dataclass of an import.
+        """
+        if self.process.signalstatus is not None:
+            return 128 + int(self.process.signalstatus)
+        return int(self.process.exitstatus)
 
     def finish(self) -> int:
         """Wait for its end; the exit status."""
         self._take(pexpect.EOF)
+        self.process.wait()  # or close would end it, by signals of its own
         self.process.close()
         return self.status
 
