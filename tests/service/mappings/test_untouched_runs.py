@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,11 +31,17 @@ def scan() -> ScanResidency:
     return ScanResidency(sees_guards=False)
 
 
+def fresh() -> mmap.mmap:
+    made = mmap.mmap(-1, PAGES * PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without transparent huge pages
+        made.madvise(mmap.MADV_NOHUGEPAGE)
+    return made
+
+
 @pytest.fixture
 def memory() -> Iterator[mmap.mmap]:
     """Of which nobody has touched anything."""
-    with mmap.mmap(-1, PAGES * PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as made:
-        made.madvise(mmap.MADV_NOHUGEPAGE)
+    with fresh() as made:
         yield made
 
 
@@ -68,8 +75,7 @@ def test_a_page_that_is_there_or_a_run_that_is_not_named_is_told(
 
 
 def test_what_is_not_mapped_any_more_is_not_untouched(scan: ScanResidency) -> None:
-    made = mmap.mmap(-1, PAGES * PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    made.madvise(mmap.MADV_NOHUGEPAGE)
+    made = fresh()
     runs = runs_of(made, (8, 16))
     assert scan.are_all_untouched(SELF, runs)
     made.close()
