@@ -7,8 +7,8 @@ docs/platforms.md shows of it. The exit status is 1 if any did not.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -157,8 +157,11 @@ def exits(here: Here) -> Shown:
 
 
 def _pidfds(pid: int) -> list[str]:
-    with os.scandir(f"/proc/{pid}/fd") as entries:
-        return [name for name in map(os.readlink, entries) if "pidfd" in name]
+    names = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            names.append(str(entry.readlink()))
+    return [name for name in names if "pidfd" in name]
 
 
 def tags(here: Here) -> Shown:
