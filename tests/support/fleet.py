@@ -43,7 +43,14 @@ def node(name: str) -> str:
     """Write the broker's entry of a node."""
     return _user(
         name,
-        [f"_INBOX.*.*.{name}", f"farpeek.v1.up.{name}.>", "_MICRO.>"],
+        [
+            f"_INBOX.*.*.{name}",
+            f"farpeek.v1.up.{name}.>",
+            f"$JS.API.DIRECT.GET.FARPEEK_EVENTS.farpeek.v1.up.{name}.event",
+            "$JS.API.DIRECT.GET.KV_farpeek_samplers",
+            "$JS.API.DIRECT.GET.KV_farpeek_samplers.>",
+            "_MICRO.>",
+        ],
         [
             *(f"farpeek.v1.*.{each}.>" for each in (name, "all", "label-zone-a")),
             "$SRV.>",
@@ -53,14 +60,41 @@ def node(name: str) -> str:
 
 def client(name: str) -> str:
     """Write the broker's entry of a client."""
-    return _user(name, [f"farpeek.v1.{name}.>"], [f"_INBOX.{name}.>"])
+    return _user(
+        name,
+        [
+            f"farpeek.v1.{name}.>",
+            f"$KV.farpeek_samplers.{name}.>",
+            "$JS.API.DIRECT.GET.FARPEEK_NODES",
+        ],
+        [f"_INBOX.{name}.>", f"farpeek.v1.up.*.samples.{name}.>"],
+    )
+
+
+def admin(name: str) -> str:
+    """Write the broker's entry of whoever sets up what it keeps."""
+    return _user(
+        name,
+        [
+            "$JS.API.INFO",
+            "$JS.API.STREAM.>",
+            "$JS.API.CONSUMER.>",
+            "$JS.API.DIRECT.GET.>",
+            "$JS.ACK.>",
+        ],
+        [f"_INBOX.{name}.>"],
+    )
 
 
 class Broker(Ending):
-    """A nats-server on a port of its own, which stays the same when it is started again."""
+    """A nats-server on a port of its own, which stays the same when it is started again.
 
-    def __init__(self, folder: Path, max_payload: int = 1 << 20) -> None:
+    With ``keeps`` it has JetStream.
+    """
+
+    def __init__(self, folder: Path, max_payload: int = 1 << 20, *, keeps: bool = False) -> None:
         self._folder = folder
+        self._keeps = keeps
         self._max_payload = max_payload
         self._starts = 0
         self.port = -1
@@ -69,8 +103,11 @@ class Broker(Ending):
     def start(self) -> None:
         """Start it."""
         users = [*map(node, NODES), *map(client, CLIENTS), _user("ops", ["$SRV.>"], ["_MICRO.>"])]
+        users.append(admin("admin"))
         text = f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: {self._max_payload}\n'
         text += "authorization: {users: [\n" + "\n".join(users) + "\n]}\n"
+        if self._keeps:
+            text += f'jetstream: {{store_dir: "{self._folder / "kept"}"}}\n'
         config = self._folder / "nats.conf"
         config.write_text(text)
         self._starts += 1

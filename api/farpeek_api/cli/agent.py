@@ -139,5 +139,6 @@ def _made(chosen: argparse.Namespace) -> tuple[Agent, Broker]:
             path.open("rb").close()
     tls = None if chosen.tls_ca is None else ssl.create_default_context(cafile=chosen.tls_ca)
     place = address.find(url, token_file=chosen.token_file)
-    way = Way(chosen.nats, f"farpeek agent {node}", chosen.nkey, chosen.creds, tls)
+    inbox = subjects.request(subjects.UP, node, "inbox")  # where the broker lets it listen
+    way = Way(chosen.nats, f"farpeek agent {node}", chosen.nkey, chosen.creds, tls, inbox)
     return Agent(LocalService(place), node, labels, chosen.deadline), Broker(way)

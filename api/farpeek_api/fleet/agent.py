@@ -6,12 +6,13 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from farpeek_api.bus import messages, problems, subjects
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.fleet import passing
 from farpeek_api.fleet.broker import Gone, log
+from farpeek_api.fleet.heartbeats import Heartbeats
 from farpeek_api.fleet.presence import ASKING_S, Counts, Presence, Visible
 from farpeek_api.fleet.transfers import Answer, Part, Sent, Under
 
@@ -33,6 +34,13 @@ _FRESH_S: Final = 10.0
 """A document that is older is looked at again where an operation is not in it."""
 
 
+class Beside(Protocol):
+    """What is done on each connection, beside what is asked for."""
+
+    async def run(self, connection: Connection) -> None:
+        """Do it, until the connection ends. Raises Gone."""
+
+
 class Agent:
     """One node of the fleet. Lives on the event loop."""
 
@@ -50,6 +58,8 @@ class Agent:
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
         self._is_asking = True
+        self._beside: list[Beside] = [Heartbeats(self._presence, service)]
+        self._running: list[asyncio.Task[None]] = []
 
     async def run(self, broker: Broker) -> None:
         """Serve, for ever. Raises Refusal if another agent has the name."""
@@ -67,10 +77,12 @@ class Agent:
                 with suppress(asyncio.CancelledError):
                     await each
             self._under.stop()
+            await self._stop_beside()
 
     async def _begin(self, connection: Connection) -> None:
         """Serve on a new connection; what was under way on the one before is lost. Raises Gone."""
         self._under.stop()
+        await self._stop_beside()
 
         async def said(msg: Msg) -> None:
             with suppress(Gone):
@@ -94,6 +106,17 @@ class Agent:
         await visible.start()
         await connection.settle()
         visible.know(await self._known())
+        self._running = [
+            asyncio.create_task(_while_open(each, connection)) for each in self._beside
+        ]
+
+    async def _stop_beside(self) -> None:
+        running, self._running = self._running, []
+        for each in running:
+            each.cancel()
+        for each in running:
+            with suppress(asyncio.CancelledError):
+                await each
 
     async def _known(self) -> dict[str, str]:
         """Say what the service can do, for those who list nodes."""
@@ -248,6 +271,15 @@ class Agent:
                 known = self._catalogue = await self._service.catalogue()
                 self._looked_at = now
         return known.find(operation)
+
+
+async def _while_open(beside: Beside, connection: Connection) -> None:
+    try:
+        await beside.run(connection)
+    except Gone:
+        pass
+    except Exception:  # noqa: BLE001 - the last net: all else of the agent goes on
+        log.exception("%s has ended", type(beside).__name__)
 
 
 def _client(subject: str) -> str:

@@ -77,6 +77,8 @@ class Presence:
 
     async def came(self, kind: str, payload: bytes) -> None:
         """Take what an agent of this name says. Raises Gone."""
+        if kind not in (HELLO, HERE):
+            return
         other = _parsed(payload)
         if other is None or other["instance"] == self.instance:
             return

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ON_BEHALF_OF: Final = b"Farpeek-On-Behalf-Of"
 SWITCHING: Final = 101
+_OK: Final = 200
 
 _CONNECTIONS: Final = 512
 """More than there are requests under way: none may wait here until it is too late for it."""
@@ -120,6 +121,14 @@ class LocalService:
         except (Refusal, ValueError):
             return {}
 
+    async def state(self) -> str:
+        """Say how the service is: `ready`, `not-ready` or `unreachable`."""
+        try:
+            status, _ = await self._get("/readyz")
+        except Refusal:
+            return "unreachable"
+        return "ready" if status == _OK else "not-ready"
+
     async def close(self) -> None:
         """Close all connections."""
         await self._kept.aclose()
@@ -130,6 +139,13 @@ class LocalService:
 
     async def _document(self, path: str) -> Mapping[str, Any]:
         """Ask for JSON, in the agent's own name."""
+        status, text = await self._get(path)
+        if status != _OK:
+            raise Refusal(problems.UNREACHABLE, _refused(path, status, text))
+        return cast("Mapping[str, Any]", json.loads(text))
+
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        """Ask for a status and a document, in the agent's own name. Raises Refusal."""
         asking = self._wire.request(Request("GET", path))
         with _errors(problems.UNREACHABLE, "the service gave no document"):
             response = await self._kept.handle_async_request(asking)
@@ -141,10 +157,7 @@ class LocalService:
                         raise BadAnswer("it has no end")
             finally:
                 await response.aclose()
-        text = b"".join(parts)
-        if response.status != 200:  # noqa: PLR2004 - HTTP's
-            raise Refusal(problems.UNREACHABLE, _refused(path, response.status, text))
-        return cast("Mapping[str, Any]", json.loads(text))
+        return response.status, b"".join(parts)
 
     def _request(
         self, route: Route, target: str, headers: list[tuple[bytes, bytes]], body: bytes
