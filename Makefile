@@ -143,12 +143,13 @@ page:  ## the libraries of the web page, of those versions
 # From npm, pinned; what is tested is what is committed, so nothing of it is in the wheel.
 TYPESCRIPT := 5.9.3
 AXE := 4.14.1
-PAGE_TOOLS := typescript@$(TYPESCRIPT) axe-core@$(AXE)
-page-tools:  ## what checks the page: its types, and whether everybody can use it
+ESLINT := 9.39.1
+PAGE_TOOLS := typescript@$(TYPESCRIPT) axe-core@$(AXE) eslint@$(ESLINT) @eslint/js@$(ESLINT)
+page-tools:  ## what checks the page: its types, its style, and whether everybody can use it
 	@[ "$$(cat build/npm/has 2>/dev/null)" = "$(PAGE_TOOLS)" ] || { command -v npm >/dev/null && mkdir -p build/npm && \
 	  echo '{"private": true}' >build/npm/package.json && \
 	  (cd build/npm && npm install --silent --ignore-scripts $(PAGE_TOOLS)) && echo "$(PAGE_TOOLS)" >build/npm/has; } || \
-	  echo "TypeScript and axe-core cannot be had here: the page's types and its accessibility will not be checked"
+	  echo "TypeScript, ESLint and axe-core cannot be had here: the page's types, style and accessibility will not be checked"
 
 test-browser: $(VENV)/.dev node chromium page-tools  ## the web page: its modules in node, and all of it in a browser
 	$(BIN)/pytest tests/page tests/browser

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from support.looking import Looking
+from support.pattern import pattern
 from support.targets import start
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
     from support.wire import Served
 
@@ -116,3 +121,70 @@ def test_memory_can_be_looked_at_by_keyboard_alone(looking: Looking) -> None:
         looking.grid.focus()
         page.keyboard.press("Control+End")
         looking.shows(target["marker"] + 4088, bytes([7]))
+
+
+def test_a_letter_stands_for_its_byte(looking: Looking, listening: Served) -> None:
+    with start("pointers") as target:
+        text = target["text"]
+        looking.at(listening.register(target.pid), "memory", text)
+        looking.shows(text, b"a text")
+        heading = looking.page.get_by_role("complementary").get_by_role("heading", level=2)
+        cell = looking.page.locator(f"[data-address='{text:#x}']")
+        row = looking.grid.get_by_role("row").filter(has=cell)
+        row.locator(".letters > *").nth(text % 16 + 2).click()
+        expect(heading).to_have_text(hex(text + 2))
+        row.locator(".letters > *").nth(text % 16 + 4).click(modifiers=["Shift"])
+        expect(row.locator(".letters .selected")).to_have_text(["t", "e", "x"])
+
+
+def test_bytes_that_are_long_on_their_way_are_shown_as_not_known_yet(
+    looking: Looking, listening: Served, tmp_path: Path
+) -> None:
+    with start("pages", tmp_path, 400) as target:
+        page, far = looking.page, target["block"] + 40 * mmap.PAGESIZE
+        looking.at(listening.register(target.pid), "memory", target["block"])
+        looking.shows(target["block"], pattern(target["block"], 4))
+        page.route("**/readv", _hold)
+        looking.go_to(hex(far))
+        expect(looking.cell(far)).to_have_text("··")
+        page.unroute("**/readv")  # which lets go what was held
+        looking.shows(far, pattern(far, 4))
+
+
+def test_symbols_come_out_of_memory_where_the_file_has_none(
+    looking: Looking, listening: Served, tmp_path: Path
+) -> None:
+    base, path = _loaded("/libc.so.6")
+    offset = ctypes.cast(ctypes.CDLL(None).getppid, ctypes.c_void_p).value
+    assert offset is not None
+    stripped = bytearray(path.read_bytes())
+    stripped[0x28:0x30] = bytes(8)  # e_shoff
+    stripped[0x3C:0x40] = bytes(4)  # e_shnum, e_shstrndx
+    (tmp_path / "libc.so.6").write_bytes(stripped)
+    environment = {"LD_LIBRARY_PATH": str(tmp_path)}
+    with subprocess.Popen(["sleep", "1000"], env=environment) as process:
+        try:
+            until(
+                lambda: str(tmp_path) in Path(f"/proc/{process.pid}/maps").read_text(),
+                "its own libc is loaded",
+            )
+            there, _ = _loaded("/libc.so.6", process.pid)
+            looking.at(listening.register(process.pid), "memory", there)
+            looking.shows(there, b"\x7fELF")
+            looking.go_to("libc.so.6:getppid")
+            aside = looking.page.get_by_role("complementary")
+            expect(aside.get_by_role("heading", level=2)).to_have_text(hex(there + offset - base))
+            expect(aside).to_contain_text("libc.so.6:getppid")
+        finally:
+            process.kill()
+
+
+def _hold(route: Route) -> None:
+    """Do nothing with a request, which waits for that."""
+
+
+def _loaded(name: str, pid: int | str = "self") -> tuple[int, Path]:
+    """Say where a library begins in a process, and where its file is."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    first = next(line for line in lines if line.endswith(name))
+    return int(first.partition("-")[0], 16), Path(first.split(maxsplit=5)[5])

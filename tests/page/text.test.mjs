@@ -132,8 +132,8 @@ test("symbols of a real file are found, by name and by address", { skip: !exists
   const part = (at, length) => new Uint8Array(file.buffer, file.byteOffset + Number(at), Number(length));
   const header = new Header(part(0, 64));
   const start = 0x555500000000n;
-  const bias = header.bias(part(header.segmentsAt, header.segmentSize * header.segmentCount), start);
-  const found = header.tables(part(header.sectionsAt, header.sectionSize * header.sectionCount));
+  const bias = header.bias(part(header.segments.at, header.segments.length), start);
+  const found = header.tables(part(header.sections.at, header.sections.length));
   assert.ok(found);
   const table = new Table(header, part(found.table.offset, found.table.size), part(found.strings.offset, found.strings.size), bias);
   for (const [name, address] of table.names()) {

@@ -7,6 +7,8 @@ import htm from "./htm.js";
 
 /** @type {(strings: TemplateStringsArray, ...values: any[]) => Node} */
 export const html = htm.bind(preact.h);
+/** @type {(name: string, inputs: object, ...children: any[]) => Node} what `html` makes, for what is made by the thousand */
+export const h = preact.h;
 /** @type {(node: Node, into: Element) => void} */
 export const render = preact.render;
 /** @type {<T>(initial: T | (() => T)) => [T, (next: T | ((before: T) => T)) => void]} */

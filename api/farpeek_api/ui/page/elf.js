@@ -4,12 +4,17 @@
 const SHT_SYMTAB = 2;
 const SHT_DYNSYM = 11;
 const PT_LOAD = 1;
+const PT_DYNAMIC = 2;
 const STT_TLS = 6;
 const STT_SECTION = 3;
 const STT_FILE = 4;
 /** Bytes of a table, and of its names, at most; a browser's debug build has some hundred thousand symbols. */
 export const LARGEST = 1 << 25;
 export const HEADER_SIZE = 64;
+/** Symbols of a file at most, and headers of each kind. */
+export const MOST_SYMBOLS = 1 << 20;
+const MOST_SEGMENTS = 128;
+const MOST_SECTIONS = 4096;
 
 /** It is no ELF file, or one that makes no sense. */
 export class NoElf extends Error {}
@@ -31,6 +36,22 @@ export class Header {
     this.segmentCount = view.getUint16(wide ? 56 : 44, this.little);
     this.sectionSize = view.getUint16(wide ? 58 : 46, this.little);
     this.sectionCount = view.getUint16(wide ? 60 : 48, this.little);
+    if (this.segmentSize !== (wide ? 56 : 32) || this.segmentCount > MOST_SEGMENTS) throw new NoElf("its program headers make no sense");
+  }
+
+  /** Where the program headers are, and how long they are. */
+  get segments() {
+    return { at: this.segmentsAt, length: this.segmentSize * this.segmentCount };
+  }
+
+  /** The same of the section headers; a file may have none. */
+  get sections() {
+    if (this.sectionSize !== (this.wide ? 64 : 40) || this.sectionCount > MOST_SECTIONS) throw new NoElf("its section headers make no sense");
+    return { at: this.sectionsAt, length: this.sectionSize * this.sectionCount };
+  }
+
+  get symbolSize() {
+    return this.wide ? 24 : 16;
   }
 
   /** @param {Uint8Array} bytes */
@@ -52,14 +73,32 @@ export class Header {
    * @param {bigint} start
    */
   bias(bytes, start) {
+    const first = this.parts(bytes).find(({ kind }) => kind === PT_LOAD);
+    if (!first) throw new NoElf("nothing of it is loaded");
+    return BigInt.asUintN(64, start - (first.address - first.offset));
+  }
+
+  /**
+   * Where the file says its dynamic section is in memory, before it is moved.
+   * @param {Uint8Array} bytes of the program headers
+   */
+  dynamicPart(bytes) {
+    return this.parts(bytes).find(({ kind }) => kind === PT_DYNAMIC) ?? null;
+  }
+
+  /** @param {Uint8Array} bytes of the program headers */
+  parts(bytes) {
     const view = this.view(bytes);
+    const found = [];
     for (let at = 0; at + this.segmentSize <= bytes.length; at += this.segmentSize) {
-      if (view.getUint32(at, this.little) !== PT_LOAD) continue;
-      const offset = this.word(view, at + (this.wide ? 8 : 4));
-      const address = this.word(view, at + (this.wide ? 16 : 8));
-      return BigInt.asUintN(64, start - (address - offset));
+      found.push({
+        kind: view.getUint32(at, this.little),
+        offset: this.word(view, at + (this.wide ? 8 : 4)),
+        address: this.word(view, at + (this.wide ? 16 : 8)),
+        memorySize: this.word(view, at + (this.wide ? 40 : 20)),
+      });
     }
-    throw new NoElf("nothing of it is loaded");
+    return found;
   }
 
   /**
@@ -93,13 +132,14 @@ export class Table {
    * @param {Uint8Array} symbols
    * @param {Uint8Array} strings
    * @param {bigint} bias
+   * @param {(number: number) => boolean} [hidden] whether a symbol is a version from before
    */
-  constructor(header, symbols, strings, bias) {
+  constructor(header, symbols, strings, bias, hidden = () => false) {
     this.strings = strings;
-    /** @type {{ address: bigint, size: bigint, name: number }[]} by their addresses */
+    /** @type {{ address: bigint, size: bigint, name: number, hidden: boolean }[]} by their addresses */
     this.entries = [];
     const view = header.view(symbols);
-    const step = header.wide ? 24 : 16;
+    const step = header.symbolSize;
     for (let at = 0; at + step <= symbols.length; at += step) {
       const name = view.getUint32(at, header.little);
       const info = view.getUint8(at + (header.wide ? 4 : 12)) & 15;
@@ -107,7 +147,7 @@ export class Table {
       const value = header.word(view, at + (header.wide ? 8 : 4));
       const size = header.word(view, at + (header.wide ? 16 : 8));
       if (!name || !section || info === STT_TLS || info === STT_SECTION || info === STT_FILE || section >= 0xff00) continue;
-      this.entries.push({ address: BigInt.asUintN(64, value + bias), size, name });
+      this.entries.push({ address: BigInt.asUintN(64, value + bias), size, name, hidden: hidden(at / step) });
     }
     this.entries.sort((one, other) => (one.address < other.address ? -1 : one.address > other.address ? 1 : 0));
     /** @type {Map<string, bigint> | null} */
@@ -125,7 +165,13 @@ export class Table {
   names() {
     if (!this.byName) {
       this.byName = new Map();
-      for (const { address, name } of this.entries) this.byName.set(this.name(name), address);
+      // A version from before is found only if there is no other of its name; of several places, the first.
+      for (const older of [false, true]) {
+        for (const { address, name, hidden } of this.entries) {
+          const text = hidden === older ? this.name(name) : "";
+          if (text && !this.byName.has(text)) this.byName.set(text, address);
+        }
+      }
     }
     return this.byName;
   }

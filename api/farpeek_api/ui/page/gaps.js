@@ -70,6 +70,14 @@ export class Memory {
   }
 
   /**
+   * Whether somebody has tried to read what is there.
+   * @param {bigint} address
+   */
+  has(address) {
+    return this.chunks.some((chunk) => chunk.address <= address && address < chunk.end);
+  }
+
+  /**
    * The codes of `length` bytes from `address` on.
    * @param {bigint} address
    * @param {number} length

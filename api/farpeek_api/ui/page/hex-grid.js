@@ -1,6 +1,6 @@
 // The rows of the hex view, as they are drawn.
 
-import { html } from "./dom.js";
+import { h, html } from "./dom.js";
 import { hex, padded, plainBytes } from "./address.js";
 import { CLASSES, HEX, TEXT } from "./bytes.js";
 import { GAP, REASONS, UNKNOWN, reasonOf } from "./gaps.js";
@@ -43,6 +43,26 @@ export function HexRows({ rows, memory, look, marks, prefix }) {
     }
     return html`<${ByteRow} key=${slot} row=${row} codes=${codes} look=${look} marks=${marks} prefix=${prefix} />`;
   });
+}
+
+/**
+ * The address that an element of a row stands for.
+ * @param {Element} element
+ */
+export function addressAt(element) {
+  const letters = element.closest(".letters > *");
+  if (!letters) return addressOf(element.closest("[data-address]"), "address");
+  const first = addressOf(letters.closest("[data-first]"), "first");
+  return first === null ? null : first + BigInt(Array.prototype.indexOf.call(letters.parentElement?.children, letters));
+}
+
+/**
+ * @param {Element | null} element
+ * @param {string} name
+ */
+function addressOf(element, name) {
+  const text = element instanceof HTMLElement ? element.dataset[name] : undefined;
+  return text === undefined ? null : BigInt(text);
 }
 
 /**
@@ -92,7 +112,7 @@ function ByteRow({ row, codes, look, marks, prefix }) {
   for (let place = 0; place < length; place += 1) {
     text.push(letter(address + BigInt(place), codes[place], marks));
   }
-  return html`<div class="row" role="row">
+  return html`<div class="row" role="row" data-first=${hex(address)}>
     <span class="where" role="rowheader">${padded(address, look.digits)}</span>
     <span class="codes" role="presentation">${cells}</span>
     <span class="letters" aria-hidden="true">${text}</span>
@@ -111,16 +131,19 @@ function cell(address, code, space, marks, prefix) {
   const here = address === marks.at;
   const reason = reasonOf(code);
   const shown = code === UNKNOWN ? "··" : reason ? "--" : HEX[code];
-  // A byte that changes again is a new element, so that its mark begins anew.
-  return html`<span
-    key=${when === undefined ? undefined : `${address} ${when}`}
-    role="gridcell"
-    id=${here ? `${prefix}-at` : undefined}
-    class="byte ${look(code)}${space}${classes(address, code, marks)}${when === undefined ? "" : " changed"}"
-    title=${reason ? REASONS[reason] : undefined}
-    data-address=${hex(address)}
-    >${shown}</span
-  >`;
+  return h(
+    "span",
+    {
+      // A byte that changes again is a new element, so that its mark begins anew.
+      key: when === undefined ? undefined : `${address} ${when}`,
+      role: "gridcell",
+      id: here ? `${prefix}-at` : undefined,
+      className: `byte ${look(code)}${space}${classes(address, code, marks)}${when === undefined ? "" : " changed"}`,
+      title: reason ? REASONS[reason] : undefined,
+      "data-address": hex(address),
+    },
+    shown,
+  );
 }
 
 /**
@@ -130,7 +153,7 @@ function cell(address, code, space, marks, prefix) {
  */
 function letter(address, code, marks) {
   const shown = code === UNKNOWN ? "·" : code >= GAP ? " " : TEXT[code];
-  return html`<span class="${look(code)}${classes(address, code, marks)}" data-address=${hex(address)}>${shown}</span>`;
+  return h("span", { className: look(code) + classes(address, code, marks) }, shown);
 }
 
 /** @param {number} code */

@@ -4,7 +4,7 @@ import { html, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useStat
 import { Problem, advice, howItEnded } from "./advice.js";
 import { digitsFor, hex } from "./address.js";
 import { Memory } from "./gaps.js";
-import { HexRows } from "./hex-grid.js";
+import { HexRows, addressAt } from "./hex-grid.js";
 import { PaneTools } from "./hex-tools.js";
 import { moved } from "./keys.js";
 import { Notice } from "./parts.js";
@@ -16,6 +16,8 @@ const ROW_HEIGHT = 20;
 const MARK_MS = 1600;
 const SUBSCRIBE_AFTER_MS = 120;
 const TOUCH_ROWS = 6;
+/** How long what was there before stays while the bytes elsewhere are on their way. */
+const HOLD_MS = 50;
 
 /**
  * @typedef {object} Settings
@@ -69,19 +71,22 @@ export function HexPane(props) {
   };
   const onPress = (/** @type {any} */ event) => {
     onActive();
-    const cell = event.target.closest("[data-address]");
-    if (cell) step(BigInt(cell.dataset.address), event.shiftKey);
+    const pressed = addressAt(event.target);
+    if (pressed !== null) step(pressed, event.shiftKey);
   };
   const onDrag = (/** @type {any} */ event) => {
     if (event.pointerType !== "mouse" || event.buttons !== 1) return;
-    const cell = event.target.closest?.("[data-address]");
-    if (cell && BigInt(cell.dataset.address) !== at) step(BigInt(cell.dataset.address), true);
+    const over = addressAt(event.target);
+    if (over !== null && over !== at) step(over, true);
   };
+  const held = useHeld(!gone && !shown.some((row) => row.kind === "hole" || memory.has(row.address)));
+  const before = useRef(/** @type {any} */ (null));
   // The same node again is not compared with itself: rows are drawn anew only when they are others.
-  const drawn = useMemo(
+  const rowsNow = useMemo(
     () => html`<${HexRows} rows=${shown} memory=${memory} look=${{ ...settings, digits, width: fit.width }} marks=${{ at, selection, changed, differs }} prefix=${prefix} />`,
     [rows, top, fit, memory, settings, at, selection, changed, differs, digits],
   );
+  const drawn = (before.current = (held && before.current) || rowsNow);
   return html`<section class="pane ${active ? "pane-active" : ""} ${gone ? "pane-gone" : ""}" aria-label="Memory ${number + 1}" onFocusIn=${onActive}>
     <${PaneTools} ...${{ session, target, space, gone, at, selection, memory, settings, setSettings, snapshot, setSnapshot, onClose }} rows=${shown}
       onGo=${(/** @type {bigint} */ address) => {
@@ -129,6 +134,23 @@ function useFit(grid, group) {
   return fit;
 }
 
+/**
+ * Whether to wait with drawing: a screen without bytes that is there for a moment is work for nothing, and flickers.
+ * @param {boolean} pending
+ */
+function useHeld(pending) {
+  const [late, setLate] = useState(false);
+  useLayoutEffect(() => {
+    if (!pending) return;
+    const timer = setTimeout(() => setLate(true), HOLD_MS);
+    return () => {
+      clearTimeout(timer);
+      setLate(false);
+    };
+  }, [pending]);
+  return pending && !late;
+}
+
 /** @param {HTMLElement} element */
 function letterWidth(element) {
   const probe = document.createElement("span");
@@ -159,35 +181,47 @@ function columns(bytes, group) {
  * @returns {[bigint, (next: bigint | ((before: bigint) => bigint)) => void, (address: bigint) => void]}
  */
 function useTop(rows, count, at) {
-  const [address, setAddress] = useState(() => rows.at(rows.clampTop(rows.rowOf(at) - BigInt(count >> 2), count)).address);
-  const top = rows.clampTop(rows.rowOf(address), count);
-  const latest = useRef({ rows, count });
-  latest.current = { rows, count };
+  const place = useRef({ address: 0n, at, rows: /** @type {Rows | null} */ (null), count });
+  const [, draw] = useState(0);
+  const latest = place.current;
+  if (latest.rows === null) latest.address = rows.at(rows.clampTop(rows.rowOf(at) - BigInt(count >> 2), count)).address;
+  const moved = latest.at !== at || latest.rows !== rows || latest.count !== count;
+  let top = rows.clampTop(rows.rowOf(latest.address), count);
+  if (moved) {
+    // Now and not in an effect: all rows would be drawn twice, where they were and where they are to be.
+    Object.assign(latest, { at, rows, count });
+    top = rows.clampTop(following(rows.rowOf(at), top, BigInt(count)), count);
+    latest.address = rows.at(top).address;
+  }
   const setTop = useCallback((/** @type {bigint | ((before: bigint) => bigint)} */ next) => {
-    setAddress((before) => {
-      const { rows, count } = latest.current;
-      const row = typeof next === "function" ? next(rows.clampTop(rows.rowOf(before), count)) : next;
-      return rows.at(rows.clampTop(row, count)).address;
-    });
+    const { rows, count, address } = place.current;
+    if (!rows) return;
+    const before = rows.clampTop(rows.rowOf(address), count);
+    const row = rows.clampTop(typeof next === "function" ? next(before) : next, count);
+    place.current.address = rows.at(row).address;
+    if (row !== before) draw((times) => times + 1);
   }, []);
   // Who goes somewhere wants to see what is around it; a step needs no more than a row.
   const reveal = useCallback((/** @type {bigint} */ address) => {
     setTop((before) => {
-      const { rows, count } = latest.current;
-      const row = rows.rowOf(address);
+      const { rows, count } = place.current;
+      const row = rows ? rows.rowOf(address) : before;
       return row < before || row >= before + BigInt(count) ? row - BigInt(count >> 2) : before;
     });
   }, []);
-  useLayoutEffect(() => {
-    const row = rows.rowOf(at);
-    const visibleRows = BigInt(count);
-    if (row < top || row >= top + visibleRows) {
-      const near = row < top ? top - row <= visibleRows : row - top <= visibleRows * 2n;
-      if (near) setTop(row < top ? row : row - visibleRows + 1n);
-      else setTop(row - visibleRows / 4n);
-    }
-  }, [at, rows, count]);
   return [top, setTop, reveal];
+}
+
+/**
+ * The row on top from where the cursor's is seen: moved by a row or two where that is enough.
+ * @param {bigint} row
+ * @param {bigint} top
+ * @param {bigint} count
+ */
+function following(row, top, count) {
+  if (row >= top && row < top + count) return top;
+  if (row < top) return top - row <= count ? row : row - count / 4n;
+  return row - top <= count * 2n ? row - count + 1n : row - count / 4n;
 }
 
 /**
@@ -226,7 +260,7 @@ function useMemory({ session, target, gone, onMemory, onStale }, settings, regio
   }, []);
 
   const reader = useRef(/** @type {Reader | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const made = new Reader(
       session.api,
       target.id,
@@ -240,7 +274,8 @@ function useMemory({ session, target, gone, onMemory, onStale }, settings, regio
     reader.current = made;
     return () => made.stop();
   }, [session, target.id]);
-  useEffect(() => {
+  // Before anything is painted: while the browser draws rows without bytes, those are on their way.
+  useLayoutEffect(() => {
     if (!gone && seen) reader.current?.want(regions, settings.mode);
   }, [key, settings, gone, seen, round, target.id]);
 

@@ -95,7 +95,7 @@ function Line({ row, busy, onOpen }) {
     }}><${Name} text=${comm} most=${64} /></button></td>
     <td class="program">${exe && html`<span class="folder"><${Name} text=${exe.slice(0, exe.length - baseName(exe).length)} /></span><${Name} text=${baseName(exe)} />`}</td>
     <td class="number">${uid}</td>
-    <td class="number">${resident != null && size(resident)}</td>
+    <td class="number">${typeof resident === "number" && size(resident)}</td>
     <td class="mono">${container && html`<${Name} text=${container.slice(0, 12)} />`}</td>
     <td>${ended ? html`<span class="tag tag-ended">${ended.text}</span>` : busy ? html`<span class="tag">opening…</span>` : target ? html`<span class="tag tag-held">registered</span>` : ""}</td>
   </tr>`;

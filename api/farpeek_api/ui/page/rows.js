@@ -122,8 +122,8 @@ export class Rows {
    */
   clampTop(row, count) {
     const last = this.count - BigInt(count);
-    if (row > last) row = last;
-    return row < 0n ? 0n : row;
+    const top = row > last ? last : row;
+    return top < 0n ? 0n : top;
   }
 }
 

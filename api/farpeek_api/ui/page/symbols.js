@@ -1,13 +1,17 @@
-// Symbols of a target's ELF files. They are read when somebody asks, file by file, and then kept.
+// Symbols of a target's ELF files: out of the files, else out of its memory, where every loaded file has those that
+// others call. They are read when somebody asks, file by file, and then kept.
 
 import { untagged } from "./address.js";
+import { readDynamic } from "./dynamic.js";
 import { Header, HEADER_SIZE, NoElf, Table } from "./elf.js";
 import { baseName, mappingAt, pathOf } from "./kinds.js";
 
 const MOST_FILES = 256;
+/** Of all tables of a target, whatever its files say. */
+const MOST_BYTES = 256n << 20n;
 
 /** @typedef {{ path: string, file: string, address: bigint }} Found */
-/** @typedef {{ path: string, file: string, start: bigint, table: Promise<Table | null> | null, known: Table | null }} Image */
+/** @typedef {{ path: string, file: string, start: bigint, end: bigint, table: Promise<Table | null> | null, known: Table | null }} Image */
 
 export class Symbols {
   /**
@@ -22,6 +26,7 @@ export class Symbols {
     this.images = new Map();
     /** @type {readonly import("./kinds.js").Mapping[]} */
     this.mappings = [];
+    this.bytes = 0n;
   }
 
   /** @param {readonly import("./kinds.js").Mapping[]} mappings */
@@ -31,10 +36,12 @@ export class Symbols {
     const images = new Map();
     for (const each of mappings) {
       const path = pathOf(each);
+      const begun = images.get(path);
+      if (begun && each.offset !== 0n) begun.end = each.end;
       if (each.offset !== 0n || !(path.startsWith("/") || path === "[vdso]") || images.has(path) || images.size >= MOST_FILES) continue;
       const known = this.images.get(path);
       const same = known && known.start === each.start;
-      images.set(path, same ? known : { path, file: baseName(path), start: each.start, table: null, known: null });
+      images.set(path, same ? known : { path, file: baseName(path), start: each.start, end: each.end, table: null, known: null });
     }
     this.images = images;
   }
@@ -83,8 +90,10 @@ export class Symbols {
 
   /** @param {Image} image */
   table(image) {
-    // What cannot be had (another filesystem, the policy, no ELF file) has no symbols, and is not asked for again.
+    // The file may be deleted, elsewhere, stripped or forbidden. What cannot be had in memory either (the policy, no
+    // ELF file) has no symbols, and is not asked for again.
     image.table ??= this.read(image)
+      .catch(() => readDynamic(image.start, image.end, (regions) => this.memory(regions)))
       .catch(() => null)
       .then((table) => (image.known = table));
     return image.table;
@@ -93,13 +102,35 @@ export class Symbols {
   /** @param {Image} image */
   async read({ start }) {
     const header = new Header(await this.part(start, 0n, BigInt(HEADER_SIZE)));
-    const segments = await this.part(start, header.segmentsAt, BigInt(header.segmentSize * header.segmentCount));
+    const segments = await this.part(start, header.segments.at, BigInt(header.segments.length));
     const bias = header.bias(segments, start);
-    const sections = await this.part(start, header.sectionsAt, BigInt(header.sectionSize * header.sectionCount));
+    const sections = await this.part(start, header.sections.at, BigInt(header.sections.length));
     const found = header.tables(sections);
     if (!found) throw new NoElf("it has no symbols");
     const [symbols, strings] = await Promise.all([found.table, found.strings].map(({ offset, size }) => this.part(start, offset, size)));
     return new Table(header, symbols, strings, bias);
+  }
+
+  /** @param {bigint} length */
+  take(length) {
+    this.bytes += length;
+    if (this.bytes > MOST_BYTES) throw new NoElf("the files of this target have too many symbols");
+  }
+
+  /**
+   * What could be read of each region, up to its first gap.
+   * @param {[bigint, number][]} regions
+   */
+  async memory(regions) {
+    for (const [, length] of regions) this.take(BigInt(length));
+    const { head, bytes } = await this.api.readv(this.target.id, regions, "wait");
+    let at = 0;
+    return regions.map(([, length], number) => {
+      const gap = head.gaps.find((/** @type {any} */ { region }) => region === number);
+      const part = bytes.subarray(at, at + (gap ? gap.offset : length));
+      at += length;
+      return part;
+    });
   }
 
   /**
@@ -109,6 +140,7 @@ export class Symbols {
    */
   async part(address, from, length) {
     if (!length) throw new NoElf("it has no such part");
+    this.take(length);
     const path = `v1/targets/${this.target.id}/file?address=0x${address.toString(16)}`;
     const headers = { Range: `bytes=${from}-${from + length - 1n}` };
     const response = await this.api.ask(path, { accept: "application/octet-stream", headers });
