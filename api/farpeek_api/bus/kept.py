@@ -38,7 +38,7 @@ _LARGEST: Final = 16 << 10
 _MOST_SAMPLERS: Final = 10_000
 _BATCH: Final = 256
 _PATIENCE_S: Final = 5.0
-_NOBODY: Final = "the broker does not keep that: `farpeek fleet setup` has it do so"
+NOBODY: Final = "the broker does not keep that: `farpeek fleet setup` has it do so"
 
 KEYS: Final = f"$KV.{BUCKET}.>"
 HINTS: Final = subjects.request(subjects.UP, subjects.EVERYBODY, HINT, ">")
@@ -70,7 +70,7 @@ def streams(replicas: int = 1) -> list[StreamConfig]:
             max_msg_size=64 << 10,
             storage=StorageType.FILE,
             num_replicas=replicas,
-            duplicate_window=120.0,
+            duplicate_window=600.0,
             allow_direct=True,
         ),
         StreamConfig(
@@ -163,7 +163,7 @@ async def message(client: Client, stream: str, subject: str) -> Message | None:
     try:
         answer = await client.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=_PATIENCE_S)
     except nats.errors.NoRespondersError:
-        raise NotKept(_NOBODY) from None
+        raise NotKept(NOBODY) from None
     return _taken(answer)
 
 
@@ -206,7 +206,7 @@ def _taken(answer: Msg) -> Message | None:
     headers = answer.headers or {}
     status = headers.get("Status")
     if status == "503":
-        raise NotKept(_NOBODY)
+        raise NotKept(NOBODY)
     subject, sequence = headers.get("Nats-Subject"), headers.get("Nats-Sequence", "")
     if status is not None or subject is None or not sequence.isdecimal():
         return None  # the end of a batch, or there is none

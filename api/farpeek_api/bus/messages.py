@@ -29,6 +29,10 @@ BYTES: Final = "Farpeek-Bytes"
 TAKEN: Final = "Farpeek-Taken"
 """How many messages of a client's have been passed on, of an operation that takes more of them."""
 
+EVENT: Final = "Farpeek-Event"
+"""What an event is; its number is in `Farpeek-Number`."""
+NUMBER: Final = "Farpeek-Number"
+
 COMPLETE: Final = "complete"
 CUT: Final = "cut"
 PROBLEM: Final = "problem"

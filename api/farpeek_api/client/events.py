@@ -14,7 +14,7 @@ from farpeek_api.client.results import TargetInfo
 from farpeek_api.client.steps import Flow, Item, Open, Pause, Request, more
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
 _LONGEST_BLOCK: Final = 1 << 20
 _SILENCE_S: Final = 45.0
@@ -40,33 +40,51 @@ class Event:
     match: str | None
 
 
-class EventParser:
-    """Takes Server-Sent Events apart, as they come."""
+class BlockParser:
+    """Takes Server-Sent Events apart, as they come: the fields of each."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, part: bytes) -> list[Event]:
-        """Take what came; the events that are whole. Raises Odd for what is none."""
+    def feed(self, part: bytes) -> list[dict[bytes, bytes]]:
+        """Take what came; the blocks that are whole. Raises Odd for what is none."""
         *blocks, self._buffer = (self._buffer + part).split(b"\n\n")
         if len(self._buffer) > _LONGEST_BLOCK:
             raise Odd("the answer has an event without end")
-        return [event for block in blocks for event in _event(block)]
+        return [fields for block in blocks if (fields := _fields(block))]
 
 
-def _event(block: bytes) -> Iterator[Event]:
+def _fields(block: bytes) -> dict[bytes, bytes]:
     fields: dict[bytes, bytes] = {}
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
         if name:  # else it is a comment
             fields[name] = value.removeprefix(b" ")
-    if not fields:
-        return
+    return fields
+
+
+def number_and_kind(fields: Mapping[bytes, bytes]) -> tuple[int, str]:
+    """Give what each event has. Raises Odd."""
     number = fields.get(b"id", b"")
     if not number.isdigit() or len(number) > len(str(2**64)):
         raise Odd("the answer has an event with an odd `id`")
-    shown = members.parse(fields.get(b"data", b""))
-    yield _of(int(number), fields.get(b"event", b"").decode("utf-8", "replace"), shown)
+    return int(number), fields.get(b"event", b"").decode("utf-8", "replace")
+
+
+class EventParser:
+    """The same, as events."""
+
+    def __init__(self) -> None:
+        self._blocks = BlockParser()
+
+    def feed(self, part: bytes) -> list[Event]:
+        """Take what came; the events that are whole. Raises Odd for what is none."""
+        return [_event(fields) for fields in self._blocks.feed(part)]
+
+
+def _event(fields: Mapping[bytes, bytes]) -> Event:
+    number, kind = number_and_kind(fields)
+    return _of(number, kind, members.parse(fields.get(b"data", b"")))
 
 
 def _of(number: int, kind: str, shown: Members) -> Event:

@@ -13,6 +13,7 @@ from farpeek_api.bus.problems import Refusal
 from farpeek_api.fleet import passing
 from farpeek_api.fleet.broker import Gone, log
 from farpeek_api.fleet.heartbeats import Heartbeats
+from farpeek_api.fleet.history import History
 from farpeek_api.fleet.presence import ASKING_S, Counts, Presence, Visible
 from farpeek_api.fleet.transfers import Answer, Part, Sent, Under
 
@@ -58,7 +59,10 @@ class Agent:
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
         self._is_asking = True
-        self._beside: list[Beside] = [Heartbeats(self._presence, service)]
+        self._beside: list[Beside] = [
+            Heartbeats(self._presence, service),
+            History(node, service),
+        ]
         self._running: list[asyncio.Task[None]] = []
 
     async def run(self, broker: Broker) -> None:

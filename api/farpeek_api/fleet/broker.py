@@ -96,6 +96,17 @@ class Connection:
         except (nats.errors.Error, OSError) as error:
             raise Gone from error
 
+    async def ask(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> Msg:
+        """Ask for one answer. Raises NoRespondersError, nats.errors.TimeoutError, Gone."""
+        try:
+            return await self._client.request(
+                subject, payload, timeout=_CONNECT_S, headers=dict(headers)
+            )
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            raise
+        except (nats.errors.Error, OSError) as error:
+            raise Gone from error
+
     async def subscribe(self, subject: str, came: Came) -> None:
         """Have messages handled one behind the other. Raises Gone."""
         try:

@@ -52,6 +52,7 @@ class Heartbeats:
             "service": state,
             "degraded": self._degraded if state == "ready" else [],
             "at_ns": time.time_ns(),
+            "every_s": EACH_S,
         }
 
 

@@ -32,6 +32,8 @@ _KEPT: Final = 20
 _KEPT_S: Final = 5.0
 _SILENCE_S: Final = 60.0
 """Longest silence of an answer that has an end; the service's own deadline is 10 s by default."""
+_EVENTS_SILENCE_S: Final = 45.0
+"""It says something every 15 s."""
 _LARGEST_DOCUMENT: Final = 8 << 20
 _NOT_PASSED_ON: Final = frozenset(
     {"connection", "date", "keep-alive", "server", "transfer-encoding", "upgrade"}
@@ -120,6 +122,25 @@ class LocalService:
             return await self._document("/v1/info")
         except (Refusal, ValueError):
             return {}
+
+    async def events(self, after: int) -> AsyncIterator[bytes]:
+        """Follow what happens to targets, in the agent's own name. Raises Refusal."""
+        headers = {"Last-Event-ID": str(after)}
+        asking = self._wire.request(
+            Request("GET", "/v1/events", headers=headers, silence_s=_EVENTS_SILENCE_S)
+        )
+        with _errors(problems.BROKEN, "the service ended its events"):
+            response = await self._fresh.handle_async_request(asking)
+            try:
+                if response.status != _OK:
+                    text = await response.aread()
+                    raise Refusal(
+                        problems.UNREACHABLE, _refused("/v1/events", response.status, text)
+                    )
+                async for part in response.aiter_stream():
+                    yield part
+            finally:
+                await response.aclose()
 
     async def state(self) -> str:
         """Say how the service is: `ready`, `not-ready` or `unreachable`."""
