@@ -102,6 +102,12 @@ def _agent(arguments: Sequence[str]) -> int:
     return agent.main(arguments)
 
 
+def _gateway(arguments: Sequence[str]) -> int:
+    from farpeek_api.cli import gateway  # noqa: PLC0415 - loaded only where it is used
+
+    return gateway.main(arguments)
+
+
 def _completion(arguments: Sequence[str]) -> int:
     from farpeek_api.cli import completion  # noqa: PLC0415 - loaded only where it is used
 
@@ -119,6 +125,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "mcp": ("let an assistant read the memory of processes that you approve", _mcp),
     "dap": ("show the memory of a process in an editor, as a debug adapter", _dap),
     "agent": ("let a fleet ask the service beside it, by NATS", _agent),
+    "gateway": ("serve the nodes of a fleet by HTTP, for who has no NATS", _gateway),
     "completion": ("print a script by which a shell completes commands", _completion),
 }
 

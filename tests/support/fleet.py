@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import nkeys
 from nats.aio.client import Client
 
 from farpeek_api.bus.asking import Asking, Question
 from farpeek_api.policy import tokens
 from support.ending import Ending, end_process
 from support.policies import EVERYTHING, entry
-from support.serving import Reply, environment_for_a_service
-from support.waiting import until
+from support.serving import Reply, UnixConnection, environment_for_a_service
+from support.serving import put as put_by_http
+from support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import AsyncIterator, Mapping
 
     from farpeek_api.operations.operation import Operation
@@ -36,7 +40,19 @@ _LISTENS: Final = re.compile(r"Listening for client connections on 127\.0\.0\.1:
 
 def _user(name: str, publish: list[str], subscribe: list[str]) -> str:
     permissions = json.dumps({"publish": publish, "subscribe": subscribe})
-    return f'{{user: "{name}", password: "{name}", permissions: {permissions}}}'
+    return f"{{{_named(name)}, permissions: {permissions}}}"
+
+
+def _named(name: str) -> str:
+    return f'user: "{name}", password: "{name}"'
+
+
+def _make_key(folder: Path, name: str) -> str:
+    """Leave a new seed in a folder; the key by which the broker knows it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    (folder / f"{name}.nk").write_bytes(seed)
+    return str(nkeys.from_seed(seed).public_key.decode())
 
 
 def node(name: str) -> str:
@@ -97,6 +113,9 @@ class Broker(Ending):
         self._keeps = keeps
         self._max_payload = max_payload
         self._starts = 0
+        self.keys = folder / "nkeys"
+        """A folder with the seeds of all clients but `mallory`."""
+        self._keys = [(name, _make_key(self.keys, name)) for name in CLIENTS[:2]]
         self.port = -1
         self.start()
 
@@ -104,6 +123,7 @@ class Broker(Ending):
         """Start it."""
         users = [*map(node, NODES), *map(client, CLIENTS), _user("ops", ["$SRV.>"], ["_MICRO.>"])]
         users.append(admin("admin"))
+        users += [client(name).replace(_named(name), f'nkey: "{key}"') for name, key in self._keys]
         text = f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: {self._max_payload}\n'
         text += "authorization: {users: [\n" + "\n".join(users) + "\n]}\n"
         if self._keeps:
@@ -195,6 +215,82 @@ class AgentProcess(Ending):
         end_process(self.process)
 
 
+class GatewayProcess(Ending):
+    """`farpeek gateway` on a socket and a port, with a policy that names the clients by tokens."""
+
+    def __init__(self, broker: Broker, folder: Path, *flags: str, policy: str = "") -> None:
+        self.path = folder / "gateway" / "farpeek.sock"
+        self._log = folder / "gateway.log"
+        self._policy = folder / "gateway.toml"
+        self.write(policy or GATEWAY_POLICY)
+        command = [sys.executable, "-m", "farpeek_api", "gateway", "--policy", self._policy]
+        command += ["--nats", f"nats://127.0.0.1:{broker.port}", "--nkeys", broker.keys]
+        command += ["--listen", f"unix:{self.path}", "--listen", "http://127.0.0.1:0", *flags]
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env=environment_for_a_service(),
+            )
+        until(
+            lambda: self.log.count("is listening on") == 2 or self.process.poll() is not None,
+            "the gateway listens",
+        )
+        assert self.process.poll() is None, self.log
+
+    def write(self, policy: str) -> None:
+        """Write its policy, of which it knows nothing by that."""
+        self._policy.write_text(policy)
+        self._policy.chmod(0o600)
+
+    @property
+    def policy(self) -> str:
+        """Its policy."""
+        return self._policy.read_text()
+
+    def reload(self, policy: str) -> None:
+        """Write its policy, and have it read."""
+        self.write(policy)
+        seen = self.log.count("the policy is that of")
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.log.count("the policy is that of") > seen, "the policy is read")
+
+    @property
+    def log(self) -> str:
+        """All that it has logged."""
+        return self._log.read_text()
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", self.log)
+        assert found is not None
+        return int(found[1])
+
+    def connect(self) -> socket.socket:
+        """Connect to its socket."""
+        made = socket.socket(socket.AF_UNIX)
+        made.settimeout(PATIENCE_S)
+        made.connect(str(self.path))
+        return made
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+    ) -> Reply:
+        """Put one request, as alice where nobody else is named."""
+        shown = {"Authorization": f"Bearer {token or ALICE}", **(headers or {})}
+        return put_by_http(UnixConnection(self.path), method, path, body, shown)
+
+    def end(self) -> None:
+        end_process(self.process)
+
+
 async def put(
     asking: Asking,
     operation: Operation,
@@ -246,12 +342,18 @@ def volatile(value: Any) -> Any:  # noqa: ANN401 - JSON
 _EACH_TIME: Final = {"request_id", "began_ns", "elapsed_us", "ticket", "cpu_ns"}
 
 
-ALICE, BOB = tokens.make(), tokens.make()
+ALICE, BOB, MALLORY = tokens.make(), tokens.make(), tokens.make()
 POLICY = (
     "[clients.agent]\nunix_uid = [0]\nverbs = ['inspect']\nimpersonate = ['alice', 'bob']\n"
     + entry("alice", ALICE, rest=f"targets = {EVERYTHING}")
     + entry("bob", BOB, ["inspect", "read"], rest="targets = [{ uid = 4242 }]")
 )
+
+
+GATEWAY_POLICY: Final = (
+    entry("alice", ALICE) + entry("bob", BOB, ["inspect", "read"]) + entry("mallory", MALLORY)
+)
+"""Who is who at a gateway; what they may do say the nodes."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek_api.cli import agent, running
+from farpeek_api.cli import agent, gateway, running
 from farpeek_api.cli.assistants import command as mcp
 from farpeek_api.cli.commands import COMMANDS
 from farpeek_api.cli.dap import command as dap
@@ -46,7 +46,12 @@ ask a service, and end with status 0 (done), 1 (failed), 2 (wrong usage), 3 (inc
 target, or it has ended), 5 (not allowed) or 130 (interrupted).
 
 """
-_FOR_OTHERS = {"agent": agent.parser, "mcp": mcp.parser, "dap": dap.parser}
+_FOR_OTHERS = {
+    "agent": agent.parser,
+    "gateway": gateway.parser,
+    "mcp": mcp.parser,
+    "dap": dap.parser,
+}
 """Commands that other programs start."""
 
 _METRICS = """

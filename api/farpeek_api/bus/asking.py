@@ -139,6 +139,11 @@ class Answer:
         for each in subscriptions if self._asking.is_connected else ():
             await each.unsubscribe()
 
+    async def keep(self) -> None:
+        """Say that it is waited for still, where its bytes are taken slowly."""
+        if not self.is_over and self._asking.is_connected:
+            await self._give()
+
     def _came_no_more(self) -> None:
         """Wake up whoever waits for something of it."""
         self._has_room.set()
@@ -160,7 +165,10 @@ class Answer:
                 continue
             if isinstance(came, Refusal):
                 self.is_over = True
-                raise self._broken("the node is there no more") if self._expected else came
+                if not self._expected:
+                    raise came
+                is_gone = came.kind is not problems.BROKEN
+                raise self._broken("the node is there no more" if is_gone else str(came))
             if self._is_flooded:
                 raise self._broken("the node has sent more than there was credit for")
             return came
@@ -263,6 +271,11 @@ class Asking:
         for each in self._asked.pop(found[1], ()) if found is not None else ():
             each.add(Refusal(NOT_PERMITTED, f"the broker does not let {self._name!r} ask for that"))
 
+    def lost(self) -> None:
+        """The connection has ended, and with it whatever is under way."""
+        for each in [one for asked in self._asked.values() for one in asked]:
+            each.add(Refusal(problems.BROKEN, "the connection to the broker has ended"))
+
     def forget(self, answer: Answer) -> None:
         """It is over."""
         for subject, answers in list(self._asked.items()):
@@ -279,6 +292,11 @@ class Asking:
         finally:
             await answer.close()
         return answer.clock_ns
+
+    @property
+    def room(self) -> int:
+        """Bytes that the body of a request may have."""
+        return self._client.max_payload - messages.ROOM_FOR_HEADERS
 
     @property
     def is_connected(self) -> bool:

@@ -21,12 +21,16 @@ TOO_LATE: Final = Kind(408, "too-late", "The request has come too late, and noth
 NO_CREDIT: Final = Kind(408, "no-credit", "Nobody takes the answer")
 NAME_TAKEN: Final = Kind(409, "node-name-taken", "Another agent has that name")
 TOO_LARGE: Final = Kind(413, "answer-too-large", "The answer does not fit into one message")
+REQUEST_TOO_LARGE: Final = Kind(413, "too-large", "The request is too large")
 NEEDS_DEADLINE: Final = Kind(428, "not-after-required", "What changes something needs a deadline")
 TOO_BUSY: Final = Kind(429, "too-busy", "The agent has too much to do", retryable=True)
 BROKEN: Final = Kind(502, "transfer-broken", "The answer is not whole", retryable=True)
 OUTCOME_UNKNOWN: Final = Kind(502, "outcome-unknown", "Nobody knows whether it was done")
 UNREACHABLE: Final = Kind(
     503, "service-unreachable", "The agent does not reach its service", retryable=True
+)
+BROKER_UNREACHABLE: Final = Kind(
+    503, "broker-unreachable", "The broker is not reached", retryable=True
 )
 DEADLINE: Final = Kind(504, "deadline", "The time is over", retryable=True)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -21,7 +19,7 @@ except ImportError as error:  # said here, for nothing else of the client takes 
 from farpeek_api.bus import asking as bus
 from farpeek_api.bus import problems
 from farpeek_api.bus.asking import Asking, Question
-from farpeek_api.bus.catalogue import Catalogue
+from farpeek_api.bus.known import Known
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.client.problems import Unreachable
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from farpeek_api.bus.asking import Answer
-    from farpeek_api.bus.catalogue import Route
     from farpeek_api.client.address import Node
 
 T = TypeVar("T")
@@ -38,7 +35,6 @@ _CONNECT_S: Final = 5
 _TIMEOUT_S: Final = 30.0
 _NOT_SENT: Final = frozenset({b"host", b"accept-encoding", b"user-agent", b"content-length"})
 _JSON: Final = (b"Content-Type", b"application/problem+json")
-_SECOND_NS: Final = 10**9
 
 
 class Exchange:
@@ -76,9 +72,8 @@ class AwaitingPort:
         self._node = node
         self._client: Client | None = None
         self._asking: Asking | None = None
-        self._patterns: list[tuple[str, Route, re.Pattern[str]]] = []
+        self._known = Known(node.name)
         self._connecting = asyncio.Lock()
-        self._clock: tuple[int, int] | None = None  # the node's, and ours when it came
 
     async def send(self, request: httpcore2.Request) -> Exchange:
         """Ask; an answer that has begun."""
@@ -117,7 +112,7 @@ class AwaitingPort:
         async with self._connecting:
             if self._asking is None or self._client is None or not self._client.is_connected:
                 self._asking = await self._connect()
-            if not self._patterns:
+            if self._known.learned_at is None:
                 await self._learn(self._asking)
             return self._asking
 
@@ -130,6 +125,9 @@ class AwaitingPort:
         async def failed(error: Exception) -> None:
             asking.denied(str(error))
 
+        async def ended() -> None:
+            asking.lost()
+
         await client.connect(
             list(node.servers),
             name=f"farpeek {node.client}",
@@ -139,6 +137,7 @@ class AwaitingPort:
             connect_timeout=_CONNECT_S,
             pending_size=0,
             error_cb=failed,
+            closed_cb=ended,
             nkeys_seed=None if node.nkey is None else os.fspath(node.nkey),
             user_credentials=None if node.credentials is None else os.fspath(node.credentials),
         )
@@ -146,28 +145,19 @@ class AwaitingPort:
 
     async def _learn(self, asking: Asking) -> None:
         """Ask the node which operations there are."""
-        answer = await asking.ask(self._node.name, Question("openapi"))
         try:
-            text = await answer.whole()
+            await self._known.learn(asking)
         except Refusal as refusal:
-            raise _as_error(refusal) from refusal
-        finally:
-            await answer.close()
-        self._know(answer)
-        try:
-            routes = Catalogue(json.loads(text)).routes
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Unreachable(f"{self._node.shown} has no document of its operations") from error
-        self._patterns = [
-            (name, route, re.compile(re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(route.path))))
-            for name, route in routes.items()
-        ]
+            raise httpcore2.ConnectError(str(refusal)) from refusal
 
     async def _question(self, asking: Asking, request: httpcore2.Request) -> tuple[Question, bool]:
         """Write a request as it goes over the broker; and whether its answer may be silent."""
         path, _, query = request.url.target.decode("ascii").partition("?")
         method = request.method.decode("ascii")
-        name, route, named = self._find(method, path)
+        found = self._known.find(method, path)
+        if found is None:
+            raise Unreachable(f"the service of {self._node.shown} does not know {method} {path}")
+        name, route, named = found
         sent = {
             k.decode(): v.decode("latin-1")
             for k, v in request.headers
@@ -179,20 +169,12 @@ class AwaitingPort:
         question = Question(name, named, query, sent, body, timeout_s, not_after)
         return question, route.endless
 
-    def _find(self, method: str, path: str) -> tuple[str, Route, str | None]:
-        for name, route, pattern in self._patterns:
-            found = pattern.fullmatch(path) if route.method == method else None
-            if found is not None:
-                return name, route, "/".join(found.groups()) or None
-        raise Unreachable(f"the service of {self._node.shown} does not know {method} {path}")
-
     async def _not_after(self, asking: Asking, timeout_s: float) -> int:
-        """Say when a request is too late, by the node's clock, as far as that is known."""
-        if self._clock is None:
-            await asking.clock_ns(self._node.name)
-        shown, came = self._clock or (0, 0)
-        # The node's clock shows this at least: it showed the one before the other came.
-        return shown + (time.monotonic_ns() - came) + int(timeout_s * _SECOND_NS)
+        """Say when a request is too late."""
+        try:
+            return await self._known.not_after(asking, timeout_s)
+        except Refusal as refusal:
+            raise httpcore2.ConnectError(str(refusal)) from refusal
 
     async def _begun(self, answer: Answer) -> Exchange:
         try:
@@ -201,18 +183,13 @@ class AwaitingPort:
             await answer.close()
             if refusal.kind in (bus.NOBODY, problems.UNREACHABLE):
                 raise httpcore2.ConnectError(str(refusal)) from refusal
+            if refusal.kind is problems.BROKEN:
+                raise httpcore2.ReadError(str(refusal)) from refusal
             body = refusal.document(self._node.name)
             return Exchange(httpcore2.Response(refusal.kind.status, headers=[_JSON]), body, answer)
-        self._know(answer)
+        self._known.heard(answer)
         headers = [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers.items()]
         return Exchange(httpcore2.Response(answer.status, headers=headers), first or b"", answer)
-
-    def _know(self, answer: Answer) -> None:
-        self._clock = answer.clock_ns, time.monotonic_ns()
-
-
-def _as_error(refusal: Refusal) -> Exception:
-    return httpcore2.ConnectError(str(refusal))
 
 
 class AwaitingStream(httpcore2.AsyncNetworkStream):

@@ -42,12 +42,14 @@ class Authenticator:
         *,
         everybody: bool = False,
         current: CurrentPolicy | None = None,
+        streams: re.Pattern[str] = tickets.STREAMS,
     ) -> None:
         hosts = [each.host for each in addresses if isinstance(each, TcpAddress)]
         self._names = {plain_host(name) for name in (*hosts, *allowed_hosts)}
         self._wildcard = any(is_wildcard(host) for host in hosts)
         self._tokens = tokens
         self._everybody = everybody
+        self._streams = streams
         self._current = current or CurrentPolicy()
         self.tickets = tickets.Tickets(self._current)
         self._trusted_uids = trusted_uids()
@@ -77,7 +79,7 @@ class Authenticator:
         """
         headers = request.headers
         connection = connection_of(request)
-        if request.path == tickets.STREAM_PATH:
+        if self._streams.fullmatch(request.path):
             ticket = tickets.offered(headers)
             if ticket is not None:
                 return self._by_ticket(ticket, headers, connection)

@@ -7,6 +7,7 @@ of the protocols.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from hashlib import sha256
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 STREAM_PATH: Final = "/v1/stream"
 """The one request that a ticket is for."""
+
+STREAMS: Final = re.compile(re.escape(STREAM_PATH))
 
 PROTOCOL: Final = "farpeek.v1"
 """What is spoken there; a browser that offers protocols wants one of them chosen."""

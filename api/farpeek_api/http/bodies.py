@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
@@ -12,7 +12,6 @@ from farpeek_api.http.answers import JSON
 from farpeek_api.serving.connection import client_of
 
 if TYPE_CHECKING:
-    from farpeek.memory import MemoryService
     from farpeek.threads.budget import Lease
     from farpeek_api.serving.settings import Settings
 
@@ -20,11 +19,19 @@ UNCOUNTED: Final = 16 << 10
 """Bytes of a body that need not be in the budget; connections are bounded, too."""
 
 
+class Lender(Protocol):
+    """Whoever has the bytes that may be held."""
+
+    def lease_bytes(self, size: int, client: str = "") -> Lease:
+        """Take some; TooBusy if they are not there."""
+        ...
+
+
 class Bodies:
     """Reads bodies. What is held of them is in the budget, as are the answers."""
 
-    def __init__(self, service: MemoryService, settings: Settings) -> None:
-        self._service = service
+    def __init__(self, lender: Lender, settings: Settings) -> None:
+        self._lender = lender
         self._largest = settings.max_body_bytes
         self._deadline_s = settings.deadline
 
@@ -34,7 +41,7 @@ class Bodies:
         A context manager: leave it when the body is no longer needed.
         """
         size = request.content_length or 0
-        return self._service.lease_bytes(size if size > UNCOUNTED else 0, client_of(request))
+        return self._lender.lease_bytes(size if size > UNCOUNTED else 0, client_of(request))
 
     async def read_json(self, request: web.Request, lease: Lease) -> bytes | bytearray:
         """Read a JSON body."""

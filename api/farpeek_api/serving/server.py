@@ -24,8 +24,8 @@ from farpeek_api.audit.entry import DONE, GONE
 from farpeek_api.audit.recorder import Recorder
 from farpeek_api.audit.sinks import File, Stderr
 from farpeek_api.audit.trail import Trail
-from farpeek_api.gate.auth import Authenticator, trusted_uids
-from farpeek_api.gate.tokens import OwnTokenFile, Tokens, read_tokens
+from farpeek_api.gate import opening
+from farpeek_api.gate.auth import trusted_uids
 from farpeek_api.http import app, problems
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.bulk import Bulk
@@ -47,19 +47,11 @@ from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.policy.guard import Guard
 from farpeek_api.policy.reach import Reaches
 from farpeek_api.policy.verbs import Verb
-from farpeek_api.serving import activation, privileges, tls, watchdog
-from farpeek_api.serving.connection import Connection, connection_factory
+from farpeek_api.serving import privileges, watchdog
+from farpeek_api.serving.connection import connection_factory
 from farpeek_api.serving.connections import Connections, affordable
 from farpeek_api.serving.lifecycle import Lifecycle
-from farpeek_api.serving.listeners import (
-    BACKLOG,
-    ListenError,
-    TcpAddress,
-    UnixAddress,
-    default_socket_path,
-    listen_tcp,
-    listen_unix,
-)
+from farpeek_api.serving.listening import Servers
 from farpeek_api.serving.logs import log
 from farpeek_api.serving.memory_limit import cgroup_limit
 from farpeek_api.serving.metrics import Metrics
@@ -71,11 +63,12 @@ from farpeek_api.stream.ticketing import Ticketing
 from farpeek_api.ui.assets import Assets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from farpeek.model import Capability
+    from farpeek_api.gate.auth import Authenticator
     from farpeek_api.serving.bounds import Bounds
-    from farpeek_api.serving.listeners import Address, Listener
+    from farpeek_api.serving.listeners import Listener
     from farpeek_api.serving.settings import Settings
 
 GRACE_S: Final = 5.0
@@ -83,9 +76,6 @@ GRACE_S: Final = 5.0
 
 _ANSWERING_S: Final = 0.3
 """Of that, for the last answers to go out; aiohttp takes its timeout twice."""
-
-_HANDSHAKE_S: Final = 10.0
-"""For a client's part of a TLS handshake."""
 
 GC_THRESHOLD: Final = 50_000
 """Allocations between collections; with frozen start-up objects this halves the worst latencies."""
@@ -121,8 +111,8 @@ async def _serve(settings: Settings) -> bool:
         certificate = Reloadable("certificate", settings.tls.paths if settings.tls else ())
         policy = Reloadable("policy", (settings.policy,) if settings.policy else ())
         current = CurrentPolicy(settings.policy)
-        listeners = _listen(settings, cleanup)
-        authenticator = _authenticator(settings, listeners, current, cleanup)
+        listeners = opening.listen(settings, cleanup)
+        authenticator = opening.authenticator(settings, listeners, current, cleanup)
         # Before there is another thread, and before it is found out what can be done.
         privileges.give_up(settings.keep_capabilities)
         recorder = _open_audit(settings, cleanup)
@@ -205,62 +195,6 @@ def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
     return stop
 
 
-def _nobody() -> Connection:
-    """Before the server is started."""
-    raise RuntimeError
-
-
-def _listen(settings: Settings, cleanup: ExitStack) -> list[Listener]:
-    listeners = _handed_over(settings, cleanup)
-    # Sockets that were handed over take the place of the default, not of what was asked for.
-    if listeners and not settings.names_listeners:
-        return listeners
-    for address in settings.addresses:
-        if isinstance(address, UnixAddress):
-            new = [listen_unix(address, settings.unix_mode, settings.unix_group)]
-        else:
-            new = listen_tcp(address)
-        for listener in new:
-            cleanup.callback(listener.close)
-        listeners += new
-    return listeners
-
-
-def _handed_over(settings: Settings, cleanup: ExitStack) -> list[Listener]:
-    listeners = activation.take()
-    for listener in listeners:
-        cleanup.callback(listener.close)
-        try:
-            settings.check_reach(listener.address)
-        except ValueError as error:
-            raise ListenError(f"a socket of the supervisor's: {error}") from error
-    return listeners
-
-
-def _authenticator(
-    settings: Settings, listeners: list[Listener], current: CurrentPolicy, cleanup: ExitStack
-) -> Authenticator:
-    addresses = [listener.address for listener in listeners]
-    asks_for_token = not all(isinstance(address, UnixAddress) for address in addresses)
-    tokens: Tokens | None = None
-    if settings.policy is not None:
-        return Authenticator(addresses, settings.allow_host, None, current=current)
-    if settings.token_file is not None:
-        tokens = read_tokens(settings.token_file)
-    elif asks_for_token and not settings.no_auth:
-        own = OwnTokenFile(_token_path(addresses))
-        cleanup.callback(own.close)
-        tokens = own.tokens
-        log.info("the token for TCP is in %s", own.path)
-    return Authenticator(addresses, settings.allow_host, tokens, everybody=settings.no_auth)
-
-
-def _token_path(addresses: list[Address]) -> Path:
-    """Where a token made at start goes: beside the (first) socket."""
-    sockets = [each.path for each in addresses if isinstance(each, UnixAddress)]
-    return (sockets or [default_socket_path()])[0].with_name("token")
-
-
 def _announce(
     settings: Settings, listeners: list[Listener], capabilities: Mapping[str, Capability]
 ) -> None:
@@ -294,7 +228,6 @@ class Server:
     ) -> None:
         self._service = service
         self._authenticator = authenticator
-        self._listeners = listeners
         self._bounds: Bounds = settings
         self._lifecycle = Lifecycle()
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -343,10 +276,9 @@ class Server:
             app.application(endpoints, reaches, trail, self._offered),
             shutdown_timeout=_ANSWERING_S / 2,
         )
-        self._servers: list[asyncio.AbstractServer] = []
-        self._tls = settings.tls
-        self._tls_servers: list[asyncio.AbstractServer] = []
-        self._connect: Callable[[], Connection] = _nobody
+        self._servers = Servers(listeners, settings.tls)
+        self.renew_tls = self._servers.renew_tls
+        self.stop_listening = self._servers.stop
 
     async def start(self) -> None:
         """Take connections."""
@@ -367,53 +299,7 @@ class Server:
         if self._tracing is not None:
             server.request_handler = self._tracing.around(server.request_handler)
         self.metrics.start()
-        self._connect = connection_factory(server, self._connections, self._bounds)
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            if isinstance(listener.address, UnixAddress):
-                self._servers.append(
-                    await loop.create_unix_server(
-                        self._connect, sock=listener.socket, backlog=BACKLOG
-                    )
-                )
-            elif not listener.address.tls:
-                self._servers.append(
-                    await loop.create_server(self._connect, sock=listener.socket, backlog=BACKLOG)
-                )
-        await self.renew_tls()
-
-    async def renew_tls(self) -> None:
-        """Serve https with the files as they are now. TlsError: it goes on with those before."""
-        if self._tls is None:
-            return
-        context = tls.context(self._tls)
-        loop = asyncio.get_running_loop()
-        before = self._tls_servers
-        started: list[asyncio.AbstractServer] = []
-        for listener in self._listeners:
-            if isinstance(listener.address, TcpAddress) and listener.address.tls:
-                # A server closes its socket, and this one is listened on again.
-                new = await loop.create_server(
-                    self._connect,
-                    sock=listener.socket.dup(),
-                    backlog=BACKLOG,
-                    ssl=context,
-                    ssl_handshake_timeout=_HANDSHAKE_S,
-                )
-                started.append(new)
-        self._tls_servers = started
-        for server in before:  # connections of theirs go on
-            server.close()
-
-    def stop_listening(self) -> None:
-        """Take no new connections; the paths of unix sockets are free for another server.
-
-        Before anything else, because the rest may hang.
-        """
-        for server in (*self._servers, *self._tls_servers):
-            server.close()
-        for listener in self._listeners:
-            listener.close()
+        await self._servers.start(connection_factory(server, self._connections, self._bounds))
 
     async def stop(self) -> bool:
         """Finish what runs, within `GRACE_S`. True if no thread is left in the kernel."""

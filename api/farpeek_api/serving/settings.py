@@ -25,7 +25,7 @@ from farpeek_api.serving.listeners import (
 from farpeek_api.serving.tls import TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _HOST_NAME = re.compile(r"\[[0-9a-fA-F:.]+\]|(\*\.)?[A-Za-z0-9._-]+")
 # Kubernetes sets such variables in every pod beside a Service whose name starts with farpeek.
@@ -281,7 +281,7 @@ def in_order() -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser of all flags."""
+    """Make the parser of all flags of the service."""
     made = _Parser(
         prog="farpeek serve",
         description="Serve the memory of other processes over HTTP.",
@@ -290,25 +290,38 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
+    add_flags(made, in_order())
+    return made
+
+
+def add_flags(made: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Add a flag for each setting; those that bound something go into a group of their own."""
     bounds = made.add_argument_group("bounds")
-    for name in in_order():
+    for name in names:
         field = Settings.model_fields[name]
         text = (field.description or "").replace("%", "%%")
         if field.default not in (None, False) and field.default_factory is None:
             text += f" (default: {field.default})"
-        options: dict[str, Any] = {"help": text, "metavar": name.rpartition("_")[2].upper()}
+        options: dict[str, Any] = {
+            "help": text,
+            "metavar": name.rpartition("_")[2].upper(),
+            "default": argparse.SUPPRESS,
+        }
         if field.annotation is bool:
-            options = {"help": text, "action": "store_true"}
+            options = {"help": text, "action": "store_true", "default": argparse.SUPPRESS}
         elif field.default_factory is not None:
             options["action"] = "append"
         (bounds if name in Bounds.model_fields else made).add_argument(_flag(name), **options)
-    return made
 
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read flags and variables; a mistake ends the program: status 2, and a line that says it."""
     flag_parser = parser()
-    flags = vars(flag_parser.parse_args(arguments))
+    return of_flags(flag_parser, vars(flag_parser.parse_args(arguments)))
+
+
+def of_flags(flag_parser: argparse.ArgumentParser, flags: dict[str, Any]) -> Settings:
+    """Do the same with flags that were read."""
     _refuse_unknown_variables(flag_parser)
     try:
         return Settings(**flags)

@@ -1,0 +1,108 @@
+"""What is known of a node that is asked: which operations it has, and what its clock shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote
+
+from farpeek_api.bus import problems
+from farpeek_api.bus.asking import Question
+from farpeek_api.bus.catalogue import Catalogue
+from farpeek_api.bus.problems import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farpeek_api.bus.asking import Answer, Asking
+    from farpeek_api.bus.catalogue import Route
+
+_DOCUMENT: Final = "openapi"
+_LARGEST_DOCUMENT: Final = 8 << 20
+_SECOND_NS: Final = 10**9
+_OLD_NS: Final = 30 * _SECOND_NS
+"""A clock is asked for anew then: the host may have been started again, and its clock with it."""
+
+
+class Found(NamedTuple):
+    """What a method and a path ask for."""
+
+    operation: str
+    route: Route
+    named: str | None
+    """What stands in the places of the path."""
+
+
+class _Pattern(NamedTuple):
+    operation: str
+    route: Route
+    path: re.Pattern[str]
+
+
+class Known:
+    """One node, as far as it has told of itself."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.learned_at: float | None = None
+        """When its document was read, by time.monotonic."""
+        self._patterns: Sequence[_Pattern] = ()
+        self._clock: tuple[int, int] | None = None  # the node's, and ours when it came
+
+    async def learn(self, asking: Asking) -> None:
+        """Ask it which operations it has. Raises Refusal."""
+        answer = await asking.ask(self.node, Question(_DOCUMENT))
+        try:
+            text = await answer.whole(_LARGEST_DOCUMENT)
+        finally:
+            await answer.close()
+        self.heard(answer)
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's
+            raise Refusal(problems.UNREACHABLE, f"the node {self.node!r} does not tell them")
+        try:
+            self._patterns = _patterns(text)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Refusal(
+                problems.UNREACHABLE, f"the node {self.node!r} has no document of its operations"
+            ) from error
+        self.learned_at = time.monotonic()
+
+    def find(self, method: str, path: str) -> Found | None:
+        """Give the operation that a request's method and its path, as it came, ask for."""
+        for operation, route, pattern in self._patterns:
+            found = pattern.fullmatch(path) if route.method == method else None
+            if found is not None:
+                return Found(operation, route, "/".join(map(unquote, found.groups())) or None)
+        return None
+
+    def find_operation(self, name: str) -> Route | None:
+        """Give the route of an operation."""
+        return next((each.route for each in self._patterns if each.operation == name), None)
+
+    def heard(self, answer: Answer) -> None:
+        """Note what its clock shows now."""
+        if answer.clock_ns:
+            self._clock = answer.clock_ns, time.monotonic_ns()
+
+    async def not_after(self, asking: Asking, timeout_s: float) -> int:
+        """Say when a request is too late, by the node's clock. Raises Refusal."""
+        if self._clock is None or time.monotonic_ns() - self._clock[1] > _OLD_NS:
+            self._clock = await asking.clock_ns(self.node), time.monotonic_ns()
+        shown, came = self._clock
+        # The node's clock shows this at least: it showed the one before the other came.
+        return shown + (time.monotonic_ns() - came) + int(timeout_s * _SECOND_NS)
+
+
+@lru_cache(maxsize=4)
+def _patterns(text: bytes) -> Sequence[_Pattern]:
+    """Take a document apart, once for all nodes that have the same."""
+    routes = Catalogue(json.loads(text)).routes
+    made = [
+        _Pattern(name, route, re.compile(re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(route.path))))
+        for name, route in routes.items()
+    ]
+    # A path that is written out goes before one in which anything may stand there.
+    return sorted(made, key=lambda each: each.path.groups)

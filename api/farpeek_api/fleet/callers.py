@@ -1,0 +1,129 @@
+"""Many clients of one process: each asks over a connection of its own, as the broker knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from farpeek_api.bus import problems, subjects
+from farpeek_api.bus.asking import NOT_PERMITTED, Asking
+from farpeek_api.bus.problems import Refusal
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+_CONNECT_S: Final = 5
+_PING_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """By what the broker knows clients: a file for each of them in a folder, or one for all."""
+
+    servers: Sequence[str]
+    folder: Path | None = None
+    """NAME.nk has a client's seed, or NAME.creds its JWT with the seed."""
+    nkey: Path | None = None
+    credentials: Path | None = None
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def shown(self) -> str:
+        """The brokers, without the passwords that may be in their addresses."""
+        return ", ".join(each.rpartition("@")[2] for each in self.servers)
+
+    def of(self, client: str) -> tuple[Path | None, Path | None]:
+        """Give the files of a client: a seed, or a JWT. Raises Refusal."""
+        if self.folder is None:
+            return self.nkey, self.credentials
+        seed, token = self.folder / f"{client}.nk", self.folder / f"{client}.creds"
+        if seed.is_file():
+            return seed, None
+        if token.is_file():
+            return None, token
+        raise Refusal(
+            NOT_PERMITTED,
+            f"the client {client!r} has no key here by which the broker knows it: put {client}.nk "
+            "into the folder of --nkeys",
+        )
+
+
+class Callers:
+    """Their connections, each made when it is needed. Lives on the event loop."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._connections: dict[str, tuple[Client, Asking]] = {}
+        self._connecting: dict[str, asyncio.Lock] = {}
+
+    @property
+    def shown(self) -> str:
+        """The brokers, as a person writes them."""
+        return self._keys.shown
+
+    async def asking(self, client: str) -> Asking:
+        """Give what asks in a client's name. Raises Refusal."""
+        try:
+            subjects.check_client(client)
+        except subjects.WrongName as error:
+            raise Refusal(NOT_PERMITTED, f"{error}: no node can be asked in that name") from error
+        async with self._connecting.setdefault(client, asyncio.Lock()):
+            known = self._connections.get(client)
+            if known is None or not known[0].is_connected:
+                known = self._connections[client] = await self._connect(client)
+            return known[1]
+
+    async def close(self) -> None:
+        """End all connections."""
+        for connection, _ in self._connections.values():
+            with suppress(nats.errors.Error, OSError):
+                await connection.close()
+        self._connections.clear()
+
+    async def _connect(self, client: str) -> tuple[Client, Asking]:
+        seed, token = self._keys.of(client)
+        connection = Client()
+        asking = Asking(connection, client)
+
+        async def failed(error: Exception) -> None:
+            asking.denied(str(error))
+
+        async def ended() -> None:
+            asking.lost()
+
+        with broker_errors(self._keys.shown):
+            await connection.connect(
+                list(self._keys.servers),
+                name=f"farpeek gateway {client}",
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT_S,
+                ping_interval=_PING_S,
+                pending_size=0,
+                error_cb=failed,
+                closed_cb=ended,
+                nkeys_seed=None if seed is None else str(seed),
+                user_credentials=None if token is None else str(token),
+                tls=self._keys.tls,
+            )
+        return connection, asking
+
+
+@contextmanager
+def broker_errors(shown: str) -> Generator[None]:
+    """Say what errors of nats-py mean."""
+    try:
+        yield
+    except (nats.errors.Error, OSError, ValueError) as error:
+        why = str(error).removeprefix("nats: ") or type(error).__name__
+        if "uthorization" in why:
+            raise Refusal(NOT_PERMITTED, f"{shown} does not let the client in: {why}") from error
+        raise Refusal(problems.BROKER_UNREACHABLE, f"no broker at {shown}: {why}") from error
