@@ -152,16 +152,28 @@ class Broker(Ending):
         end_process(self.process)
 
     @contextlib.asynccontextmanager
-    async def connection(self, user: str) -> AsyncIterator[Client]:
+    async def connection(
+        self, user: str, asking: list[Asking] | None = None
+    ) -> AsyncIterator[Client]:
         """Connect as a user."""
         made = Client()
         errors: list[Exception] = []
 
         async def failed(error: Exception) -> None:
             errors.append(error)
+            for each in asking or ():
+                each.denied(str(error))
+
+        async def closed() -> None:
+            for each in asking or ():
+                each.lost()
 
         await made.connect(
-            self.url(user), allow_reconnect=False, error_cb=failed, inbox_prefix=f"_INBOX.{user}"
+            self.url(user),
+            allow_reconnect=False,
+            error_cb=failed,
+            closed_cb=closed,
+            inbox_prefix=f"_INBOX.{user}",
         )
         made.errors = errors  # type: ignore[attr-defined]  # for tests
         try:
@@ -172,8 +184,10 @@ class Broker(Ending):
     @contextlib.asynccontextmanager
     async def asking(self, user: str = "alice") -> AsyncIterator[Asking]:
         """Ask as a client."""
-        async with self.connection(user) as connection:
-            yield Asking(connection, user)
+        asking: list[Asking] = []
+        async with self.connection(user, asking) as connection:
+            asking.append(Asking(connection, user))
+            yield asking[0]
 
 
 class AgentProcess(Ending):

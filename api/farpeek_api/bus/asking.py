@@ -8,13 +8,13 @@ import math
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from farpeek_api.bus import messages, problems, subjects
 from farpeek_api.bus.problems import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NOBODY: Final = problems.Kind(404, "unknown-node", "Nobody answers to that name", retryable=True)
 NOT_PERMITTED: Final = problems.Kind(403, "forbidden", "The broker does not allow it")
+LOST: Final = problems.BROKER_UNREACHABLE
 
 _DENIED: Final = re.compile(r'permissions violation for publish to "([^"]*)"')
 _SILENCE_S: Final = 60.0
@@ -33,6 +34,9 @@ _MOST_SENT: Final = 48
 _MOST_BESIDES: Final = 128
 """Messages beside those of the answer: what a node says of a client's own."""
 _NO_RESPONDERS: Final = "503"
+_STREAM: Final = "Nats-Stream"
+_INQUIRY_S: Final = 5.0
+"""How long the broker itself may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,14 @@ class Question:
 class Answer:
     """The answer of one node, as it comes."""
 
-    def __init__(self, asking: Asking, node: str, number: str, credit: int) -> None:
+    def __init__(
+        self, asking: Asking, node: str, number: str, credit: int, window: int | None = None
+    ) -> None:
         self._asking = asking
         self.node = node
         self.number = number
         self._credit = max(1, credit)
-        self._window = self._credit
+        self._window = self._credit if window is None else window
         self._came: asyncio.Queue[Msg | Refusal] = asyncio.Queue(self._window + _MOST_BESIDES)
         self._is_flooded = False
         self.subscriptions: list[Subscription] = []
@@ -142,7 +148,7 @@ class Answer:
     async def keep(self) -> None:
         """Say that it is waited for still, where its bytes are taken slowly."""
         if not self.is_over and self._asking.is_connected:
-            await self._give()
+            await self.give()
 
     def _came_no_more(self) -> None:
         """Wake up whoever waits for something of it."""
@@ -161,19 +167,23 @@ class Answer:
                 async with asyncio.timeout(min(left, _SIGN_S)):
                     came = await self._came.get()
             except TimeoutError:
-                await self._give()
+                await self.give()
                 continue
             if isinstance(came, Refusal):
                 self.is_over = True
-                if not self._expected:
-                    raise came
-                is_gone = came.kind is not problems.BROKEN
-                raise self._broken("the node is there no more" if is_gone else str(came))
+                raise self._ended_by(came)
             if self._is_flooded:
                 raise self._broken("the node has sent more than there was credit for")
             return came
 
-    async def _give(self) -> None:
+    def _ended_by(self, refusal: Refusal) -> Refusal:
+        if not self._expected:
+            return refusal
+        is_gone = refusal.kind is NOBODY
+        return self._broken("the node is there no more" if is_gone else str(refusal))
+
+    async def give(self) -> None:
+        """Say how many messages may come; again, that the answer is still waited for."""
         await self._asking.say(self, subjects.CREDIT, {messages.CREDIT: str(self._credit)})
 
     async def _checked(self, headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -195,7 +205,7 @@ class Answer:
         self._bytes += len(payload)
         if self._credit - self._expected <= self._window // 2:
             self._credit = self._expected + self._window
-            await self._give()
+            await self.give()
         return payload
 
     def _end(self, how: str, headers: Mapping[str, str], payload: bytes) -> None:
@@ -228,39 +238,118 @@ def _told(payload: bytes) -> Refusal:
         return Refusal(kind, "it ends with a problem that cannot be read")
 
 
+def new_number() -> str:
+    """Make the ID of a request, which nobody guesses."""
+    return secrets.token_hex(12)
+
+
+def is_from_nobody(msg: Msg) -> bool:
+    """Whether NATS says by it that nobody listens to what was published."""
+    return (msg.headers or {}).get("Status") == _NO_RESPONDERS
+
+
+def is_kept(msg: Msg) -> bool:
+    """Whether it comes from a stream: a client may have that sent to any subject, another's too."""
+    return _STREAM in (msg.headers or {})
+
+
+class Waits(Protocol):
+    """Whoever waits for what comes of something that was published."""
+
+    def add(self, came: Refusal, /) -> None:
+        """Take that nothing comes of it."""
+        ...
+
+
+class _Inquiry:
+    """Something that the broker itself answers."""
+
+    def __init__(self) -> None:
+        self.came: asyncio.Queue[Msg | Refusal] = asyncio.Queue()
+
+    def add(self, came: Msg | Refusal) -> None:
+        self.came.put_nowait(came)
+
+
 class Asking:
     """Asks in the name of one client, over a connection of its own."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
-        self._name = subjects.check_client(name)
-        self._asked: dict[str, list[Answer]] = {}  # by subjects in small letters
+        self.name = subjects.check_client(name)
+        self._asked: dict[str, list[Waits]] = {}  # by subjects in small letters
 
     async def ask(self, node: str, question: Question) -> Answer:
-        """Ask one node. Raises Refusal where nobody listens to its name."""
-        number = secrets.token_hex(12)
-        inbox = subjects.inbox(self._name, number)
-        answer = Answer(self, node, number, question.credit)
+        """Ask one node. The answer is a Refusal where nobody listens to its name."""
+        answer = Answer(self, node, new_number(), question.credit)
+        inbox = self.inbox(answer.number)
 
         async def came(msg: Msg) -> None:
             # The broker lets a node send under its own name alone; whoever else has seen this
             # inbox was not asked.
-            if msg.subject == f"{inbox}.{node}":
+            if msg.subject == f"{inbox}.{node}" and not is_kept(msg):
                 answer.add(msg)
 
         async def refused(msg: Msg) -> None:
-            if (msg.headers or {}).get("Status") == _NO_RESPONDERS:
+            if is_from_nobody(msg):
                 answer.add(Refusal(NOBODY, f"no node {node!r} is connected to the broker"))
 
-        subscribe = self._client.subscribe  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - nats-py leaves a future's type open
         answer.subscriptions = [
-            await subscribe(f"{inbox}.*", cb=came),
-            await subscribe(inbox, cb=refused),
+            await self.listen(f"{inbox}.*", came),
+            await self.listen(inbox, refused),
         ]
-        subject = subjects.request(self._name, node, question.operation)
-        self._asked.setdefault(subject.lower(), []).append(answer)
-        await self._client.publish(subject, question.body, inbox, question.written())
+        subject = subjects.request(self.name, node, question.operation)
+        await self.publish(subject, question.body, inbox, question.written(), answer)
         return answer
+
+    async def inquire(
+        self, subject: str, payload: bytes, is_last: Callable[[Msg], bool]
+    ) -> list[Msg]:
+        """Ask the broker itself. Raises Refusal where it does not answer, or may not be asked."""
+        inquiry = _Inquiry()
+
+        async def came(msg: Msg) -> None:
+            nobody = Refusal(NOBODY, "the broker does not know it")
+            inquiry.add(nobody if is_from_nobody(msg) else msg)
+
+        inbox = self.inbox(new_number())
+        subscription = await self.listen(inbox, came)
+        found: list[Msg] = []
+        try:
+            await self.publish(subject, payload, inbox, None, inquiry)
+            while not (found and is_last(found[-1])):
+                async with asyncio.timeout(_INQUIRY_S):
+                    each = await inquiry.came.get()
+                if isinstance(each, Refusal):
+                    raise each
+                found.append(each)
+        except TimeoutError:
+            raise Refusal(problems.DEADLINE, "the broker does not answer") from None
+        finally:
+            self.forget(inquiry)
+            if self.is_connected:
+                await subscription.unsubscribe()
+        return found
+
+    def inbox(self, number: str) -> str:
+        """Write where answers of that number come to."""
+        return subjects.inbox(self.name, number)
+
+    async def listen(self, subject: str, came: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Have messages handled."""
+        return await self._client.subscribe(subject, cb=came)  # pyright: ignore[reportUnknownMemberType] - nats-py leaves a future's type open
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes,
+        inbox: str,
+        headers: dict[str, str] | None,
+        waits: Waits,
+    ) -> None:
+        """Publish something, and tell who waits for it if the broker does not take it."""
+        self._asked.setdefault(subject.lower(), []).append(waits)
+        await self._client.publish(subject, payload, inbox, headers)
 
     def denied(self, text: str) -> None:
         """Take what the broker says to the connection: perhaps that something may not be asked.
@@ -269,20 +358,26 @@ class Asking:
         """
         found = _DENIED.search(text.lower())
         for each in self._asked.pop(found[1], ()) if found is not None else ():
-            each.add(Refusal(NOT_PERMITTED, f"the broker does not let {self._name!r} ask for that"))
+            each.add(Refusal(NOT_PERMITTED, f"the broker does not let {self.name!r} ask for that"))
 
     def lost(self) -> None:
-        """The connection has ended, and with it whatever is under way."""
-        for each in [one for asked in self._asked.values() for one in asked]:
-            each.add(Refusal(problems.BROKEN, "the connection to the broker has ended"))
+        """Take that the connection has ended, and nothing comes any more."""
+        asked, self._asked = self._asked, {}
+        for waiting in asked.values():
+            for each in waiting:
+                each.add(Refusal(LOST, "the connection to the broker has ended"))
 
-    def forget(self, answer: Answer) -> None:
+    def forget(self, waits: Waits) -> None:
         """It is over."""
-        for subject, answers in list(self._asked.items()):
-            if answer in answers:
-                answers.remove(answer)
-                if not answers:
+        for subject, waiting in list(self._asked.items()):
+            if waits in waiting:
+                waiting.remove(waits)
+                if not waiting:
                     del self._asked[subject]
+
+    async def cancel(self, node: str, number: str) -> None:
+        """Want no more of what one node, or several, were asked for."""
+        await self._client.publish(subjects.request(self.name, node, subjects.CANCEL, number))
 
     async def clock_ns(self, node: str) -> int:
         """Ask for a node's clock: at the earliest what it shows now. Raises Refusal."""
@@ -307,7 +402,7 @@ class Asking:
         self, answer: Answer, what: str, headers: Mapping[str, str], payload: bytes = b""
     ) -> None:
         """Say something about a request that is under way."""
-        subject = subjects.request(self._name, answer.node, what, answer.number)
+        subject = subjects.request(self.name, answer.node, what, answer.number)
         # NATS itself answers there if the node has gone.
-        inbox = "" if what == subjects.CANCEL else subjects.inbox(self._name, answer.number)
+        inbox = "" if what == subjects.CANCEL else self.inbox(answer.number)
         await self._client.publish(subject, payload, inbox, dict(headers))

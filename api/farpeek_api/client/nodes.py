@@ -183,7 +183,7 @@ class AwaitingPort:
             await answer.close()
             if refusal.kind in (bus.NOBODY, problems.UNREACHABLE):
                 raise httpcore2.ConnectError(str(refusal)) from refusal
-            if refusal.kind is problems.BROKEN:
+            if refusal.kind in (problems.BROKEN, bus.LOST):
                 raise httpcore2.ReadError(str(refusal)) from refusal
             body = refusal.document(self._node.name)
             return Exchange(httpcore2.Response(refusal.kind.status, headers=[_JSON]), body, answer)
