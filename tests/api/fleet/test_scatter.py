@@ -166,7 +166,7 @@ async def test_what_is_no_whole_answer_is_none_and_harms_no_other(
     ):
         scatter = Scatter(alice, INFO, Whom.named(["n1", "n2", "n3"]), timeout_s=PATIENCE_S)
         found = await all_of(scatter)
-    assert {"n1", "n3"} <= set(scatter.outcome.answered)
+    assert {"n1", "n3"} <= set(scatter.outcome.answered), found
     refusal = found["n2"].refusal
     assert refusal is not None
     assert refusal.kind.slug == BROKEN.slug
@@ -183,7 +183,7 @@ async def test_a_flood_among_the_answers_of_all_harms_no_other(fleet: Fleet) -> 
     ):
         scatter = Scatter(alice, INFO, EVERYBODY, timeout_s=PATIENCE_S, settle_s=SETTLE_S)
         found = await all_of(scatter)
-    assert {"n1", "n3"} <= set(scatter.outcome.answered)
+    assert {"n1", "n3"} <= set(scatter.outcome.answered), found
     assert found["n2"].status == BROKEN.status
 
 
