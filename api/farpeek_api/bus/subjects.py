@@ -19,6 +19,7 @@ UP: Final = "up"
 """In the place of CLIENT: what nodes say of themselves."""
 
 CLOCK: Final = "clock"
+SAMPLERS: Final = "samplers"
 CREDIT: Final = "credit"
 CANCEL: Final = "cancel"
 SEND: Final = "send"
@@ -27,7 +28,7 @@ SEND: Final = "send"
 ABOUT_OTHERS: Final = frozenset({CREDIT, CANCEL, SEND})
 """Those that are words about the request whose ID stands behind them."""
 
-OWN: Final = ABOUT_OTHERS | {CLOCK}
+OWN: Final = ABOUT_OTHERS | {CLOCK, SAMPLERS}
 
 _GROUP: Final = "label-"
 _NAME: Final = re.compile(r"[a-z0-9-]{1,63}")

@@ -15,6 +15,8 @@ from farpeek_api.fleet.broker import Gone, log
 from farpeek_api.fleet.heartbeats import Heartbeats
 from farpeek_api.fleet.history import History
 from farpeek_api.fleet.presence import ASKING_S, Counts, Presence, Visible
+from farpeek_api.fleet.routes import Routes
+from farpeek_api.fleet.samplers import Samplers
 from farpeek_api.fleet.transfers import Answer, Part, Sent, Under
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-    from farpeek_api.bus.catalogue import Catalogue, Route
+    from farpeek_api.bus.catalogue import Route
     from farpeek_api.bus.messages import Terms
     from farpeek_api.bus.subjects import Asked
     from farpeek_api.fleet.broker import Broker, Connection
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 INTERNAL: Final = problems.Kind(500, "internal", "Something went wrong in the agent")
 
 _LOOK_S: Final = 5.0
-_FRESH_S: Final = 10.0
-"""A document that is older is looked at again where an operation is not in it."""
 
 
 class Beside(Protocol):
@@ -55,13 +55,13 @@ class Agent:
         self._presence = Presence(node, labels)
         self._under = Under()
         self._counts = Counts()
-        self._catalogue: Catalogue | None = None
-        self._looked_at = 0.0
-        self._looking = asyncio.Lock()
+        self._routes = Routes(service)
         self._is_asking = True
+        self._samplers = Samplers(node, service, self._routes)
         self._beside: list[Beside] = [
             Heartbeats(self._presence, service),
             History(node, service),
+            self._samplers,
         ]
         self._running: list[asyncio.Task[None]] = []
 
@@ -197,7 +197,7 @@ class Agent:
             with suppress(Gone):
                 failed = not await self._answered(asked, headers, body, terms, part)
         finally:
-            if self._catalogue is not None and asked.operation in self._catalogue.routes:
+            if self._routes.knows(asked.operation):
                 self._counts.add(asked.operation, time.monotonic_ns() - began_ns, failed=failed)
 
     async def _answered(
@@ -205,7 +205,9 @@ class Agent:
     ) -> bool:
         try:
             if asked.operation == subjects.CLOCK:
-                await self._tell(part.answer)
+                await _tell(part.answer, self._presence.about())
+            elif asked.operation == subjects.SAMPLERS:
+                await _tell(part.answer, {"samplers": self._samplers.of(asked.client)})
             else:
                 await self._pass_on(asked, headers, body, terms, part)
         except Refusal as refusal:
@@ -227,17 +229,11 @@ class Agent:
             return False
         return True
 
-    async def _tell(self, answer: Answer) -> None:
-        """Say what this node is, and what its clock shows."""
-        about = json.dumps(self._presence.about()).encode()
-        kind = {messages.STATUS: "200", "content-type": "application/json"}
-        await answer.end(about, messages.COMPLETE, kind)
-
     async def _pass_on(
         self, asked: Asked, headers: Mapping[str, str], body: bytes, terms: Terms, part: Part
     ) -> None:
         terms.check_time()
-        route = await self._route(asked.operation)
+        route = await self._routes.find(asked.operation)
         self._check(route, asked, terms)
         exchange = await passing.ask(self._service, route, headers, body, asked.client, terms)
         try:
@@ -265,16 +261,11 @@ class Agent:
                 f"its answer has no end: ask with `{messages.CREDIT}`, for several messages",
             )
 
-    async def _route(self, operation: str) -> Route:
-        """Find an operation in the service's document, in a new one if it is not in the old."""
-        async with self._looking:
-            now = time.monotonic()
-            known = self._catalogue
-            is_old = now - self._looked_at > _FRESH_S
-            if known is None or (operation not in known.routes and is_old):
-                known = self._catalogue = await self._service.catalogue()
-                self._looked_at = now
-        return known.find(operation)
+
+async def _tell(answer: Answer, what: Mapping[str, Any]) -> None:
+    """Say what the agent itself knows, and what its clock shows."""
+    kind = {messages.STATUS: "200", "content-type": "application/json"}
+    await answer.end(json.dumps(what).encode(), messages.COMPLETE, kind)
 
 
 async def _while_open(beside: Beside, connection: Connection) -> None:

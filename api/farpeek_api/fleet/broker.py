@@ -96,6 +96,18 @@ class Connection:
         except (nats.errors.Error, OSError) as error:
             raise Gone from error
 
+    async def publish_now(
+        self, subject: str, payload: bytes, headers: Mapping[str, str], most_waiting: int
+    ) -> bool:
+        """Send a message if few wait already, and say whether. Raises Gone."""
+        if self._client.pending_data_size > most_waiting:
+            return False
+        try:
+            await self._client.publish(subject, payload, headers=dict(headers))
+        except (nats.errors.Error, OSError) as error:
+            raise Gone from error
+        return True
+
     async def ask(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> Msg:
         """Ask for one answer. Raises NoRespondersError, nats.errors.TimeoutError, Gone."""
         try:

@@ -1,0 +1,257 @@
+"""Samplers: put once, run by each node for whoever has put them, and never more than they may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import nats.errors
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farpeek_api.bus import kept, messages, samplers
+from farpeek_api.bus.asking import Question
+from farpeek_api.bus.samplers import Name, Sampler, Wanted, WrongSampler
+from farpeek_api.client import framing
+from support.fleet import ALICE, POLICY, AgentProcess, Broker
+from support.folders import open_folder
+from support.policies import As, Policed
+from support.sample import Sample
+from support.waiting import aio_until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"hz": 0}, "`hz`: Input should be greater than 0"),
+        ({"hz": None}, "`hz`"),
+        ({"match": {}}, "`match`: say what a process is"),
+        ({"match": {"name": "x"}}, "`match.name`"),
+        ({"regions": [["0xg", 1]]}, "'0xg' is no address"),
+        ({"regions": [[1, 40_000], [1, 40_000]]}, "more than 65536 bytes"),
+        ({"regions": []}, "`regions`"),
+        ({"plan": {}}, "either `regions` or `plan`"),
+        ({"mode": "later"}, "`mode`"),
+        ({"until": "2030-01-01T00:00:00"}, "`until`"),
+        ({"more": 1}, "`more`"),
+    ],
+)
+def test_what_is_wrong_is_named(changed: dict[str, object], told: str) -> None:
+    right = {"match": {"comm": "x"}, "regions": [["0x10", 8]], "hz": 1}
+    assert samplers.parse(json.dumps(right).encode()).regions == [("0x10", 8)]
+    with pytest.raises(WrongSampler) as error:
+        samplers.parse(json.dumps({**right, **changed}).encode())
+    assert told in str(error.value)
+
+
+_SAMPLERS = st.lists(
+    st.tuples(st.sampled_from(["a", "b"]), st.floats(1, 100)), max_size=3 * samplers.MOST
+)
+
+
+@given(_SAMPLERS)
+def test_a_node_runs_what_was_put_first_within_the_bounds(put: list[tuple[str, float]]) -> None:
+    offered = [
+        (
+            Wanted(Name(client, str(number)), number, b""),
+            Sampler.model_construct(hz=hz),
+        )
+        for number, (client, hz) in enumerate(put)
+    ]
+    runs = samplers.admitted(reversed(offered))
+    assert len(runs) <= samplers.MOST
+    for client in ("a", "b"):
+        those = [(each.name in runs, of.hz) for each, of in offered if each.name.client == client]
+        rates = [hz for is_run, hz in those if is_run]
+        assert len(rates) <= samplers.MOST_OF_ONE
+        assert sum(rates) <= samplers.MOST_HZ
+        assert not those or those[0][0], "the first of each client is run"
+
+
+class Place(NamedTuple):
+    folder: Path
+    broker: Broker
+    service: Policed
+    agent: AgentProcess
+    process: Sample
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with (
+        open_folder() as folder,
+        Broker(folder, keeps=True) as broker,
+        Policed(folder, POLICY) as service,
+        Sample(1 << 20) as process,
+    ):
+        asyncio.run(set_up(broker))
+        with AgentProcess(broker, service.path, folder) as agent:
+            agent.await_ready()
+            yield Place(folder, broker, service, agent, process)
+
+
+async def set_up(broker: Broker) -> None:
+    async with broker.connection("admin") as admin:
+        assert [each async for each in kept.set_up(admin)]
+
+
+def of(process: Sample, **more: object) -> dict[str, object]:
+    return {
+        "match": {"ns_pid": process.pid},
+        "regions": [[hex(process.address), 8]],
+        "hz": 50,
+        **more,
+    }
+
+
+async def put(client: Client, user: str, name: str, what: object) -> None:
+    key = samplers.check(user, name).key
+    answer = json.loads((await client.request(key, json.dumps(what).encode(), timeout=10)).data)
+    assert "error" not in answer, answer
+
+
+async def remove(client: Client, user: str, name: str) -> None:
+    key = samplers.check(user, name).key
+    await client.request(key, b"", headers={"KV-Operation": "DEL"}, timeout=10)
+
+
+async def states(broker: Broker, user: str) -> dict[str, Any]:
+    async with broker.asking(user) as asking:
+        answer = await asking.ask("n1", Question("samplers"))
+        try:
+            found = json.loads(await answer.whole())["samplers"]
+        finally:
+            await answer.close()
+    return {each["name"]: each for each in found}
+
+
+@contextlib.asynccontextmanager
+async def samples(client: Client, user: str, name: str) -> AsyncIterator[asyncio.Queue[Msg]]:
+    came: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await client.subscribe(f"farpeek.v1.up.*.samples.{user}.{name}", cb=came.put)
+    await client.flush()
+    try:
+        yield came
+    finally:
+        await subscription.unsubscribe()
+
+
+async def state_of(place: Place, user: str, name: str, state: str) -> dict[str, Any]:
+    async with asyncio.timeout(60):
+        while (found := (await states(place.broker, user)).get(name, {})).get("state") != state:  # noqa: ASYNC110 - it asks the node
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def gone(place: Place, user: str, name: str) -> None:
+    async with asyncio.timeout(60):
+        while name in await states(place.broker, user):  # noqa: ASYNC110 - it asks the node
+            await asyncio.sleep(0.05)
+
+
+async def test_samples_come_numbered_until_the_sampler_is_taken_away(place: Place) -> None:
+    async with (
+        place.broker.connection("alice") as alice,
+        samples(alice, "alice", "first") as came,
+    ):
+        await put(alice, "alice", "first", of(place.process))
+        numbers = []
+        for _ in range(5):
+            msg = await came.get()
+            assert msg.headers is not None
+            shown, data = framing.split_frame(msg.data)
+            assert bytes(data) == place.process.bytes(0, 8)
+            assert shown.number("tick") > 0
+            assert msg.subject == "farpeek.v1.up.n1.samples.alice.first"
+            numbers.append(int(msg.headers[messages.NUMBER]))
+        assert numbers == list(range(5))
+        about = await state_of(place, "alice", "first", "running")
+        assert about["targets"] == 1
+        held = As(place.service, ALICE).request("GET", "/v1/matches").json["matches"]
+        assert [each["held"] for each in held] == [1]
+
+        await put(alice, "alice", "first", of(place.process, regions=[[place.process.address, 4]]))
+        while len(framing.split_frame((await came.get()).data)[1]) != 4:
+            pass
+        await remove(alice, "alice", "first")
+        await gone(place, "alice", "first")
+        held = As(place.service, ALICE).request("GET", "/v1/matches").json["matches"]
+        assert not held, "nothing is held for it any more"
+
+
+async def test_a_client_samples_what_it_may_read_and_in_its_own_name(place: Place) -> None:
+    async with place.broker.connection("bob") as bob:
+        with pytest.raises(nats.errors.TimeoutError):
+            await bob.request(samplers.check("alice", "x").key, b"{}", timeout=1)
+        await put(bob, "bob", "others", of(place.process))
+        about = await state_of(place, "bob", "others", "refused")
+        assert "forbidden" in about["detail"]
+        await remove(bob, "bob", "others")
+    async with place.broker.connection("mallory") as mallory:
+        await put(mallory, "mallory", "x", of(place.process))
+        await state_of(place, "mallory", "x", "refused")
+        await remove(mallory, "mallory", "x")
+
+
+async def test_what_makes_no_sense_is_said_and_what_is_over_is_not_run(place: Place) -> None:
+    async with place.broker.connection("alice") as alice:
+        await put(alice, "alice", "wrong", of(place.process, hz=0))
+        assert "`hz`" in (await state_of(place, "alice", "wrong", "wrong"))["detail"]
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        await put(alice, "alice", "old", of(place.process, until=past.isoformat()))
+        await state_of(place, "alice", "old", "over")
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        await put(alice, "alice", "soon", of(place.process, until=soon.isoformat()))
+        await state_of(place, "alice", "soon", "over")
+        for name in ("wrong", "old", "soon"):
+            await remove(alice, "alice", name)
+
+
+async def test_what_is_too_much_is_dropped_and_counted(place: Place) -> None:
+    async with (
+        place.broker.connection("alice") as alice,
+        samples(alice, "alice", "much") as came,
+    ):
+        most = [[place.process.address, 65_536]]
+        await put(alice, "alice", "much", of(place.process, regions=most, hz=100))
+        numbers = []
+        dropped = 0
+        while not dropped:
+            headers = (await came.get()).headers
+            assert headers is not None
+            numbers.append(int(headers[messages.NUMBER]))
+            dropped = int(headers[messages.DROPPED])
+        assert numbers == list(range(len(numbers))), "what was dropped had no number"
+        await remove(alice, "alice", "much")
+
+
+async def test_it_goes_on_after_the_broker_and_after_the_service(place: Place) -> None:
+    """The last test of this module: its service is another one behind it."""
+    async with place.broker.connection("alice") as alice:
+        await put(alice, "alice", "on", of(place.process))
+        await state_of(place, "alice", "on", "running")
+    connected = place.agent.log.count("connected to")
+    place.broker.end()
+    place.broker.start()
+    await aio_until(lambda: place.agent.log.count("connected to") > connected, "the agent is back")
+    async with place.broker.connection("alice") as alice, samples(alice, "alice", "on") as came:
+        await came.get()
+        place.service.end()
+        with Policed(place.folder, POLICY):
+            while not came.empty():
+                came.get_nowait()
+            await came.get()
+            assert (await state_of(place, "alice", "on", "running"))["targets"] == 1
+            await remove(alice, "alice", "on")
+            await gone(place, "alice", "on")
