@@ -86,6 +86,7 @@ EXAMPLES: list[Exception] = [
     refusals.UnsupportedMediaType("no"),
     refusals.UpgradeRequired("no"),
     refusals.SlowRequest("no"),
+    refusals.TooLate(1.5),
     refusals.BodyTooLarge(4096),
     refusals.UnsupportedExpectation("no"),
 ]

@@ -53,7 +53,8 @@ class Route:
 
     def sent(self, asked: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         """Give the headers that are passed on. Raises Refusal."""
-        found = {name: messages.text(asked, name) for name in (*self.headers, *_ALWAYS)}
+        names = (*self.headers, *_ALWAYS)
+        found = {name: messages.text(asked, messages.called(name)) for name in names}
         return [(k.encode(), v.encode()) for k, v in found.items() if v is not None]
 
 

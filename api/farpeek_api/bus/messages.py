@@ -138,11 +138,14 @@ def count(headers: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
+def called(name: str) -> str:
+    """Give what a header is called here."""
+    return _KNOWN.get(name.lower(), name.lower())
+
+
 def folded(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Give headers by the names that are used here, however they were written."""
-    return {
-        _KNOWN.get(name.lower(), name.lower()): value for name, value in (headers or {}).items()
-    }
+    return {called(name): value for name, value in (headers or {}).items()}
 
 
 _KNOWN: Final = {

@@ -51,6 +51,7 @@ OF_SLUGS: Final[Mapping[str, int]] = {
     "target-stuck": FAILED,
     "too-busy": FAILED,
     "too-large": USAGE,
+    "too-late": FAILED,
     "unauthenticated": NOT_ALLOWED,
     "unsupported": FAILED,
     "unsupported-expectation": FAILED,

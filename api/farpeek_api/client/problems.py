@@ -177,6 +177,10 @@ class SlowRequest(Problem, status=408):
     """The request did not arrive in time."""
 
 
+class TooLate(Problem, status=408):
+    """Its time was over before it was begun: nothing was done."""
+
+
 class Ambiguous(Problem, status=409):
     """Several processes fit: ``candidates`` are the first of them, ``count`` all."""
 

@@ -141,8 +141,13 @@ class Nodes:
                 f"the body has {len(wanted.body)} bytes, and a message of this broker {asking.room}"
                 ": split the request, or raise `max_payload` of the broker",
             )
-        sent = {k.decode(): v.decode() for k, v in found.route.sent(wanted.headers)}
-        not_after = await known.not_after(asking, _TIMEOUT_S) if found.route.changes else None
+        asked = messages.folded(wanted.headers)
+        sent = {k.decode(): v.decode() for k, v in found.route.sent(asked)}
+        sent.pop(messages.NOT_AFTER.lower(), None)
+        not_after = messages.count(asked, messages.NOT_AFTER)
+        if found.route.changes:
+            soon = await known.not_after(asking, _TIMEOUT_S)
+            not_after = soon if not_after is None else min(soon, not_after)
         return Question(
             found.operation,
             found.named,

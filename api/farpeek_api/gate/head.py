@@ -23,6 +23,7 @@ _ONCE: Final = frozenset(
         b"content-encoding",
         b"content-type",
         b"expect",
+        b"farpeek-not-after",
         b"farpeek-on-behalf-of",
         b"host",
         b"last-event-id",

@@ -14,7 +14,7 @@ from farpeek.errors import ShuttingDown
 from farpeek.threads.tracebacks import empty_frames
 from farpeek_api.audit.entry import DONE, GONE, Entry
 from farpeek_api.gate.head import check_head
-from farpeek_api.http import problems
+from farpeek_api.http import in_time, problems
 from farpeek_api.operations import OPERATIONS, following, memory, service, targets
 from farpeek_api.operations.operation import Entrance
 from farpeek_api.serving import request_ids
@@ -259,6 +259,7 @@ class Gate:
             entry.client, entry.by = asker
             reach = self._reaches.of(entry.client)
             _connection(request).know(reach.client, reach.rate.connections)
+            in_time.check(request)
             reach.take_request()
             if asker.by != asker.client:
                 look = partial(self._authenticator.look, asker)

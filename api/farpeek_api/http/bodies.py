@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
-from farpeek_api.http import refusals
+from farpeek_api.http import in_time, refusals
 from farpeek_api.http.answers import JSON
 from farpeek_api.serving.connection import client_of
 
@@ -59,6 +59,7 @@ class Bodies:
         body = content.read_nowait() if content.is_eof() else await self._slowly(request, lease)
         if len(body) > self._largest:
             raise refusals.BodyTooLarge(self._largest)
+        in_time.check(request)  # for it may have come slowly
         return body
 
     async def _slowly(self, request: web.Request, lease: Lease) -> bytearray:

@@ -85,6 +85,7 @@ TABLE: Final[Mapping[type[Exception], Row]] = {
     ),
     refusals.UpgradeRequired: Row(426, "upgrade-required", "The route is a WebSocket"),
     refusals.SlowRequest: Row(408, "slow-request", "The request did not arrive in time"),
+    refusals.TooLate: Row(408, "too-late", "The request has come too late, and nothing was done"),
     refusals.UnsupportedExpectation: UNMET,
     refusals.BodyTooLarge: Row(413, "too-large", "The request is too large"),
 }

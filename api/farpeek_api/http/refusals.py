@@ -119,6 +119,16 @@ class SlowRequest(Refusal):
     closes_connection: ClassVar[bool] = True
 
 
+class TooLate(Refusal):
+    """Its time was over before it was begun."""
+
+    def __init__(self, late_s: float) -> None:
+        super().__init__(
+            f"the request was to be begun {late_s:.3f} s before now (`Farpeek-Not-After`): nothing "
+            "was done; send it again if it is still wanted"
+        )
+
+
 class UnsupportedExpectation(Refusal):
     """``Expect`` wants something else than to be told to go on."""
 

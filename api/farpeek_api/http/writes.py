@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.http import answers, schema
+from farpeek_api.http import answers, in_time, schema
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.refusals import Forbidden
 from farpeek_api.http.turns import in_turn
@@ -46,6 +46,9 @@ class Writes:
         if not self._allowed:
             raise Forbidden("writing is off: start the service with --allow-writes")
         spec, dry_run, timeout_s = await self._read_request(request)
+        left_s = in_time.left_s(request)
+        if left_s is not None:  # it may wait in line, and is not begun behind that time either
+            timeout_s = min(left_s, timeout_s or left_s)
         regions = spec.regions
         entry_of(request).names(regions.addresses, regions.lengths)
         act = self._rehearse if dry_run else self._write

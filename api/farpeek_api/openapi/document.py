@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 VERSION: Final = "3.1.0"
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
+_NOT_AFTER: Final = "Farpeek-Not-After"
 _REQUEST_ID: Final = "X-Request-Id"
 
 _ABOUT: Final = """\
@@ -117,7 +118,7 @@ def document() -> dict[str, Any]:
             "responses": {
                 _camel(slug): _problem_answer([slug]) for slug in sorted(problems.rows())
             },
-            "parameters": {_REQUEST_ID: _header_parameter(_REQUEST_ID)},
+            "parameters": {name: _header_parameter(name) for name in (_NOT_AFTER, _REQUEST_ID)},
             "headers": {name: _header(each) for name, each in headers.ANSWERED.items()},
             "securitySchemes": _CREDENTIALS,
         },
@@ -228,6 +229,8 @@ def _header_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in operation.headers:
         given = [each.headers for each in operation.examples]
         yield {**_header_parameter(name), **_example_of(given, name)}
+    if operation.entrance is Entrance.GUARDED:
+        yield {"$ref": f"#/components/parameters/{_NOT_AFTER}"}
     yield {"$ref": f"#/components/parameters/{_REQUEST_ID}"}
 
 

@@ -29,6 +29,11 @@ SENT: Final[Mapping[str, Header]] = {
         "A name for the request: at most 128 letters, digits and `._:/+=@-`. Else it is given one.",
         _TEXT,
     ),
+    "Farpeek-Not-After": Header(
+        "The time, in ns of this host's CLOCK_BOOTTIME, behind which the request is not to be "
+        "begun: 408 `too-late` then.",
+        {"type": "string", "pattern": "^[0-9]{1,19}$"},
+    ),
     "Range": Header(
         "`bytes=FIRST-LAST`: decimal addresses, both of them included. An address space has no "
         "end to count from, so there is no `FIRST-` and no `-COUNT`.",

@@ -10,7 +10,14 @@ ASKED: Final = ("malformed", "too-large", "unsupported-expectation", "too-busy",
 LOADED: Final = (*ASKED, "forbidden", "shutting-down")
 """Whatever a browser has before it has a token."""
 
-ADMITTED: Final = (*ASKED, "unauthenticated", "forbidden", "shutting-down", "audit-unavailable")
+ADMITTED: Final = (
+    *ASKED,
+    "unauthenticated",
+    "forbidden",
+    "too-late",
+    "shutting-down",
+    "audit-unavailable",
+)
 """Only who may."""
 
 PARSED: Final = ("invalid",)

@@ -64,6 +64,23 @@ async def test_a_write_that_comes_late_is_never_done(fleet: Fleet) -> None:
         await reply.close()
 
 
+async def test_a_write_that_a_stopped_service_comes_to_late_is_never_done(fleet: Fleet) -> None:
+    before = at(fleet)
+    async with fleet.broker.asking() as alice:
+        not_after = await alice.clock_ns("n1") + 3 * 10**9
+        fleet.service.process.send_signal(signal.SIGSTOP)
+        try:
+            late = await alice.ask("n1", writing(fleet, "d00d", not_after))
+            await alice.clock_ns("n1")  # which was asked for later: the agent has the other one
+            await aio_until(lambda: messages.clock_ns() > not_after, "its time is over")
+        finally:
+            fleet.service.process.send_signal(signal.SIGCONT)
+        said = await late.whole()
+        assert (late.status, b"urn:farpeek:problem:too-late" in said) == (408, True)
+        assert at(fleet) == before
+        await late.close()
+
+
 async def test_the_broker_is_found_again_and_the_log_says_so_once(fleet: Fleet) -> None:
     lines = len(fleet.agent.log.splitlines())
     fleet.broker.end()
