@@ -66,6 +66,17 @@ class Heartbeat(NamedTuple):
         return (now - self.at).total_seconds() <= usual * _MISSED
 
 
+class Offline(Refusal):
+    """A node is not there, and its latest heartbeat says when it was."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        super().__init__(
+            OFFLINE,
+            f"the node {heartbeat.node!r} is not connected: it was seen at {heartbeat.shown}",
+        )
+        self.heartbeat = heartbeat
+
+
 class Roster:
     """All nodes whose heartbeats are kept, as one client may see them."""
 
@@ -90,7 +101,7 @@ class Roster:
         for msg in await self._asked(asked) or ():
             heartbeat = _heartbeat(msg)
             if heartbeat is not None and heartbeat.node == node:
-                return offline(heartbeat)
+                return Offline(heartbeat)
         return Refusal(NOBODY, f"no node {node!r} is connected to the broker")
 
     async def _all(self) -> dict[str, Heartbeat] | None:
@@ -118,13 +129,6 @@ class Roster:
                 raise
             return None
         return [each for each in found if "Status" not in (each.headers or {})]
-
-
-def offline(heartbeat: Heartbeat) -> Refusal:
-    """Say that a node is not there, and when it was."""
-    return Refusal(
-        OFFLINE, f"the node {heartbeat.node!r} is not connected: it was seen at {heartbeat.shown}"
-    )
 
 
 def _time(shown: object) -> datetime | None:

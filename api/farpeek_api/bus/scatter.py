@@ -27,7 +27,7 @@ from farpeek_api.bus.asking import (
 )
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.bus.replies import Outcome, Reply, refused
-from farpeek_api.bus.roster import Roster, offline
+from farpeek_api.bus.roster import Offline, Roster
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -389,7 +389,7 @@ class Scatter:
             found.append(refused(node, refusal, "silent"))
         for node, heartbeat in sorted(self._gone.items()):
             if node not in self._over and node not in self._waiting:
-                found.append(refused(node, offline(heartbeat), "silent"))
+                found.append(refused(node, Offline(heartbeat), "silent"))
         return found
 
     async def _close(self) -> None:

@@ -24,6 +24,7 @@ from farpeek_api.client.problems import (
     Invalid,
     Malformed,
     MethodNotAllowed,
+    NodeOffline,
     NoFile,
     NoSuchMatch,
     NoSuchProcess,
@@ -43,6 +44,7 @@ from farpeek_api.client.problems import (
     TooLarge,
     TooLate,
     Unauthenticated,
+    UnknownNode,
     Unreachable,
     Unsupported,
     UnsupportedExpectation,
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from farpeek_api.client.cores import Core, CoreGap
     from farpeek_api.client.events import Event
     from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
+    from farpeek_api.client.fleet import AsyncFleet, Fleet
+    from farpeek_api.client.node_answers import NodeAnswer, NodeInfo
     from farpeek_api.client.pieces import Piece, Sums
     from farpeek_api.client.plans import Plan, PlanResult
     from farpeek_api.client.ranges import Dump
@@ -81,6 +85,7 @@ __all__ = [
     "AlreadyTraced",
     "Ambiguous",
     "AsyncClient",
+    "AsyncFleet",
     "AsyncMemoryFile",
     "AsyncStream",
     "AsyncSubscription",
@@ -97,6 +102,7 @@ __all__ = [
     "ExpectationFailed",
     "FileInfo",
     "FileRemote",
+    "Fleet",
     "Forbidden",
     "Gap",
     "IncompleteRead",
@@ -112,6 +118,9 @@ __all__ = [
     "NoSuchMatch",
     "NoSuchProcess",
     "NoSuchTarget",
+    "NodeAnswer",
+    "NodeInfo",
+    "NodeOffline",
     "NotAcceptable",
     "NotFound",
     "PeekError",
@@ -144,6 +153,7 @@ __all__ = [
     "TooLarge",
     "TooLate",
     "Unauthenticated",
+    "UnknownNode",
     "Unreachable",
     "Unsupported",
     "UnsupportedExpectation",
@@ -154,6 +164,10 @@ __all__ = [
 
 # Whoever reads once needs neither asyncio nor wsproto, which take 60 ms, nor what dumps need.
 _LATER = {
+    "AsyncFleet": "fleet",
+    "Fleet": "fleet",
+    "NodeAnswer": "node_answers",
+    "NodeInfo": "node_answers",
     "AsyncMemoryFile": "files",
     "AsyncStream": "stream",
     "AsyncSubscription": "subscriptions",

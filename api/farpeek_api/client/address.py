@@ -8,10 +8,13 @@ import socket
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from farpeek_api.client.problems import Unreachable
+
+if TYPE_CHECKING:
+    from farpeek_api.client.links import Link, Thread
 
 PORT: Final = 7335
 _LARGEST_TOKEN_FILE: Final = 1 << 20
@@ -26,6 +29,9 @@ class Node:
     servers: tuple[str, ...]
     nkey: str | os.PathLike[str] | None = None
     credentials: str | os.PathLike[str] | None = None
+    link: Link | None = field(default=None, repr=False)
+    """The connection, where it is another's as well; and the thread that has it."""
+    thread: Thread | None = field(default=None, repr=False)
 
     @property
     def shown(self) -> str:
@@ -53,6 +59,12 @@ class Node:
             )
         nkey = nkey or os.environ.get("FARPEEK_NKEY") or None
         return cls(name, client, tuple(servers.split(",")), nkey, credentials)
+
+    def new_link(self) -> Link:
+        """Make a connection to the broker. ImportError without nats-py."""
+        from farpeek_api.client.links import Link  # noqa: PLC0415 - an extra
+
+        return Link(self.servers, self.client, self.nkey, self.credentials)
 
     @property
     def place(self) -> Place:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
+    from farpeek_api.client.address import Place
     from farpeek_api.client.calls import Mode, OnGap
     from farpeek_api.client.events import Event
     from farpeek_api.client.problems import Problem
@@ -60,6 +61,14 @@ class ClientOperations(Generic[TargetT]):
         )
         """Where the service is, and the token for it."""
         self._connect(Wire(self.place, verify), retries)
+
+    @classmethod
+    def at(cls, place: Place) -> Self:
+        """Make a client of a place that was found before."""
+        made = cls.__new__(cls)
+        made.place = place
+        made._connect(Wire(place, None), 0)  # noqa: SLF001 - its own
+        return made
 
     def _connect(self, wire: Wire, retries: int) -> None:
         raise NotImplementedError

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import httpcore2
 
-try:
-    import nats.errors
-    from nats.aio.client import Client
-except ImportError as error:  # said here, for nothing else of the client takes it
-    raise ImportError("a node is reached by nats-py: pip install 'farpeek[fleet]'") from error
-
 from farpeek_api.bus import asking as bus
 from farpeek_api.bus import problems
-from farpeek_api.bus.asking import Asking, Question
+from farpeek_api.bus.asking import Question
 from farpeek_api.bus.known import Known
 from farpeek_api.bus.problems import Refusal
-from farpeek_api.client.problems import Unreachable
+from farpeek_api.bus.roster import Offline, Roster
+from farpeek_api.client.links import ERRORS, Thread
+from farpeek_api.client.problems import NodeOffline, UnknownNode, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    from farpeek_api.bus.asking import Answer
+    from farpeek_api.bus.asking import Answer, Asking
     from farpeek_api.client.address import Node
 
-T = TypeVar("T")
-
-_CONNECT_S: Final = 5
 _TIMEOUT_S: Final = 30.0
 _NOT_SENT: Final = frozenset({b"host", b"accept-encoding", b"user-agent", b"content-length"})
 _JSON: Final = (b"Content-Type", b"application/problem+json")
@@ -70,10 +61,9 @@ class AwaitingPort:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._client: Client | None = None
-        self._asking: Asking | None = None
+        self._link = node.link or node.new_link()
         self._known = Known(node.name)
-        self._connecting = asyncio.Lock()
+        self._learning = asyncio.Lock()
 
     async def send(self, request: httpcore2.Request) -> Exchange:
         """Ask; an answer that has begun."""
@@ -82,8 +72,8 @@ class AwaitingPort:
             question, is_endless = await self._question(asking, request)
             answer = await asking.ask(self._node.name, question)
             answer.is_endless = is_endless
-            return await self._begun(answer)
-        except (nats.errors.Error, OSError) as error:
+            return await self._begun(answer, asking)
+        except ERRORS as error:
             why = str(error).removeprefix("nats: ") or type(error).__name__
             raise httpcore2.ConnectError(f"{self._node.shown}: {why}") from error
 
@@ -103,44 +93,15 @@ class AwaitingPort:
 
     async def close(self) -> None:
         """End the connection."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        if self._node.link is None:
+            await self._link.close()
 
     async def _ready(self) -> Asking:
         """Connect, where that has not been done, or has ended, and learn what there is."""
-        async with self._connecting:
-            if self._asking is None or self._client is None or not self._client.is_connected:
-                self._asking = await self._connect()
+        asking = await self._link.asking()
+        async with self._learning:
             if self._known.learned_at is None:
-                await self._learn(self._asking)
-            return self._asking
-
-    async def _connect(self) -> Asking:
-        await self.close()
-        node = self._node
-        client = self._client = Client()
-        asking = Asking(client, node.client)
-
-        async def failed(error: Exception) -> None:
-            asking.denied(str(error))
-
-        async def ended() -> None:
-            asking.lost()
-
-        await client.connect(
-            list(node.servers),
-            name=f"farpeek {node.client}",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=_CONNECT_S,
-            pending_size=0,
-            error_cb=failed,
-            closed_cb=ended,
-            nkeys_seed=None if node.nkey is None else os.fspath(node.nkey),
-            user_credentials=None if node.credentials is None else os.fspath(node.credentials),
-        )
+                await self._learn(asking)
         return asking
 
     async def _learn(self, asking: Asking) -> None:
@@ -148,6 +109,7 @@ class AwaitingPort:
         try:
             await self._known.learn(asking)
         except Refusal as refusal:
+            await self._explain(refusal, asking)
             raise httpcore2.ConnectError(str(refusal)) from refusal
 
     async def _question(self, asking: Asking, request: httpcore2.Request) -> tuple[Question, bool]:
@@ -176,12 +138,18 @@ class AwaitingPort:
         except Refusal as refusal:
             raise httpcore2.ConnectError(str(refusal)) from refusal
 
-    async def _begun(self, answer: Answer) -> Exchange:
+    async def _explain(self, refusal: Refusal, asking: Asking) -> None:
+        """Raise UnknownNode or NodeOffline where nobody listens."""
+        if refusal.kind is bus.NOBODY:
+            raise unreached(await Roster(asking).refusal(self._node.name)) from refusal
+
+    async def _begun(self, answer: Answer, asking: Asking) -> Exchange:
         try:
             first = await answer.part()
         except Refusal as refusal:
             await answer.close()
-            if refusal.kind in (bus.NOBODY, problems.UNREACHABLE):
+            await self._explain(refusal, asking)
+            if refusal.kind is problems.UNREACHABLE:
                 raise httpcore2.ConnectError(str(refusal)) from refusal
             if refusal.kind in (problems.BROKEN, bus.LOST):
                 raise httpcore2.ReadError(str(refusal)) from refusal
@@ -190,6 +158,13 @@ class AwaitingPort:
         self._known.heard(answer)
         headers = [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers.items()]
         return Exchange(httpcore2.Response(answer.status, headers=headers), first or b"", answer)
+
+
+def unreached(refusal: Refusal) -> Unreachable:
+    """Make the exception for a node that is not there."""
+    if isinstance(refusal, Offline):
+        return NodeOffline(str(refusal), refusal.heartbeat.at)
+    return UnknownNode(str(refusal))
 
 
 class AwaitingStream(httpcore2.AsyncNetworkStream):
@@ -213,7 +188,7 @@ class AwaitingStream(httpcore2.AsyncNetworkStream):
                 await self._exchange.answer.send(bytes(buffer))
         except TimeoutError as error:
             raise httpcore2.WriteTimeout("the node takes nothing") from error
-        except (nats.errors.Error, OSError) as error:
+        except ERRORS as error:
             raise httpcore2.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
@@ -225,32 +200,8 @@ class AwaitingStream(httpcore2.AsyncNetworkStream):
         del info
 
 
-class _Thread:
-    """A loop of its own, for who waits."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="farpeek-nats", daemon=True
-        )
-        self._thread.start()
-
-    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 class _WaitingExchange:
-    def __init__(self, exchange: Exchange, thread: _Thread) -> None:
+    def __init__(self, exchange: Exchange, thread: Thread) -> None:
         self.response = exchange.response
         self._exchange = exchange
         self._thread = thread
@@ -266,8 +217,9 @@ class WaitingPort:
     """The same for who waits: a thread has the loop."""
 
     def __init__(self, node: Node) -> None:
-        self._thread = _Thread()
+        self._thread = node.thread or Thread()
         self._port = AwaitingPort(node)
+        self._is_own = node.thread is None
 
     async def send(self, request: httpcore2.Request) -> _WaitingExchange:
         """Ask; an answer that has begun."""
@@ -291,13 +243,14 @@ class WaitingPort:
     async def close(self) -> None:
         """End the connection, and the thread."""
         self._thread.do(self._port.close())
-        self._thread.end()
+        if self._is_own:
+            self._thread.end()
 
 
 class WaitingStream(httpcore2.NetworkStream):
     """What is spoken behind a 101, for who waits."""
 
-    def __init__(self, stream: AwaitingStream, thread: _Thread) -> None:
+    def __init__(self, stream: AwaitingStream, thread: Thread) -> None:
         self._stream = stream
         self._thread = thread
 

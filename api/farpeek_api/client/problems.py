@@ -2,6 +2,7 @@
 
     PeekError
     ├── Unreachable       nobody answers at that address
+    │   └── UnknownNode, NodeOffline
     ├── Interrupted       the service, or the network, went away in the middle of an answer
     ├── BadAnswer         what answers is no farpeek, or one of another version
     ├── IncompleteRead    bytes are missing; ``result`` has those that are there
@@ -21,6 +22,7 @@ from farpeek_api.client.results import TargetInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from farpeek_api.client.results import ReadResult
 
@@ -33,6 +35,18 @@ class PeekError(Exception):
 
 class Unreachable(PeekError):
     """Nobody answers at the address; the message has the cure."""
+
+
+class UnknownNode(Unreachable):
+    """No node of a fleet is connected by that name."""
+
+
+class NodeOffline(Unreachable):
+    """A node of a fleet is not connected; ``last_seen`` is when it was, by the broker's clock."""
+
+    def __init__(self, message: str, last_seen: datetime) -> None:
+        super().__init__(message)
+        self.last_seen = last_seen
 
 
 class Interrupted(PeekError):
