@@ -86,7 +86,7 @@ class Scatter:
     behind what has come by then, and those nodes of which nothing has.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all after the first three have a default
         self,
         asking: Asking,
         question: Question,
@@ -95,7 +95,9 @@ class Scatter:
         timeout_s: float = 10.0,
         settle_s: float = _SETTLE_S,
         roster: Roster | None = None,
+        most: int = MOST,
     ) -> None:
+        """``most``: bytes of answers that may be held for whoever takes them."""
         if question.not_after is not None and len(whom.nodes) != 1:
             raise ValueError("a deadline is by the clock of one node: name that one, and no other")
         self._asking = asking
@@ -115,6 +117,7 @@ class Scatter:
         """Whether all who should answer are expected, as far as that can be known."""
         self._ready: deque[tuple[Reply, int]] = deque()
         self._held = 0
+        self._most = most
         self._news = asyncio.Event()
         self._latest = 0.0
         self._turns = asyncio.Semaphore(_LONG)
@@ -295,11 +298,11 @@ class Scatter:
             return Refusal(problems.BROKEN, "the node has sent more than there was credit for")
         if part.held + size > MOST_EACH + messages.LARGEST_CHUNK:
             return Refusal(problems.TOO_LARGE, _TOO_LARGE)
-        if self._held + size > MOST:
+        if self._held + size > self._most:
             return Refusal(
                 problems.TOO_LARGE,
-                f"all answers together have more than {MOST} bytes that nobody has taken: ask "
-                "fewer nodes at a time, or for less",
+                f"all answers together have more than {self._most} bytes that nobody has taken: "
+                "ask fewer nodes at a time, or for less",
             )
         return None
 
@@ -326,7 +329,7 @@ class Scatter:
         while not part.has_turn:
             try:
                 async with asyncio.timeout(_ALIVE_S):
-                    while self._held > MOST // 2:
+                    while self._held > self._most // 2:
                         self._room.clear()
                         await self._room.wait()
                     await self._turns.acquire()

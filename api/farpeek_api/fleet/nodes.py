@@ -13,13 +13,15 @@ from farpeek_api.bus import messages, problems, subjects
 from farpeek_api.bus.asking import NOBODY, Question
 from farpeek_api.bus.known import Known
 from farpeek_api.bus.problems import Refusal
+from farpeek_api.bus.scatter import Scatter
 from farpeek_api.fleet.callers import broker_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from farpeek_api.bus.asking import Answer, Asking
     from farpeek_api.bus.known import Found
+    from farpeek_api.bus.replies import Outcome, Reply, Whom
     from farpeek_api.fleet.callers import Callers
 
 CREDIT: Final = 2
@@ -132,15 +134,29 @@ class Nodes:
             await _close(answer, self._callers.shown)
             raise
 
+    async def scatter(
+        self, client: str, whom: Whom, question: Question, most: int
+    ) -> tuple[AsyncIterator[Reply], Outcome]:
+        """Ask many; of their answers ``most`` bytes are held. Raises Refusal, as the iterator."""
+        asking = await self._callers.asking(client)
+        _check_size(asking, question.body)
+        scattered = Scatter(asking, question, whom, timeout_s=question.timeout_s, most=most)
+        return self._replies(scattered), scattered.outcome
+
+    async def _replies(self, scattered: Scatter) -> AsyncIterator[Reply]:
+        replies = aiter(scattered)
+        while True:
+            with broker_errors(self._callers.shown):
+                try:
+                    reply = await anext(replies)
+                except StopAsyncIteration:
+                    return
+            yield reply
+
     async def _question(
         self, known: Known, asking: Asking, found: Found, wanted: Wanted
     ) -> Question:
-        if len(wanted.body) > asking.room:
-            raise Refusal(
-                problems.REQUEST_TOO_LARGE,
-                f"the body has {len(wanted.body)} bytes, and a message of this broker {asking.room}"
-                ": split the request, or raise `max_payload` of the broker",
-            )
+        _check_size(asking, wanted.body)
         asked = messages.folded(wanted.headers)
         sent = {k.decode(): v.decode() for k, v in found.route.sent(asked)}
         sent.pop(messages.NOT_AFTER.lower(), None)
@@ -194,6 +210,15 @@ async def _close(answer: Answer, broker: str) -> None:
     """Want no more of an answer; where the connection has ended, that is so by itself."""
     with suppress(Refusal), broker_errors(broker):
         await answer.close()
+
+
+def _check_size(asking: Asking, body: bytes) -> None:
+    if len(body) > asking.room:
+        raise Refusal(
+            problems.REQUEST_TOO_LARGE,
+            f"the body has {len(body)} bytes, and a message of this broker {asking.room}: split "
+            "the request, or raise `max_payload` of the broker",
+        )
 
 
 def _silent(node: str, found: Found) -> Refusal:

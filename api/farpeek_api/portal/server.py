@@ -21,6 +21,7 @@ from farpeek_api.http import answers
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.portal.gate import STREAMS, Gate
+from farpeek_api.portal.many import Many
 from farpeek_api.portal.permits import Permits
 from farpeek_api.portal.relay import Relay
 from farpeek_api.serving.connection import connection_factory
@@ -76,16 +77,16 @@ class Portal:
         self._servers = Servers(listeners, settings.tls)
         self.renew_tls = self._servers.renew_tls
         room = Room(settings)
-        relay = Relay(
+        common = (
             Nodes(self._callers),
             Permits(current, client),
             Bodies(room, settings),
             room,
             self._lifecycle,
-            authenticator.tickets,
         )
+        relay, many = Relay(*common, authenticator.tickets), Many(*common)
         app = web.Application()
-        app.add_routes(_routes(relay, None if settings.no_ui else Assets()))
+        app.add_routes(_routes(relay, many, None if settings.no_ui else Assets()))
         self._runner = web.AppRunner(app, shutdown_timeout=_ANSWERING_S / 2)
 
     async def start(self) -> None:
@@ -113,11 +114,13 @@ class Portal:
         await self._runner.cleanup()
 
 
-def _routes(relay: Relay, assets: Assets | None) -> list[web.RouteDef]:
+def _routes(relay: Relay, many: Many, assets: Assets | None) -> list[web.RouteDef]:
     page = [] if assets is None else [web.get("/", assets.page), web.get("/ui/{name}", assets.file)]
     return [
         web.get("/livez", _alive),
         web.get("/readyz", _alive),
+        web.get("/v1/nodes", many.list),
+        web.post("/v1/fleet/{operation}", many.ask),
         web.route("*", "/v1/nodes/{node}/{path:.*}", relay.serve),
         *page,
     ]

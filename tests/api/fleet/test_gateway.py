@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import pytest
 from farpeek_api.client import Client
 from farpeek_api.operations import OPERATIONS
 from support.audits import left_in
-from support.example_requests import differences
-from support.fleet import ALICE, BOB, MALLORY, GatewayProcess, volatile
+from support.example_requests import COMM, differences
+from support.fleet import ALICE, BOB, MALLORY, AgentProcess, GatewayProcess, volatile
 from support.sample import Sample
 from support.waiting import PATIENCE_S, until
 from support.websocket import WebSocket, handshake
@@ -250,13 +251,13 @@ def test_what_nobody_takes_is_not_fetched(fleet: Fleet) -> None:
     ):
         one = hurried.request("POST", f"{N1}/v1/targets", {"pid": large.pid}).json["id"]
         before = memory_of(hurried)
-        lines = (
+        head = (
             f"GET {N1}/v1/targets/{one}/memory HTTP/1.1",
             "Host: localhost",
             f"Authorization: Bearer {ALICE}",
             f"Range: bytes={large.address}-{large.address + size - 1}",
         )
-        sock.sendall("\r\n".join((*lines, "", "")).encode())
+        sock.sendall("\r\n".join((*head, "", "")).encode())
         assert sock.recv(1024).startswith(b"HTTP/1.1 206")
         until(lambda: "is cut off" in hurried.log, "whoever takes nothing is cut off")
         assert memory_of(hurried) - before < 32 << 20
@@ -295,6 +296,86 @@ def test_limits_are_those_of_the_service(gateway: GatewayProcess) -> None:
     too_large_for_the_broker = gateway.request("POST", path, b" " * (2 << 20))
     assert (too_large_for_the_broker.status, too_large_for_the_broker.slug) == (413, "too-large")
     assert "max_payload" in too_large_for_the_broker.json["detail"]
+
+
+@pytest.fixture
+def second(fleet: Fleet) -> Iterator[AgentProcess]:
+    """Another node, n2, without the label of n1."""
+    folder = fleet.folder / "n2"
+    folder.mkdir(exist_ok=True)
+    with AgentProcess(fleet.broker, fleet.service.path, folder, "n2") as agent:
+        agent.await_ready()
+        yield agent
+
+
+def lines(reply: Reply) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the answer of each node, and what is said of all."""
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/x-ndjson")
+    *each, last = [json.loads(line) for line in reply.body.splitlines()]
+    return {one["node"]: one for one in each}, last
+
+
+@pytest.mark.usefixtures("second")
+def test_nodes_are_listed_as_they_are(gateway: GatewayProcess) -> None:
+    found = {each["node"]: each for each in gateway.request("GET", "/v1/nodes").json["nodes"]}
+    assert found.keys() == {"n1", "n2"}
+    assert found["n1"]["labels"] == {"zone": "a"}
+    assert found["n1"]["connected"]
+    assert found["n1"]["kernel"] == platform.release()
+    by_label = gateway.request("GET", "/v1/nodes?label=zone=a").json["nodes"]
+    assert [each["node"] for each in by_label] == ["n1"]
+    named = gateway.request("GET", "/v1/nodes?node=n9").json["nodes"]
+    assert (named[0]["connected"], named[0]["problem"]["node"]) == (False, "n9")
+
+
+@pytest.mark.usefixtures("second")
+def test_many_are_asked_at_once_and_who_does_not_answer_is_named(
+    fleet: Fleet, gateway: GatewayProcess
+) -> None:
+    path = f"/v1/fleet/list_processes?comm={COMM}"
+    found, last = lines(gateway.request("POST", path))
+    assert last == {"answered": [*found], "silent": [], "refused": []}
+    for node in ("n1", "n2"):
+        assert found[node]["status"] == 200
+        (process,) = found[node]["body"]["processes"]
+        assert process["pid"] == fleet.asking.process.pid
+    found, last = lines(gateway.request("POST", f"{path}&label=zone=a"))
+    assert (found.keys(), last["answered"]) == ({"n1"}, ["n1"])
+    found, last = lines(gateway.request("POST", f"{path}&node=n2&node=n9"))
+    assert last == {"answered": ["n2"], "silent": ["n9"], "refused": []}
+    assert found["n9"]["body"]["node"] == "n9"
+
+
+def test_what_a_service_refuses_is_told_of_as_its_own(gateway: GatewayProcess) -> None:
+    found, last = lines(gateway.request("POST", "/v1/fleet/list_processes?nonsense=1"))
+    assert last == {"answered": [], "silent": [], "refused": ["n1"]}
+    assert (found["n1"]["status"], found["n1"]["body"]["node"]) == (422, "n1")
+
+
+@pytest.mark.parametrize(
+    ("path", "slug"),
+    [
+        ("/v1/fleet/writev", "not-after-required"),
+        ("/v1/fleet/events", "answer-too-large"),
+        ("/v1/fleet/No", "unknown-operation"),
+        ("/v1/fleet/info?label=zone", "malformed"),
+        ("/v1/fleet/info?node=N1", "malformed"),
+        ("/v1/fleet/info?node=n1&label=zone=a", "malformed"),
+        ("/v1/fleet/info?timeout_s=soon", "malformed"),
+    ],
+)
+def test_what_cannot_be_asked_of_many_is_refused(
+    gateway: GatewayProcess, path: str, slug: str
+) -> None:
+    reply = gateway.request("POST", path)
+    assert (reply.slug, reply.status >= 400) == (slug, True)
+
+
+def test_many_are_asked_for_what_the_policy_allows(gateway: GatewayProcess) -> None:
+    reply = gateway.request("POST", "/v1/fleet/doctor", token=MALLORY)
+    assert (reply.status, "mallory.nk" in reply.json["detail"]) == (403, True)
+    reply = gateway.request("POST", "/v1/fleet/metrics", token=BOB)
+    assert (reply.slug, reply.json["verb"]) == ("forbidden", "metrics")
 
 
 def test_a_policy_that_is_withdrawn_ends_what_goes_on(gateway: GatewayProcess) -> None:
