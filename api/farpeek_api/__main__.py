@@ -102,6 +102,12 @@ def _agent(arguments: Sequence[str]) -> int:
     return agent.main(arguments)
 
 
+def _sampler(arguments: Sequence[str]) -> int:
+    from farpeek_api.cli import sampler  # noqa: PLC0415 - loaded only where it is used
+
+    return running.writing("sampler", lambda: sampler.main(arguments))
+
+
 def _gateway(arguments: Sequence[str]) -> int:
     from farpeek_api.cli import gateway  # noqa: PLC0415 - loaded only where it is used
 
@@ -125,6 +131,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "mcp": ("let an assistant read the memory of processes that you approve", _mcp),
     "dap": ("show the memory of a process in an editor, as a debug adapter", _dap),
     "agent": ("let a fleet ask the service beside it, by NATS", _agent),
+    "sampler": ("have all nodes of a fleet sample processes, until you say otherwise", _sampler),
     "gateway": ("serve the nodes of a fleet by HTTP, for who has no NATS", _gateway),
     "completion": ("print a script by which a shell completes commands", _completion),
 }

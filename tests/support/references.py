@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek_api.cli import agent, gateway, running
+from farpeek_api.cli import agent, gateway, running, sampler
 from farpeek_api.cli.assistants import command as mcp
 from farpeek_api.cli.commands import COMMANDS
 from farpeek_api.cli.dap import command as dap
@@ -49,6 +49,7 @@ target, or it has ended), 5 (not allowed) or 130 (interrupted).
 _FOR_OTHERS = {
     "agent": agent.parser,
     "gateway": gateway.parser,
+    "sampler": sampler.parser,
     "mcp": mcp.parser,
     "dap": dap.parser,
 }

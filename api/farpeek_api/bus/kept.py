@@ -88,6 +88,7 @@ def streams(replicas: int = 1) -> list[StreamConfig]:
             allow_direct=True,
             # With rollups, one client could take away the samplers of all others.
             allow_rollup_hdrs=False,
+            allow_msg_ttl=True,  # what says that one was taken away is not kept for ever
             # A subscription costs the broker less than a consumer for each node. It says no more
             # than that something has changed: the stream itself says what.
             republish=RePublish(src=KEYS, dest=HINTS, headers_only=True),

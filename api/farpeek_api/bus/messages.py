@@ -151,4 +151,4 @@ def folded(headers: Mapping[str, str] | None) -> dict[str, str]:
 _KNOWN: Final = {
     name.lower(): name
     for name in (TARGET, QUERY, TIMEOUT, NOT_AFTER, CREDIT, STATUS, CLOCK, CHUNK, END, BYTES, TAKEN)
-}
+} | {name.lower(): name for name in (NUMBER, RUN, DROPPED)}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
+    from farpeek_api.bus.asking import Asking
     from farpeek_api.cli import parsers
 
 _CONNECT_S: Final = 5
@@ -61,24 +62,41 @@ class Words(NamedTuple):
         return cls(servers, client, word("nkey") or None, word("creds") or None)
 
 
+class Connected(NamedTuple):
+    """A connection in one client's name."""
+
+    client: Client
+    asking: Asking
+
+
 @asynccontextmanager
-async def connected(words: Words, name: str) -> AsyncGenerator[Client, None]:
+async def connected(words: Words, name: str) -> AsyncGenerator[Connected, None]:
     """Connect, as the client. Raises CommandError, also for what goes wrong within."""
     try:
         import nats.errors  # noqa: PLC0415 - slow to load, as all of it
         from nats.aio.client import Client  # noqa: PLC0415
         from nats.js.errors import APIError, ServiceUnavailableError  # noqa: PLC0415
 
+        from farpeek_api.bus.asking import Asking  # noqa: PLC0415
         from farpeek_api.bus.kept import NotKept  # noqa: PLC0415
+        from farpeek_api.bus.problems import Refusal  # noqa: PLC0415
     except ImportError:
         raise CommandError(_MISSING) from None
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # it has a traceback for each failure
     client = Client()
+    try:
+        asking = Asking(client, words.client)
+    except ValueError as error:
+        raise WrongWord(str(error)) from None
     shown = ", ".join(each.rpartition("@")[2] for each in words.servers)
     denied: list[str] = []
 
     async def failed(error: Exception) -> None:
         denied.append(str(error).removeprefix("nats: "))
+        asking.denied(str(error))
+
+    async def closed() -> None:
+        asking.lost()
 
     try:
         await client.connect(
@@ -90,11 +108,14 @@ async def connected(words: Words, name: str) -> AsyncGenerator[Client, None]:
             connect_timeout=_CONNECT_S,
             pending_size=0,
             error_cb=failed,
+            closed_cb=closed,
             nkeys_seed=words.nkey,
             user_credentials=words.creds,
             inbox_prefix=f"_INBOX.{words.client}",
         )
-        yield client
+        yield Connected(client, asking)
+    except Refusal as refusal:
+        raise CommandError(str(refusal)) from None
     except (
         nats.errors.NoRespondersError,
         nats.errors.TimeoutError,

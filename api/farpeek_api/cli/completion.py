@@ -60,7 +60,7 @@ def whole(helps: Mapping[str, str]) -> argparse.ArgumentParser:
 def _parser_of(name: str) -> argparse.ArgumentParser:
     if name in COMMANDS:
         return running.parser(name)
-    from farpeek_api.cli import agent, audit, demo, doctor, gateway, health, policy, token  # noqa: PLC0415 - slow to load, as the next
+    from farpeek_api.cli import agent, audit, demo, doctor, gateway, health, policy, sampler, token  # noqa: PLC0415 - slow to load, as the next
     from farpeek_api.cli.assistants import command as mcp  # noqa: PLC0415
     from farpeek_api.cli.dap import command as dap  # noqa: PLC0415
     from farpeek_api.serving import settings  # noqa: PLC0415
@@ -75,6 +75,7 @@ def _parser_of(name: str) -> argparse.ArgumentParser:
         "doctor": doctor.parser,
         "agent": agent.parser,
         "gateway": gateway.parser,
+        "sampler": sampler.parser,
         "mcp": mcp.parser,
         "dap": dap.parser,
         "completion": parser,

@@ -36,7 +36,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 async def _set_up(words: broker.Words, replicas: int) -> int:
-    async with broker.connected(words, "fleet setup") as client:
+    async with broker.connected(words, "fleet setup") as (client, _):
         from farpeek_api.bus import kept  # noqa: PLC0415 - it takes nats-py
 
         async for found in kept.set_up(client, replicas):

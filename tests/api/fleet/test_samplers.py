@@ -17,11 +17,12 @@ from farpeek_api.bus import kept, messages, samplers
 from farpeek_api.bus.asking import Question
 from farpeek_api.bus.samplers import Name, Sampler, Wanted, WrongSampler
 from farpeek_api.client import framing
+from support.commands import Ran, run
 from support.fleet import ALICE, POLICY, AgentProcess, Broker
 from support.folders import open_folder
 from support.policies import As, Policed
 from support.sample import Sample
-from support.waiting import aio_until
+from support.waiting import aio_until, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -234,6 +235,46 @@ async def test_what_is_too_much_is_dropped_and_counted(place: Place) -> None:
             dropped = int(headers[messages.DROPPED])
         assert numbers == list(range(len(numbers))), "what was dropped had no number"
         await remove(alice, "alice", "much")
+
+
+def test_the_command_puts_shows_and_takes_away(place: Place) -> None:
+    def sampler(*words: str, user: str = "alice") -> Ran:
+        return run("sampler", *words, "--nats", place.broker.url(user), "--client", user)
+
+    which = f"ns_pid={place.process.pid}"
+    region = ("--region", hex(place.process.address), "16")
+    assert sampler("put", "mine", which, *region, "--hz", "50", "--until", "1h").status == 0
+    shown = sampler("tail", "mine", "--count", "3")
+    assert shown.status == 0, shown.error
+    assert len(shown.text.splitlines()) == 3
+    assert place.process.bytes(0, 16).hex() in shown.text
+    first = json.loads(sampler("tail", "mine", "--count", "1", "--json").text)
+    assert (first["node"], first["data"]) == ("n1", place.process.bytes(0, 16).hex())
+    until(lambda: "n1  mine  running  1 targets" in sampler("ls").text, "it is run")
+    assert json.loads(sampler("ls", "--json").text)["name"] == "mine"
+    assert not sampler("ls", user="bob").text, "it is alice's alone"
+    assert sampler("rm", "mine").status == 0
+    until(lambda: not sampler("ls").text, "it is gone")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("put",), "which sampler?"),
+        (("put", "a"), "which processes?"),
+        (("put", "A", "comm=x", "--region", "1", "1"), "no sampler's name"),
+        (("put", "a", "comm=x"), "either `regions` or `plan`"),
+        (("put", "a", "comm=x", "--region", "libc+1", "1"), "all nodes have"),
+        (("put", "a", "comm=x", "--region", "1", "1", "--until", "soon"), "is no time"),
+        (("put", "a", "--file", "/nowhere"), "/nowhere"),
+        (("ls", "--client", "up"), "no client's name"),
+    ],
+)
+def test_wrong_words_are_told_of(place: Place, words: tuple[str, ...], told: str) -> None:
+    more = () if "--client" in words else ("--client", "alice")
+    ran = run("sampler", *words, *more, "--nats", place.broker.url("alice"))
+    assert ran.status == 2
+    assert told in ran.error
 
 
 async def test_it_goes_on_after_the_broker_and_after_the_service(place: Place) -> None:
