@@ -114,6 +114,12 @@ def _gateway(arguments: Sequence[str]) -> int:
     return gateway.main(arguments)
 
 
+def _fleet(arguments: Sequence[str]) -> int:
+    from farpeek_api.cli.fleet import command  # noqa: PLC0415 - loaded only where it is used
+
+    return command.main(arguments)
+
+
 def _completion(arguments: Sequence[str]) -> int:
     from farpeek_api.cli import completion  # noqa: PLC0415 - loaded only where it is used
 
@@ -133,6 +139,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "agent": ("let a fleet ask the service beside it, by NATS", _agent),
     "sampler": ("have all nodes of a fleet sample processes, until you say otherwise", _sampler),
     "gateway": ("serve the nodes of a fleet by HTTP, for who has no NATS", _gateway),
+    "fleet": ("ask many nodes of a fleet, by NATS", _fleet),
     "completion": ("print a script by which a shell completes commands", _completion),
 }
 

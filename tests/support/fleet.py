@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import nkeys
 from nats.aio.client import Client
 
+from farpeek_api.bus import permits
 from farpeek_api.bus.asking import Asking, Question
 from farpeek_api.policy import tokens
 from support.ending import Ending, end_process
@@ -57,34 +58,12 @@ def _make_key(folder: Path, name: str) -> str:
 
 def node(name: str) -> str:
     """Write the broker's entry of a node."""
-    return _user(
-        name,
-        [
-            f"_INBOX.*.*.{name}",
-            f"farpeek.v1.up.{name}.>",
-            f"$JS.API.DIRECT.GET.FARPEEK_EVENTS.farpeek.v1.up.{name}.event",
-            "$JS.API.DIRECT.GET.KV_farpeek_samplers",
-            "$JS.API.DIRECT.GET.KV_farpeek_samplers.>",
-            "_MICRO.>",
-        ],
-        [
-            *(f"farpeek.v1.*.{each}.>" for each in (name, "all", "label-zone-a")),
-            "$SRV.>",
-        ],
-    )
+    return _user(name, *permits.of_node(name, {"zone": "a"}))
 
 
 def client(name: str) -> str:
     """Write the broker's entry of a client."""
-    return _user(
-        name,
-        [
-            f"farpeek.v1.{name}.>",
-            f"$KV.farpeek_samplers.{name}.>",
-            "$JS.API.DIRECT.GET.FARPEEK_NODES",
-        ],
-        [f"_INBOX.{name}.>", f"farpeek.v1.up.*.samples.{name}.>"],
-    )
+    return _user(name, *permits.of_client(name))
 
 
 def admin(name: str) -> str:

@@ -13,6 +13,8 @@ from farpeek_api.cli import agent, gateway, running, sampler
 from farpeek_api.cli.assistants import command as mcp
 from farpeek_api.cli.commands import COMMANDS
 from farpeek_api.cli.dap import command as dap
+from farpeek_api.cli.fleet import COMMANDS as OF_FLEETS
+from farpeek_api.cli.fleet import command as fleet
 from farpeek_api.serving.bounds import PREFIX
 from farpeek_api.serving.listeners import default_socket_path
 from farpeek_api.serving.settings import Settings, in_order
@@ -103,6 +105,7 @@ def commands() -> str:
         parsers = {name: running.parser(name) for name in COMMANDS} | {
             name: parser() for name, parser in _FOR_OTHERS.items()
         }
+        parsers |= {f"fleet {word}": fleet.parser_of(word) for word in OF_FLEETS}
         helps = {name: each.format_help().rstrip() for name, each in parsers.items()}
     pages = (f"## farpeek {name}\n\n```\n{text}\n```\n" for name, text in helps.items())
     return _MADE + _COMMANDS + "\n".join(pages)

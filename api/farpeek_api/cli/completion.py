@@ -63,6 +63,7 @@ def _parser_of(name: str) -> argparse.ArgumentParser:
     from farpeek_api.cli import agent, audit, demo, doctor, gateway, health, policy, sampler, token  # noqa: PLC0415 - slow to load, as the next
     from farpeek_api.cli.assistants import command as mcp  # noqa: PLC0415
     from farpeek_api.cli.dap import command as dap  # noqa: PLC0415
+    from farpeek_api.cli.fleet import command as fleet  # noqa: PLC0415
     from farpeek_api.serving import settings  # noqa: PLC0415
 
     of_others = {
@@ -76,6 +77,7 @@ def _parser_of(name: str) -> argparse.ArgumentParser:
         "agent": agent.parser,
         "gateway": gateway.parser,
         "sampler": sampler.parser,
+        "fleet": fleet.parser,
         "mcp": mcp.parser,
         "dap": dap.parser,
         "completion": parser,

@@ -60,7 +60,7 @@ def run(session: Session) -> int:
         cgroup=by.get("cgroup"),
         container=by.get("container"),
     )
-    found = every if word is None or by else [each for each in every if _fits(word, each)]
+    found = every if word is None or by else [each for each in every if fits(word, each)]
     if not found and word is not None:
         names = [each.comm for each in every]
         raise NoSuchTargetWord(f"no process fits {word!r}{did_you_mean(word, names)}")
@@ -72,7 +72,8 @@ def run(session: Session) -> int:
     return statuses.DONE
 
 
-def _fits(word: str, process: Process) -> bool:
+def fits(word: str, process: Process) -> bool:
+    """Whether a process has a part of a name, or a glob."""
     exe = process.exe or ""
     if "*" in word or "?" in word:
         names = (process.comm, exe, exe.rpartition("/")[2])

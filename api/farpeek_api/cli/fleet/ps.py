@@ -1,0 +1,77 @@
+"""`farpeek fleet ps`: the processes of many nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from farpeek_api.cli import statuses
+from farpeek_api.cli.commands.ps import fits
+from farpeek_api.cli.fleet import asking
+from farpeek_api.cli.show.table import Cell, Column, table
+from farpeek_api.cli.show.terminal import Style
+
+if TYPE_CHECKING:
+    import argparse
+
+    from farpeek_api.cli.fleet.asking import FleetSession
+    from farpeek_api.client import Process
+
+_COLUMNS: Final = (
+    Column("node", least=8),
+    Column(""),
+    Column("pid", right=True),
+    Column("uid", 3, right=True),
+    Column("comm", least=10),
+    Column("container", 2),
+    Column("exe", 1, least=12, cut_left=True),
+)
+_SHORT: Final = 12
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what it takes."""
+    parser.add_argument(
+        "pattern",
+        metavar="PATTERN",
+        nargs="?",
+        help="a part of the name or of the path (or a shell glob), or comm=NAME, exe=*/NAME, "
+        "uid=N, container=ID*, cgroup=PATH; registered processes have a *",
+    )
+    asking.arguments(parser)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """List the processes that fit."""
+    return asking.run("ps", chosen, _list)
+
+
+def _list(session: FleetSession) -> int:
+    word: str | None = session.chosen.pattern
+    by = word if word is not None and "=" in word else None
+    found: list[tuple[str, Process]] = []
+    for each in session.processes(by):
+        listed = each.value or ()
+        found += [(each.node, one) for one in listed if word is None or by or fits(word, one)]
+    found.sort(key=lambda pair: (pair[0], pair[1].pid))
+    if session.chosen.json:
+        shown = [{"node": node, **process.members} for node, process in found]
+        session.json({"processes": shown, **session.told})
+    else:
+        session.terminal.lines(table(session.terminal, _COLUMNS, map(_row, found)))
+    if not found and word is not None and session.answered:
+        session.complain(f"no process fits {word!r}")
+        return session.finish(statuses.NO_TARGET)
+    return session.finish()
+
+
+def _row(pair: tuple[str, Process]) -> tuple[Cell, ...]:
+    node, process = pair
+    return (
+        Cell(node, Style.HEAD),
+        Cell("*" if process.target else "", Style.GOOD),
+        Cell(str(process.pid), Style.ADDRESS),
+        Cell(str(process.uid)),
+        Cell(process.comm, Style.HEAD),
+        Cell((process.container or "")[:_SHORT]),
+        Cell(process.exe or "", Style.FAINT),
+    )
