@@ -19,13 +19,15 @@ test("every module that is named is there, and nothing comes from elsewhere", ()
       assert.ok(other.startsWith("./") && served.includes(other.slice(2)), `${name} imports ${other}`);
     }
   }
-  for (const [, url] of text("index.html").matchAll(/(?:src|href)="([^"]*)"/g)) {
-    assert.ok(served.includes(url.replace(/^ui\//, "")), url);
+  for (const page of ["index.html", "nodes.html"]) {
+    for (const [, url] of text(page).matchAll(/(?:src|href)="([^"]*)"/g)) {
+      assert.ok(served.includes(url.replace(/^ui\//, "")), url);
+    }
   }
 });
 
 test("the page names all modules of its first view, so that they come at once and not one behind the other", () => {
-  for (const name of served.filter((each) => each.endsWith(".js") && each !== "uplot.js")) {
+  for (const name of served.filter((each) => each.endsWith(".js") && !["uplot.js", "nodes.js"].includes(each))) {
     assert.ok(text("index.html").includes(`"ui/${name}"`), name);
   }
 });

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from farpeek_api.gate.auth import Authenticator
     from farpeek_api.policy.current import CurrentPolicy
     from farpeek_api.policy.rules import Client
-    from farpeek_api.serving.bounds import Bounds
     from farpeek_api.serving.lifecycle import Lifecycle
+    from farpeek_api.serving.settings import Settings
 
     Inner = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -38,7 +38,7 @@ OPEN: Final = ("/livez", "/readyz")
 STREAMS: Final = re.compile(r"/v1/nodes/[a-z0-9-]{1,63}/v1/stream")
 """The requests that a ticket is for."""
 
-_PUBLIC: Final = re.compile(r"/|/ui/[^/]+")
+_PUBLIC: Final = re.compile(r"(/v1/nodes/[a-z0-9-]{1,63})?(/|/ui/[^/]+)")
 """What a browser loads, which has no token yet."""
 
 _NODE: Final = re.compile(r"/v1/nodes/([^/]+)/")
@@ -53,13 +53,14 @@ class Gate:
         authenticator: Authenticator,
         current: CurrentPolicy,
         lifecycle: Lifecycle,
-        bounds: Bounds,
+        bounds: Settings,
     ) -> None:
         self._inner = inner
         self._authenticator = authenticator
         self._current = current
         self._lifecycle = lifecycle
         self._bounds = bounds
+        self._has_page = not bounds.no_ui
         self._rates: dict[Client, Rates] = {}
         """Of the clients of the policy that there is."""
         self._policy = current.policy
@@ -82,7 +83,7 @@ class Gate:
         check_head(request, self._bounds.max_head_bytes, self._bounds.max_body_bytes)
         if request.path not in OPEN:
             self._authenticator.check_origin(request)
-            if not _PUBLIC.fullmatch(request.rel_url.raw_path):
+            if not (self._has_page and _is_public(request)):
                 self._let_in(request, self._authenticator.identify(request))
         if self._lifecycle.stopping:
             raise ShuttingDown
@@ -121,3 +122,9 @@ class Gate:
             log_failure(connection_of(request), error)
         empty_frames(error)
         return problems.answer(error)
+
+
+def _is_public(request: web.BaseRequest) -> bool:
+    """Whether it loads the page; by the path as aiohttp looks for the route."""
+    is_loading = request.method in ("GET", "HEAD")
+    return is_loading and _PUBLIC.fullmatch(request.rel_url.raw_path) is not None

@@ -115,14 +115,27 @@ class Portal:
 
 
 def _routes(relay: Relay, many: Many, assets: Assets | None) -> list[web.RouteDef]:
-    page = [] if assets is None else [web.get("/", assets.page), web.get("/ui/{name}", assets.file)]
+    page = [] if assets is None else _page(assets)
     return [
         web.get("/livez", _alive),
         web.get("/readyz", _alive),
         web.get("/v1/nodes", many.list),
         web.post("/v1/fleet/{operation}", many.ask),
-        web.route("*", "/v1/nodes/{node}/{path:.*}", relay.serve),
         *page,
+        web.route("*", "/v1/nodes/{node}/{path:.*}", relay.serve),
+    ]
+
+
+def _page(assets: Assets) -> list[web.RouteDef]:
+    """Give the page's routes: nodes, and for each the page as on one host. It is never the node's.
+
+    What it asks for it finds relative to where it is, so it asks that node.
+    """
+    return [
+        web.get("/", assets.nodes),
+        web.get("/ui/{name}", assets.file),
+        web.get("/v1/nodes/{node}/", assets.page),
+        web.get("/v1/nodes/{node}/ui/{name}", assets.file),
     ]
 
 

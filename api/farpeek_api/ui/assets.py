@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HTML: Final = "text/html"
 INDEX: Final = "index.html"
+NODES: Final = "nodes.html"
+"""What the gateway of a fleet shows, whose nodes each have the page behind them."""
 
 KINDS: Final[Mapping[str, str]] = {
     ".html": f"{HTML}; charset=utf-8",
@@ -65,10 +67,15 @@ class Assets:
         answers.check_accept(request, HTML)
         return await self._send(request, INDEX)
 
+    async def nodes(self, request: web.Request) -> web.StreamResponse:
+        """Send the page that lists nodes."""
+        answers.check_accept(request, HTML)
+        return await self._send(request, NODES)
+
     async def file(self, request: web.Request) -> web.StreamResponse:
         """Send a file that the page loads."""
         name = request.match_info["name"]
-        if name == INDEX:
+        if name in (INDEX, NODES):
             raise web.HTTPNotFound
         return await self._send(request, name)
 

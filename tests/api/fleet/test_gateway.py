@@ -32,8 +32,8 @@ N1 = "/v1/nodes/n1"
 SIZE = 5 << 20
 ENDING = {"release", "delete_match"}
 """What others need would end by these."""
-OWN = {"stream_ticket"}
-"""What a ticket opens is here, so it is made here."""
+OWN = {"stream_ticket", "page", "page_file"}
+"""What a ticket opens is here, so it is made here; and a page of a node's would speak for us."""
 WITH_END = [each for each in OPERATIONS if not each.is_endless and each.id not in OWN]
 OF_ONE_CONNECTION = {"x-request-id", "date", "server", "transfer-encoding", "connection"}
 OF_THE_NODES_PAGES = {"referrer-policy", "cross-origin-opener-policy", "content-length"}
@@ -161,6 +161,20 @@ def test_nothing_that_a_node_sends_is_a_page_of_the_gateways(gateway: GatewayPro
     assert reply.status == 200
     assert "sandbox" in reply.headers["content-security-policy"]
     assert "script-src" not in reply.headers["content-security-policy"]
+
+
+def test_the_page_is_the_gateways_own(gateway: GatewayProcess, fleet: Fleet) -> None:
+    for path in ("/", f"{N1}/", "/ui/app.js", f"{N1}/ui/app.js"):
+        reply = gateway.request("GET", path, token="wrong")  # noqa: S106 - which is not looked at
+        assert (reply.status, "'self'" in reply.headers["content-security-policy"]) == (200, True)
+    assert gateway.request("GET", "/").body != gateway.request("GET", f"{N1}/").body
+    assert gateway.request("POST", f"{N1}/", token="wrong").status == 401  # noqa: S106 - the same
+    folder = fleet.folder / "bare"
+    folder.mkdir()
+    with GatewayProcess(fleet.broker, folder, "--no-ui") as bare:
+        assert bare.request("GET", "/").slug == "not-found"
+        assert bare.request("GET", f"{N1}/", token="wrong").status == 401  # noqa: S106 - the same
+        assert "sandbox" in bare.request("GET", f"{N1}/").headers["content-security-policy"]
 
 
 def test_what_was_made_is_found_where_it_is_said_to_be(

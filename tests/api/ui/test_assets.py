@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek_api.ui.assets import INDEX, KINDS
+from farpeek_api.ui.assets import INDEX, KINDS, NODES
 from support.waiting import PATIENCE_S
 from support.wire import Served, parse, receive_all
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from support.wire import Reply
 
 PAGE = Path(__file__).parents[3] / "api" / "farpeek_api" / "ui" / "page"
-FILES = sorted(each.name for each in PAGE.iterdir() if each.suffix in KINDS)
+ALL = sorted(each.name for each in PAGE.iterdir() if each.suffix in KINDS)
+FILES = [each for each in ALL if each != NODES]
 PATHS = {name: "/" if name == INDEX else f"/ui/{name}" for name in FILES}
 
 
@@ -30,7 +31,7 @@ def get(served: Served, name: str, headers: Mapping[str, str] | None = None) -> 
 def test_nothing_is_beside_the_page_but_what_is_served_and_licences() -> None:
     assert {"index.html", "app.js"} <= set(FILES)
     assert {each.suffix for each in PAGE.iterdir()} <= {*KINDS, ".txt"}
-    assert [each for each in FILES if each.endswith(".html")] == [INDEX]
+    assert [each for each in ALL if each.endswith(".html")] == [INDEX, NODES]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -94,7 +95,7 @@ def test_a_head_without_a_body_is_answered_as_well(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing.js", INDEX, "app.js.gz", "preact.LICENSE.txt", "..%2F__init__.py"]
+    "name", ["nothing.js", INDEX, NODES, "app.js.gz", "preact.LICENSE.txt", "..%2F__init__.py"]
 )
 def test_there_are_no_other_files(served: Served, name: str) -> None:
     reply = served.request_tcp("GET", f"/ui/{name}")

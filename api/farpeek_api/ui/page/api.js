@@ -6,6 +6,9 @@ import { Lines, frame } from "./wire.js";
 
 const FRAME = "application/vnd.farpeek.frame";
 
+/** What a gateway says of a node that is not there now. */
+const AWAY = ["unknown-node", "node-offline", "service-unreachable", "broker-unreachable"];
+
 /** @typedef {"wait" | "nowait"} Mode */
 /** @typedef {{ method?: string, body?: string, accept?: string, signal?: AbortSignal, headers?: Record<string, string> }} Options */
 
@@ -50,7 +53,10 @@ export class Api {
       throw this.failed(new Unreachable("nobody answers"));
     }
     if (response.status === 502) throw this.failed(new Unreachable("the service is away"));
-    if (!response.ok) throw this.failed(await problemOf(response));
+    if (!response.ok) {
+      const problem = await problemOf(response);
+      throw this.failed(AWAY.includes(problem.slug) ? new Unreachable(problem.message) : problem);
+    }
     this.heard(null);
     return response;
   }

@@ -1,6 +1,6 @@
 // The frame around the views: where somebody is, who asks, and whether the service is there.
 
-import { Store, html, render, useEffect, useState, useStore } from "./dom.js";
+import { Store, html, render, useEffect, useStore } from "./dom.js";
 import { brokenLink } from "./advice.js";
 import { START, format, oddIn, parse } from "./fragment.js";
 import { Notice } from "./parts.js";
@@ -8,6 +8,7 @@ import { Processes } from "./processes.js";
 import { Service } from "./service.js";
 import { Session } from "./session.js";
 import { TargetPage } from "./target.js";
+import { Mark, Token } from "./token.js";
 
 /** @typedef {import("./fragment.js").Place} Place */
 
@@ -47,7 +48,8 @@ function App() {
   const notice = useStore(session.notice);
   const wantsToken = useStore(session.wantsToken);
   useEffect(() => {
-    document.title = here.page === "service" ? "Service · farpeek" : "farpeek";
+    const name = here.page === "service" ? "Service · farpeek" : "farpeek";
+    document.title = session.node ? `${session.node} · ${name}` : name;
   }, [here.page]);
   return html`<a class="skip" href="#main" onClick=${(/** @type {Event} */ event) => {
       event.preventDefault();
@@ -56,24 +58,22 @@ function App() {
     <header class="top">
       <nav aria-label="farpeek">
         <a class="mark" href="#" aria-current=${here.page === "processes" ? "page" : undefined}><${Mark} />farpeek</a>
+        ${session.node && html`<a href="../../../">Nodes</a><strong>${session.node}</strong>`}
         <a href="#" aria-current=${here.page === "processes" ? "page" : undefined}>Processes</a>
         <a href="#service" aria-current=${here.page === "service" ? "page" : undefined}>Service</a>
       </nav>
       ${wantsToken === null && html`<${Connection} />`}
     </header>
-    ${wantsToken !== null && html`<${Token} why=${wantsToken} />`}
+    ${wantsToken !== null &&
+    html`<${Token} why=${wantsToken} title="Look into the memory of running processes"
+      about="This service reads it without stopping anything. First, it wants to know that you may: give it its token."
+      where=${WHERE} onGiven=${(/** @type {string} */ token) => session.use(token)} />`}
     ${notice && html`<${Notice} advice=${notice} onClose=${() => session.notice.set(null)} />`}
     <main id="main" tabindex="-1">
       ${here.page === "service" && wantsToken !== "" && html`<${Service} session=${session} />`}
       ${here.page === "processes" && wantsToken !== "" && html`<${Processes} session=${session} onOpen=${(/** @type {string} */ id) => go({ page: "target", target: id, view: "map", at: [] })} />`}
       ${here.page === "target" && wantsToken !== "" && html`<${TargetPage} key=${here.target} session=${session} place=${here} go=${go} />`}
     </main>`;
-}
-
-function Mark() {
-  return html`<svg width="20" height="20" viewBox="0 0 32 32" aria-hidden="true"><rect class="mark-ground" width="32" height="32" rx="7" /><g class="mark-bars">
-    <rect x="7" y="8" width="4" height="16" rx="1" /><rect x="14" y="8" width="11" height="4" rx="1" opacity=".55" />
-    <rect x="14" y="14" width="7" height="4" rx="1" /><rect x="14" y="20" width="11" height="4" rx="1" opacity=".55" /></g></svg>`;
 }
 
 function Connection() {
@@ -86,28 +86,8 @@ function Connection() {
   return html`<p class="connection connection-${connection}" role="status"><span class="dot"></span>${words[connection]}</p>`;
 }
 
-/** @param {{ why: string }} props */
-function Token({ why }) {
-  const [token, setToken] = useState("");
-  return html`<form class="token ${why ? "" : "token-first"}" aria-labelledby="token-title" onSubmit=${(/** @type {Event} */ event) => {
-    event.preventDefault();
-    if (token.trim()) session.use(token.trim());
-  }}>
-    <h1 id="token-title">${why ? "A token is wanted again" : "Look into the memory of running processes"}</h1>
-    ${!why && html`<p>This service reads it without stopping anything. First, it wants to know that you may: give it its token.</p>`}
-    ${why && html`<p class="why" role="alert">${why}</p>`}
-    <p>
-      The token is in the file that <code>--token-file</code> names, or in the file <code>token</code> beside the service's socket, which is
-      mostly <code>/run/farpeek/token</code>. Whoever may use the socket can also run <code>farpeek ui</code>, which needs none.
-    </p>
-    <div class="token-line">
-      <input type="password" aria-label="Token" autocomplete="off" spellcheck="false" autofocus value=${token}
-        onInput=${(/** @type {any} */ event) => setToken(event.target.value)} />
-      <button class="primary" disabled=${!token.trim()}>Use this token</button>
-    </div>
-    <p class="hint">It is kept until this tab is closed, and sent to this service alone.</p>
-  </form>`;
-}
+const WHERE = html`The token is in the file that <code>--token-file</code> names, or in the file <code>token</code> beside the service's
+  socket, which is mostly <code>/run/farpeek/token</code>. Whoever may use the socket can also run <code>farpeek ui</code>, which needs none.`;
 
 addEventListener("popstate", arrive);
 addEventListener("hashchange", arrive);

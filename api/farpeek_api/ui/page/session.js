@@ -7,8 +7,7 @@ import { Events } from "./events.js";
 import { secretIn } from "./fragment.js";
 import { mappingFrom } from "./kinds.js";
 import { Stream } from "./stream.js";
-
-const TOKEN = "farpeek.token";
+import { keepToken, keptToken } from "./token.js";
 
 /** @typedef {"connecting" | "connected" | "away"} Connection */
 
@@ -25,8 +24,11 @@ export class Session {
     /** @type {Store<number>} goes up when answers may be others: after a loss, a restart, a new token */
     this.round = new Store(0);
     this.lost = false;
-    this.token = sessionStorage.getItem(TOKEN);
-    this.api = new Api(new URL(".", document.baseURI), () => this.token, (error) => this.heard(error));
+    this.token = keptToken();
+    const base = new URL(".", document.baseURI);
+    /** @type {string | null} which node of a fleet it is about, behind a gateway */
+    this.node = /\/v1\/nodes\/([a-z0-9-]{1,63})\/$/.exec(base.pathname)?.[1] ?? null;
+    this.api = new Api(base, () => this.token, (error) => this.heard(error));
     this.stream = new Stream(this.api);
     this.events = new Events(this.api, (event) => this.told(event), (is) => this.connected(is));
   }
@@ -61,7 +63,7 @@ export class Session {
   /** @param {string} token */
   keep(token) {
     this.token = token;
-    sessionStorage.setItem(TOKEN, token);
+    keepToken(token);
   }
 
   /** @param {unknown} error of a request; null if it went well */
