@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from support.example_requests import Asking as AskingByHttp
     from support.policies import Policed
 
-NODES: Final = ("n1", "n2", "n3")
+NODES: Final = ("n1", "n2", "n3", "n4")
 CLIENTS: Final = ("alice", "bob", "mallory")
 _LISTENS: Final = re.compile(r"Listening for client connections on 127\.0\.0\.1:(\d+)")
 

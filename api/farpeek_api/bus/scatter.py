@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         AsyncGenerator,
         Awaitable,
         Callable,
-        Mapping,
         Sequence,
     )
 
@@ -181,7 +180,7 @@ class Scatter:
         if heartbeats is None:
             await self._call_the_roll()
         else:
-            self._expect(self._among(heartbeats))
+            self._expect(list(heartbeats.values()))
 
     async def _ask(self, node: str) -> None:
         """Ask a node by its name, with an inbox of its own: NATS says there if it is not there."""
@@ -228,19 +227,13 @@ class Scatter:
         await self._listen(f"{inbox}.*", here)
         await self._put(Question(subjects.CLOCK, timeout_s=self._timeout_s), inbox)
 
-    def _among(self, heartbeats: Mapping[str, Heartbeat]) -> list[Heartbeat]:
-        """Choose those of whoever is asked."""
-        label = self._whom.label
-        return [
-            each
-            for each in heartbeats.values()
-            if label is None or each.labels.get(label[0]) == label[1]
-        ]
-
     def _expect(self, heartbeats: Sequence[Heartbeat]) -> None:
         """Wait for those that are there, as of the latest heartbeat; the others are told of."""
         now = max((each.at for each in heartbeats), default=None)
+        label = self._whom.label
         for each in heartbeats[:MOST_NODES]:
+            if label is not None and each.labels.get(label[0]) != label[1]:
+                continue
             if now is not None and not each.was_there(now):
                 self._gone[each.node] = each
             elif each.node not in self._over:
