@@ -143,17 +143,21 @@ def _text(result: CallToolResult) -> str:
 
 @asynccontextmanager
 async def assistant(
-    service: Service | str,
+    service: Service | str | None,
     person: Person | None,
     *flags: str,
     mode: str = "auto",
     log: Path | None = None,
 ) -> AsyncIterator[Assistant]:
-    """Start `farpeek mcp`; without a ``person`` the client cannot ask anybody."""
-    url = service if isinstance(service, str) else f"unix:{service.path}"
+    """Start `farpeek mcp`; without a ``person`` the client cannot ask anybody.
+
+    Without a service, ``flags`` say where it is.
+    """
+    url = service if service is None or isinstance(service, str) else f"unix:{service.path}"
+    where = [] if url is None else ["--url", url]
     parameters = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "farpeek_api", "mcp", "--url", url, *flags],
+        args=["-m", "farpeek_api", "mcp", *where, *flags],
     )
     with log.open("w") if log else open("/dev/null", "w") as errors:  # noqa: PTH123, ASYNC230 - a test's
         transport = stdio_client(parameters, errlog=errors)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Adapter(Ending):
-    """`farpeek dap` as a process."""
+    """`farpeek dap` as a process; without a service, ``flags`` say where it is."""
 
-    def __init__(self, service: Service, *flags: str) -> None:
-        url = f"unix:{service.path}"
+    def __init__(self, service: Service | None, *flags: str) -> None:
+        where = [] if service is None else ["--url", f"unix:{service.path}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "farpeek_api", "dap", "--url", url, *flags],
+            [sys.executable, "-m", "farpeek_api", "dap", *where, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -71,7 +71,17 @@ class Known:
         self.learned_at = time.monotonic()
 
     def find(self, method: str, path: str) -> Found | None:
-        """Give the operation that a request's method and its path, as it came, ask for."""
+        """Give the operation that a request's method and its path, as it came, ask for.
+
+        HEAD has its own in few places; elsewhere it is GET, of whose answer the head is taken.
+        """
+        found = self._find(method, path)
+        if found is None and method == "HEAD":
+            found = self._find("GET", path)
+            return None if found is None or found.route.endless else found
+        return found
+
+    def _find(self, method: str, path: str) -> Found | None:
         for operation, route, pattern in self._patterns:
             found = pattern.fullmatch(path) if route.method == method else None
             if found is not None:

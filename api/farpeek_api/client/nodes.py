@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore2
@@ -41,6 +42,11 @@ class Exchange:
         first, self._first = self._first, b""
         return first or await _next(self.answer)
 
+    async def leave_body(self) -> None:
+        """Take its head alone, which is the same whether a body is wanted or not."""
+        self._first = b""
+        await self.answer.close()
+
     async def close(self) -> None:
         """Take no more of it."""
         await self.answer.close()
@@ -72,10 +78,13 @@ class AwaitingPort:
             question, is_endless = await self._question(asking, request)
             answer = await asking.ask(self._node.name, question)
             answer.is_endless = is_endless
-            return await self._begun(answer, asking)
+            exchange = await self._begun(answer, asking)
+            if request.method == b"HEAD":
+                await exchange.leave_body()
         except ERRORS as error:
             why = str(error).removeprefix("nats: ") or type(error).__name__
             raise httpcore2.ConnectError(f"{self._node.shown}: {why}") from error
+        return exchange
 
     async def upgrade(self, request: httpcore2.Request) -> Exchange:
         """Do the same, for what is spoken on behind it."""
@@ -129,6 +138,8 @@ class AwaitingPort:
         timeout_s = _TIMEOUT_S
         not_after = await self._not_after(asking, timeout_s) if route.changes else None
         question = Question(name, named, query, sent, body, timeout_s, not_after)
+        if method == "HEAD":
+            question = replace(question, credit=1)
         return question, route.endless
 
     async def _not_after(self, asking: Asking, timeout_s: float) -> int:

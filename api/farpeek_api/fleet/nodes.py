@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +13,12 @@ from farpeek_api.bus import messages, problems, subjects
 from farpeek_api.bus.asking import NOBODY, Question
 from farpeek_api.bus.known import Known
 from farpeek_api.bus.problems import Refusal
+from farpeek_api.bus.roster import Roster
 from farpeek_api.bus.scatter import Scatter
 from farpeek_api.fleet.callers import broker_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from farpeek_api.bus.asking import Answer, Asking
     from farpeek_api.bus.known import Found
@@ -110,7 +111,7 @@ class Nodes:
         learned = known.learned_at
         is_old = learned is None or time.monotonic() - learned > _FRESH_S
         if found is None and is_old:
-            with broker_errors(self._callers.shown):
+            async with self._explained(node, asking):
                 await known.learn(asking)
             found = known.find(method, path)
         if found is None:
@@ -125,33 +126,46 @@ class Nodes:
         """Ask; whoever has the answer has to close it. Raises Refusal."""
         known = self._of(node)
         asking = await self._callers.asking(client)
-        with broker_errors(self._callers.shown):
+        async with self._explained(node, asking):
             question = await self._question(known, asking, found, wanted)
             answer = await asking.ask(node, question)
-        try:
-            return await self._begun(known, answer, found)
-        except BaseException:
-            await _close(answer, self._callers.shown)
-            raise
+            try:
+                return await self._begun(known, answer, found)
+            except BaseException:
+                await _close(answer, self._callers.shown)
+                raise
 
     async def scatter(
         self, client: str, whom: Whom, question: Question, most: int
-    ) -> tuple[AsyncIterator[Reply], Outcome]:
+    ) -> tuple[AsyncGenerator[Reply], Outcome]:
         """Ask many; of their answers ``most`` bytes are held. Raises Refusal, as the iterator."""
         asking = await self._callers.asking(client)
         _check_size(asking, question.body)
         scattered = Scatter(asking, question, whom, timeout_s=question.timeout_s, most=most)
         return self._replies(scattered), scattered.outcome
 
-    async def _replies(self, scattered: Scatter) -> AsyncIterator[Reply]:
-        replies = aiter(scattered)
-        while True:
+    async def _replies(self, scattered: Scatter) -> AsyncGenerator[Reply]:
+        async with aclosing(aiter(scattered)) as replies:
+            while True:
+                with broker_errors(self._callers.shown):
+                    try:
+                        reply = await anext(replies)
+                    except StopAsyncIteration:
+                        return
+                yield reply
+
+    @asynccontextmanager
+    async def _explained(self, node: str, asking: Asking) -> AsyncGenerator[None]:
+        """Say what errors mean; of a node that is not there, when it was. Raises Refusal."""
+        try:
             with broker_errors(self._callers.shown):
-                try:
-                    reply = await anext(replies)
-                except StopAsyncIteration:
-                    return
-            yield reply
+                yield
+        except Refusal as refusal:
+            if refusal.kind is not NOBODY:
+                raise
+            self._known.pop(node, None)
+            with broker_errors(self._callers.shown):
+                raise await Roster(asking).refusal(node) from refusal
 
     async def _question(
         self, known: Known, asking: Asking, found: Found, wanted: Wanted
@@ -184,8 +198,6 @@ class Nodes:
         except TimeoutError:
             raise _silent(known.node, found) from None
         except Refusal as refusal:
-            if refusal.kind is NOBODY:
-                self._known.pop(known.node, None)
             is_lost = refusal.kind in (problems.BROKEN, problems.BROKER_UNREACHABLE)
             if is_lost and found.route.changes:
                 raise Refusal(problems.OUTCOME_UNKNOWN, f"{refusal}: {_LOOK}") from refusal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,7 +22,7 @@ from farpeek_api.portal.gate import ASKER
 from farpeek_api.serving import request_ids
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from farpeek_api.bus.replies import Outcome, Reply
     from farpeek_api.fleet.nodes import Nodes
@@ -73,7 +74,8 @@ class Many:
         with self._room.lease_bytes(HELD, asker.client):
             name = self._permits.name(asker)
             replies, _ = await self._nodes.scatter(name, whom, question, HELD)
-            found = [_listed(each) async for each in replies]
+            async with aclosing(replies):
+                found = [_listed(each) async for each in replies]
         return answers.send_object({"nodes": sorted(found, key=lambda each: str(each["node"]))})
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
@@ -97,13 +99,14 @@ class Many:
             )
             name = self._permits.name(asker)
             replies, outcome = await self._nodes.scatter(name, whom, question, HELD)
-            return await self._pass_on(request, operation, replies, outcome)
+            async with aclosing(replies):
+                return await self._pass_on(request, operation, replies, outcome)
 
     async def _pass_on(
         self,
         request: web.Request,
         operation: str,
-        replies: AsyncIterator[Reply],
+        replies: AsyncGenerator[Reply],
         outcome: Outcome,
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=_LINES)

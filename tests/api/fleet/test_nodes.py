@@ -70,6 +70,16 @@ def test_a_write_is_done_once(fleet: Fleet, peek: Client, here: Client) -> None:
     assert here.target(fleet.asking.process.pid).read(address, 2) == b"\xca\xfe"
 
 
+def test_the_file_behind_a_mapping_is_the_one_that_is_here(
+    fleet: Fleet, peek: Client, here: Client
+) -> None:
+    pid = fleet.asking.process.pid
+    there, same = peek.target(pid), here.target(pid)
+    code = next(each.start for each in same.maps() if each.path and "x" in each.perms)
+    assert there.file_info(code) == same.file_info(code)
+    assert there.read_file(code, 0, 4096) == same.read_file(code, 0, 4096)
+
+
 def test_a_dump_is_whole(peek: Client, sample: Sample, tmp_path: Path) -> None:
     target = peek.target(sample.pid)
     target.dump(tmp_path / "dump", [(sample.address, sample.address + SIZE)])
