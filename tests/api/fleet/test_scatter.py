@@ -104,41 +104,47 @@ async def test_it_ends_as_soon_as_all_have_answered(fleet: Fleet) -> None:
             assert found.keys() == ({"n1"} if whom.label else {"n1", "n2"})
 
 
-async def test_an_answer_is_taken_from_nobody_else(fleet: Fleet) -> None:
-    """A node cannot send in another's name, nor where it was not asked, nor what is kept."""
+async def test_no_node_answers_in_the_name_of_another(fleet: Fleet) -> None:
     forge = saying((b"forged", said(0, End="complete", Bytes="6")), name="n1")
 
     async def both(connection: Client, msg: Any) -> None:  # noqa: ANN401 - nats-py's
         await forge(connection, msg)
         await whole("n2", b"own")(connection, msg)
 
+    async with fleet.broker.asking() as alice, node(fleet, "n2", both) as forger:
+        scatter = Scatter(alice, INFO, EVERYBODY, timeout_s=PATIENCE_S, settle_s=SETTLE_S)
+        found = await all_of(scatter)
+        await aio_until(lambda: forger.errors, "the broker has told it")  # type: ignore[attr-defined]  # support.fleet's
+        assert "permissions violation" in str(forger.errors[0]).lower()  # type: ignore[attr-defined]  # the same
+    assert json.loads(found["n1"].body)["api"] == "v1"
+    assert found["n2"].body == b"own"
+
+
+async def test_what_was_not_asked_or_is_kept_is_no_answer(fleet: Fleet) -> None:
+    asked: list[Any] = []
+
+    async def seen(_: Client, msg: Any) -> None:  # noqa: ANN401 - nats-py's
+        asked.append(msg)
+
     async with (
         fleet.broker.asking() as alice,
-        node(fleet, "n2", both) as forger,
-        node(fleet, "n3", whole("n3")) as other,
+        node(fleet, "n2", seen) as one,
+        fleet.broker.connection("n3") as other,
     ):
-        found = await all_of(
-            Scatter(alice, INFO, EVERYBODY, timeout_s=PATIENCE_S, settle_s=SETTLE_S)
-        )
-        assert json.loads(found["n1"].body)["api"] == "v1"
-        assert found["n2"].body == b"own"
-        assert "permissions violation" in str(forger.errors[0]).lower()  # type: ignore[attr-defined]  # support.fleet's
-
-        asked: list[Any] = []
-
-        async def seen(_: Client, msg: Any) -> None:  # noqa: ANN401 - nats-py's
-            asked.append(msg)
-
-        async with node(fleet, "n2", seen):
-            scatter = Scatter(alice, INFO, Whom.named(["n2"]), timeout_s=PATIENCE_S)
+        for whom in (Whom.named(["n2"]), EVERYBODY):
+            asked.clear()
+            scatter = Scatter(alice, INFO, whom, timeout_s=PATIENCE_S, settle_s=SETTLE_S)
             running = asyncio.create_task(all_of(scatter))
             await aio_until(lambda: asked, "n2 is asked")
-            kept = {**said(0, End="complete", Bytes="0"), "Nats-Stream": "S"}
-            await other.publish(f"{asked[0].reply}.n3", b"", headers=dict(said(0)))
-            async with fleet.broker.connection("n2") as stored:
-                await stored.publish(f"{asked[0].reply}.n2", b"", headers=kept)
-                await whole("n2", b"own")(stored, asked[0])
-                assert (await running)["n2"].body == b"own"
+            end = said(0, End="complete", Bytes="0")
+            await one.publish(f"{asked[0].reply}.n2", b"", headers={**end, "Nats-Stream": "S"})
+            if whom.nodes:
+                await other.publish(f"{asked[0].reply}.n3", b"", headers=dict(end))
+                await other.flush()
+            await whole("n2", b"own")(one, asked[0])
+            found = await running
+            assert found["n2"].body == b"own"
+            assert "n3" not in found
 
 
 @pytest.mark.parametrize(
