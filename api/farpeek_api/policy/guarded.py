@@ -10,6 +10,7 @@ from farpeek.reading.files import FileTransfer
 from farpeek.reading.pieces import PieceTransfer
 from farpeek.search.model import Stopped
 from farpeek.search.searching import Search
+from farpeek_api.http.refusals import Changing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,12 @@ class GuardedSearch(_Guarded[Search[bytes]]):
     async def next(self, most_s: float) -> bytes | None:
         """See ``Search``."""
         encoded = await self._guarded.next(most_s)
-        await self._confirm_found(len(encoded or b""))
+        try:
+            await self._confirm_found(len(encoded or b""))
+        except Changing:
+            self.look()  # or it is not to be told what became of the target
+            self._guarded.stop(Stopped.TARGET_CHANGED)
+            return None
         return encoded
 
     async def _confirm_found(self, size: int) -> None:

@@ -135,12 +135,16 @@ class Search(TargetTransfer, Generic[E]):
         try:
             encoded = task.result()
         except (DeadlineExceeded, TargetExited, TargetChanged) as error:
-            self.is_done, self.stopped = True, _ENDS[type(error)]
+            self.stop(_ENDS[type(error)])
             return None
         self.is_done, self.stopped = self.progress.is_done, self.progress.stopped
         if not self.is_done:
             self._go_on()
         return encoded
+
+    def stop(self, why: Stopped) -> None:
+        """Search no further: what is under way is not told."""
+        self.is_done, self.stopped = True, why
 
     def _prepare(self, deadline: float) -> tuple[Scan, int]:
         """In a thread: make a scan, of so many mappings."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,27 +65,41 @@ def test_the_verb_the_mode_and_the_program_decide(
     assert hidden.slug == absent.slug == "no-such-target"
 
 
+@contextlib.contextmanager
+def going_on(service: Policed, finder: As, target: str) -> Iterator[HTTPResponse]:
+    """Have a search go on for as long as nobody reads: it finds more than sockets hold."""
+    connection = UnixConnection(service.path)
+    wanted = {"pattern": {"hex": "00"}, "limit": 1_000_000, "context": 1024}
+    headers = {"Content-Type": "application/json", **finder.headers}
+    connection.request("POST", f"/v1/targets/{target}/search", json.dumps(wanted), headers)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.readline()
+    yield answer
+    connection.close()
+
+
+def test_one_that_meets_another_program_says_so(
+    service: Policed, programs: Path, ruby: Target
+) -> None:
+    finder = As(service, FINDER)
+    target = finder.register(ruby.pid).json["id"]
+    with going_on(service, finder, target) as answer:
+        ruby.send(f"become {programs / 'ruby'} {SECRET:#x}")
+        ruby.await_ready()
+        done = json.loads(answer.read().splitlines()[-1])["done"]
+    assert (done["stopped"], done["generation"]) == ("target-changed", 1)
+
+
 def test_one_that_meets_a_forbidden_program_is_cut_off(
     service: Policed, programs: Path, ruby: Target
 ) -> None:
     finder = As(service, FINDER)
     target = finder.register(ruby.pid).json["id"]
-    connection = UnixConnection(service.path)
-    # More than sockets hold, so it goes on for as long as nobody reads.
-    wanted = {"pattern": {"hex": "00"}, "limit": 1_000_000, "context": 1024}
-    connection.request(
-        "POST",
-        f"/v1/targets/{target}/search",
-        json.dumps(wanted),
-        {"Content-Type": "application/json", **finder.headers},
-    )
-    answer = connection.getresponse()
-    assert answer.status == 200
-    assert answer.readline()
-    become_vault(ruby, programs)
-    received = b""
-    with contextlib.suppress(ConnectionError, HTTPException):
-        while piece := answer.read(1 << 20):
-            received = received[-(1 << 16) :] + piece
-    assert b'"done"' not in received
-    connection.close()
+    with going_on(service, finder, target) as answer:
+        become_vault(ruby, programs)
+        received = b""
+        with contextlib.suppress(ConnectionError, HTTPException):
+            while piece := answer.read(1 << 20):
+                received = received[-(1 << 16) :] + piece
+        assert b'"done"' not in received

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 import struct
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from endurance.crash.victims import PLACES
-from farpeek_api.client import Client, PeekError
+from farpeek_api.client import Client, PeekError, Plan, SearchMatch
 from support.targets import Target
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ class Load:
         self._large = large
         self._seed = seed
         self.failures: list[str] = []
-        kinds = (self._read, self._write, self._write, self._subscribe, self._bulk, self._register)
+        kinds = (
+            *(self._read, self._write, self._write, self._subscribe, self._bulk, self._register),
+            *(self._plan, self._search, self._core),
+        )
         self._threads = [
             threading.Thread(target=self._ask_on, args=(kind, number), daemon=True)
             for number, kind in enumerate(kinds)
@@ -101,6 +106,37 @@ class Load:
         start = self._large.start + at
         came = b"".join(target.bulk(start, start + size))
         assert came == self._large.content[at : at + size]
+
+    def _plan(self, peek: Client, chance: random.Random) -> None:
+        victim = chance.choice(self._victims)
+        plan = Plan()
+        plan.array(
+            "counters", plan.define("word", 8, count=(0, "u64")), victim.counters, count=2, most=2
+        )
+        first, second = peek.target(victim.pid).plan(plan)["counters"]["count"]
+        assert first in (second // 2, second // 2 + 1), (first, second)
+
+    def _search(self, peek: Client, chance: random.Random) -> None:
+        target = peek.target(self._large.pid)
+        at = chance.randrange(len(self._large.content) - 16)
+        start, wanted = self._large.start, self._large.content[at : at + 16]
+        found = [
+            each.address
+            for each in target.search(wanted, ranges=[(start, start + len(self._large.content))])
+            if isinstance(each, SearchMatch)
+        ]
+        assert start + at in found, (hex(start + at), found[:4])
+
+    def _core(self, peek: Client, chance: random.Random) -> None:
+        """Save a core; of one that was cut off by the end there is no file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "core")
+            try:
+                peek.target(chance.choice(self._victims).pid).core(path)
+            except PeekError:
+                assert not path.exists()
+                raise
+            assert path.read_bytes()[:4] == b"\x7fELF"
 
     def _register(self, peek: Client, _chance: random.Random) -> None:
         with Target("plain") as process:

@@ -41,6 +41,15 @@ _MANY_REGIONS = 300
 _LONG = {"addresses": PLACES * _MANY_REGIONS, "lengths": 8}
 _PAGES = [[hex(MARKER), hex(MARKER + READ_BYTES)], [hex(PLACES[1]), hex(PLACES[1] + PAGE)]]
 _RANGE = ("Range", f"bytes={MARKER}-{MARKER + READ_BYTES - 1}")
+_ROWS = 16
+_PLAN = {
+    "types": {"word": {"size": 8, "fields": {"value": [0, "u64"]}}},
+    "steps": [
+        {"id": "first", "array": "word", "at": hex(MARKER), "count": _ROWS, "max": _ROWS},
+        {"id": "second", "read": "word", "at": hex(PLACES[1])},
+    ],
+    "mode": "wait",
+}
 _STREAM_READS = 4
 _HZ = 500
 
@@ -130,6 +139,28 @@ def _mapped(answer: Answer) -> bool:
     return [mapping["perms"] for mapping in answer.json["mappings"]] == [perms]
 
 
+def _planned(answer: Answer) -> bool:
+    steps, gaps = answer.json["steps"], answer.json["gaps"]
+    first, second = (steps[name]["columns"]["value"] for name in ("first", "second"))
+    is_second = second == [answer.generation] if _has_second_page(answer.generation) else not second
+    closed = [] if _has_second_page(answer.generation) else ["no_access"]
+    own = [answer.generation] * _ROWS
+    return first == own and is_second and [gap["reason"] for gap in gaps] == closed
+
+
+def _found(answer: Answer) -> bool:
+    """Look at what was found: all of it, unless the target has exited meanwhile."""
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    matches = sum("match" in line for line in lines)
+    done = lines[-1].get("done") if lines else None
+    there = READ_BYTES + (PAGE if _has_second_page(answer.generation) else 0)
+    return matches == there // 8 or done is None or done["stopped"] == "target-exited"
+
+
+def _listed(answer: Answer) -> bool:
+    return [each["comm"] for each in answer.json["threads"]] == [f"g{answer.generation}"]
+
+
 def _requests(target: str, generation: int, area: int) -> dict[str, Request]:
     """Return what is asked of a target; a write goes to a slot of its own in ``area``.
 
@@ -139,6 +170,8 @@ def _requests(target: str, generation: int, area: int) -> dict[str, Request]:
     data = base64.b64encode(word(generation)).decode()
     written = {"addresses": [area + 8 * (generation % SLOTS)], "data": [data]}
     as_frame = (("Accept", FRAME),)
+    pattern = {"number": generation, "type": "u64"}
+    search = {"pattern": pattern, "ranges": _PAGES, "mode": "wait", "context": 0}
     return {
         "readv": Request("POST", f"{path}/readv", _read, _BOTH),
         "readv nowait": Request("POST", f"{path}/readv", _read, {**_BOTH, "mode": "nowait"}),
@@ -148,6 +181,9 @@ def _requests(target: str, generation: int, area: int) -> dict[str, Request]:
         "maps": Request("GET", f"{path}/maps?address={PLACES[1]:#x}", _mapped),
         "target": Request("GET", path, _named),
         "registration by id": Request("POST", "/v1/targets", _named, {"id": target}),
+        "plan": Request("POST", f"{path}/plan", _planned, _PLAN),
+        "search": Request("POST", f"{path}/search", _found, search),
+        "threads": Request("GET", f"{path}/threads", _listed),
         "writev": Request("POST", f"{path}/writev", _written, written),
     }
 

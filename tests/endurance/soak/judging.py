@@ -120,7 +120,11 @@ def judge_read(
     read = sum(len(part.data) for part in found if part.data is not None)
     if shown["read"] != read or shown["target"] != actor.id:
         raise Wrong(f"it says {shown['read']} bytes of {shown['target']}, and has {read}")
-    generation = shown.get("generation")
+    judge_generation(actor, shown.get("generation"), words)
+
+
+def judge_generation(actor: Actor, generation: int | None, words: set[int]) -> None:
+    """Raise Wrong where a generation is another program than it was."""
     if len(words) == 1 and generation is not None:
         (word,) = words
         of_it = actor.generations.setdefault(generation, word)

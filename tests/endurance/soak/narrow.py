@@ -13,14 +13,15 @@ from endurance.soak.history import told
 from endurance.soak.judging import STALE_NS, Wrong
 from endurance.soak.stage import BLIND, NARROW
 from endurance.soak.streams import Closed, Streamed
-from endurance.soak.users import User, columns, noted
+from endurance.soak.tools import core_parts, planned_parts, words_plan
+from endurance.soak.users import HANGING_S, User, columns, noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from endurance.soak.actors import Actor
     from endurance.soak.history import Memory
-    from endurance.soak.judging import Regions
+    from endurance.soak.judging import Part, Regions
     from endurance.soak.users import Heard
 
 _FORBIDDEN_NAME = VAULT.encode()
@@ -48,7 +49,8 @@ class Narrow(User):
     def act(self) -> None:
         actor = self.choose()
         if actor is not None:
-            self.random.choice((self._read, self._read, self._range, self._look, self._list))(actor)
+            ways = (self._read, self._read, self._range, self._plan, self._core)
+            self.random.choice((*ways, self._look, self._list))(actor)
 
     def _heard(self, heard: Heard, actor: Actor, mode: str = "nowait") -> bool:
         """Judge all but the bytes; whether there are any."""
@@ -78,8 +80,12 @@ class Narrow(User):
 
     def _judge(self, actor: Actor, shown: Mapping[str, Any], data: bytes, regions: Regions) -> None:
         """Look at bytes: they are to be ruby's."""
-        states = rubies(actor.history.during(shown["began_ns"], time.monotonic_ns()))
-        found = list(judging.parts(regions, shown["gaps"], data))
+        self._judge_parts(
+            actor, shown["began_ns"], list(judging.parts(regions, shown["gaps"], data))
+        )
+
+    def _judge_parts(self, actor: Actor, since: int, found: list[Part]) -> None:
+        states = rubies(actor.history.during(since, time.monotonic_ns()))
         judging.judge_parts(actor, found, states, "nowait")
 
     def _read(self, actor: Actor) -> None:
@@ -107,6 +113,22 @@ class Narrow(User):
             if self._heard(heard, actor):
                 shown = {"began_ns": heard.since, "gaps": ()}
                 self._judge(actor, shown, heard.body, [(first, len(heard.body))])
+
+    def _plan(self, actor: Actor) -> None:
+        plan = words_plan(self.random, "nowait", HANGING_S)
+        heard = self.line.ask("POST", f"/v1/targets/{actor.id}/plan", plan)
+        with noted(heard, (actor.id, plan)):
+            if self._heard(heard, actor):
+                self._judge_parts(actor, heard.json["began_ns"], planned_parts(heard.json))
+
+    def _core(self, actor: Actor) -> None:
+        plain = {"Accept-Encoding": "identity"}
+        heard = self.line.ask("GET", f"/v1/targets/{actor.id}/core?mode=nowait", headers=plain)
+        with noted(heard, (actor.id, "core")):
+            if self._heard(heard, actor):
+                found = [each for each in core_parts(heard.body) if each.data]
+                if found:
+                    self._judge_parts(actor, heard.since, found)
 
     def _look(self, actor: Actor) -> None:
         what = self.random.choice(("", "/maps", "/auxv"))

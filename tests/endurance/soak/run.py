@@ -17,6 +17,7 @@ from endurance.soak.mischief import Director, Prompter, Rude
 from endurance.soak.narrow import Blind, Narrow, NarrowSubscriber
 from endurance.soak.stage import OPERATOR, Stage
 from endurance.soak.streams import MatchSubscriber, StreamReader, Subscriber
+from endurance.soak.tools import TOOLS
 from endurance.soak.users import BulkReader, Line, ManyReader, PieceReader, Reader
 from endurance.soak.writer import Writer
 from support.folders import open_folder
@@ -119,6 +120,7 @@ def _play(stage: Stage, seconds: float) -> Footprint:
         *(Prompter(stage), Rude(stage), Lister(stage), Writer(stage)),
         *(Reader(stage, 1), Reader(stage, 2), ManyReader(stage)),
         *(BulkReader(stage), PieceReader(stage)),
+        *(tool(stage) for tool in TOOLS),
         *(StreamReader(stage), Subscriber(stage), MatchSubscriber(stage)),
         *(Narrow(stage), NarrowSubscriber(stage), Blind(stage)),
     ]
