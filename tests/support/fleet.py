@@ -81,6 +81,15 @@ def admin(name: str) -> str:
     )
 
 
+class Connected(Client):
+    """A client whose ``flush`` says that the broker has taken all that came before."""
+
+    async def flush(self, timeout: int = 10) -> None:  # noqa: ASYNC109 - nats-py's
+        """See `farpeek_api.fleet.broker.Connection.settle`, which does the same."""
+        await super().flush(timeout)
+        await super().flush(timeout)
+
+
 class Broker(Ending):
     """A nats-server on a port of its own, which stays the same when it is started again.
 
@@ -135,7 +144,7 @@ class Broker(Ending):
         self, user: str, asking: list[Asking] | None = None
     ) -> AsyncIterator[Client]:
         """Connect as a user."""
-        made = Client()
+        made = Connected()
         errors: list[Exception] = []
 
         async def failed(error: Exception) -> None:

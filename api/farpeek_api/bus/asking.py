@@ -195,6 +195,8 @@ class Answer:
             )
         if self._expected == 0:
             self.status = self._count(headers, messages.STATUS)
+            if not 100 <= self.status <= 599:  # noqa: PLR2004 - HTTP's
+                raise self._broken(f"its status is {self.status}")
             self.headers = dict(headers)
         self._expected += 1
         self.clock_ns = self._count(headers, messages.CLOCK)

@@ -25,6 +25,7 @@ from farpeek_api.bus.asking import (
     is_kept,
     new_number,
 )
+from farpeek_api.bus.holding import MOST, MOST_EACH, WINDOW, Holding, Part
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.bus.replies import Outcome, Reply, refused
 from farpeek_api.bus.roster import Offline, Roster
@@ -45,37 +46,8 @@ if TYPE_CHECKING:
     from farpeek_api.bus.roster import Heartbeat
 
 MOST_NODES: Final = 65_536
-MOST_EACH: Final = 16 << 20
-"""Bytes of one node's answer."""
-MOST: Final = 128 << 20
-"""Bytes of all answers that have come, and that nobody has taken yet."""
-
 _FIRST_PROBLEM: Final = 400
-_WINDOW: Final = 8
-"""Messages of a long answer that may be under way."""
-_LONG: Final = 4
-"""Long answers that come at a time: with all that they may have, they are half of `MOST`."""
-_ASKED_AT_ONCE: Final = 64
 _SETTLE_S: Final = 1.0
-_ALIVE_S: Final = 3.0
-"""How often a node is told that its long answer has to wait for others'."""
-_MOST_HEADERS: Final = 16 << 10
-
-
-class _Part:
-    """One node's answer under way, and what is held of it."""
-
-    def __init__(self, scatter: Scatter, answer: Answer) -> None:
-        self._scatter = scatter
-        self.answer = answer
-        self.count = 0
-        self.held = 0
-        self.has_turn = False
-        self.task: asyncio.Task[None] | None = None
-
-    def add(self, came: Refusal) -> None:
-        """Take that the broker does not let this node be asked, or has gone."""
-        self._scatter.refused(self.answer.node, came)
 
 
 class Scatter:
@@ -106,7 +78,7 @@ class Scatter:
         self._settle_s = settle_s
         self._roster = roster or Roster(asking)
         self._number = new_number()
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, Part] = {}
         self._over: set[str] = set()
         self._waiting: set[str] = set(whom.nodes)
         """Nodes that should answer, and have not."""
@@ -115,12 +87,9 @@ class Scatter:
         self._is_known = bool(whom.nodes)
         """Whether all who should answer are expected, as far as that can be known."""
         self._ready: deque[tuple[Reply, int]] = deque()
-        self._held = 0
-        self._most = most
+        self._holding = Holding(most)
         self._news = asyncio.Event()
         self._latest = 0.0
-        self._turns = asyncio.Semaphore(_LONG)
-        self._room = asyncio.Event()
         self._failed: Refusal | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._subscriptions: list[Subscription] = []
@@ -141,7 +110,7 @@ class Scatter:
                     reply, held = self._ready.popleft()
                     self.outcome.add(reply)
                     yield reply
-                    self._release(held)
+                    self._holding.release(held)
             for reply in self._left():
                 self.outcome.add(reply)
                 yield reply
@@ -184,8 +153,8 @@ class Scatter:
 
     async def _ask(self, node: str) -> None:
         """Ask a node by its name, with an inbox of its own: NATS says there if it is not there."""
-        answer = Answer(self._asking, node, new_number(), 1, _WINDOW)
-        part = self._parts[node] = _Part(self, answer)
+        answer = Answer(self._asking, node, new_number(), 1, WINDOW)
+        part = self._parts[node] = Part(self.refused, answer)
         inbox = self._asking.inbox(answer.number)
 
         async def came(msg: Msg) -> None:
@@ -266,45 +235,25 @@ class Scatter:
         if part is None:
             if len(self._parts) + len(self._over) >= MOST_NODES:
                 return
-            part = _Part(self, Answer(self._asking, node, self._number, 1, _WINDOW))
+            part = Part(self.refused, Answer(self._asking, node, self._number, 1, WINDOW))
             self._parts[node] = part
             self._waiting.add(node)
-        size = len(msg.data)
-        headers = sum(len(k) + len(v) for k, v in (msg.headers or {}).items())
-        refusal = self._too_much(part, size, headers)
+        refusal = self._holding.take(part, msg)
         if refusal is not None:
             self._end(node, refused(node, refusal, "silent"))
             return
-        part.count += 1
-        part.held += size + headers
-        self._held += size + headers
         part.answer.add(msg)
         self._touch()
         if part.task is None:
             is_whole = messages.END in messages.folded(msg.headers)
             part.task = self._start(partial(self._take, part, is_whole=is_whole))
 
-    def _too_much(self, part: _Part, size: int, headers: int) -> Refusal | None:
-        """Say why a message is not taken, if it is not."""
-        is_large = size > messages.LARGEST_CHUNK or headers > _MOST_HEADERS
-        if is_large or (part.count and not part.has_turn):
-            return Refusal(problems.BROKEN, "the node has sent more than there was credit for")
-        if part.held + size > MOST_EACH + messages.LARGEST_CHUNK:
-            return Refusal(problems.TOO_LARGE, _TOO_LARGE)
-        if self._held + size > self._most:
-            return Refusal(
-                problems.TOO_LARGE,
-                f"all answers together have more than {self._most} bytes that nobody has taken: "
-                "ask fewer nodes at a time, or for less",
-            )
-        return None
-
-    async def _take(self, part: _Part, *, is_whole: bool) -> None:
+    async def _take(self, part: Part, *, is_whole: bool) -> None:
         """Put a node's answer together."""
         answer = part.answer
         try:
             if not is_whole:
-                await self._wait_for_turn(part)
+                await self._holding.wait_for_turn(part)
             body = await answer.whole(MOST_EACH)
             how: How = "answered" if answer.status < _FIRST_PROBLEM else "refused"
             reply = Reply(answer.node, how, answer.status, answer.headers, body)
@@ -313,22 +262,8 @@ class Scatter:
             is_own = refusal.kind not in _NOT_WHOLE
             reply = refused(answer.node, refusal, "refused" if is_own else "silent")
         finally:
-            if part.has_turn:
-                self._turns.release()
+            self._holding.end_turn(part)
         self._end(answer.node, reply)
-
-    async def _wait_for_turn(self, part: _Part) -> None:
-        """Wait until there is room for a long answer, and say so to the node meanwhile."""
-        while not part.has_turn:
-            try:
-                async with asyncio.timeout(_ALIVE_S):
-                    while self._held > self._most // 2:
-                        self._room.clear()
-                        await self._room.wait()
-                    await self._turns.acquire()
-                    part.has_turn = True
-            except TimeoutError:
-                await part.answer.give()
 
     def _end(self, node: str, reply: Reply) -> None:
         """Take no more of a node: this is its reply."""
@@ -337,18 +272,13 @@ class Scatter:
         self._over.add(node)
         self._waiting.discard(node)
         part = self._parts.pop(node, None)
-        self._held += len(reply.body)
-        self._ready.append((reply, len(reply.body)))
+        self._ready.append((reply, self._holding.keep(reply)))
         if part is not None:
-            self._release(part.held)
+            self._holding.release(part.held)
             if part.task is not None and part.task is not asyncio.current_task():
                 part.task.cancel()
             self._start(part.answer.close)
         self._touch()
-
-    def _release(self, size: int) -> None:
-        self._held -= size
-        self._room.set()
 
     def _touch(self) -> None:
         """Something has happened."""
@@ -425,7 +355,6 @@ class Scatter:
 
 _NOT_WHOLE: Final = (problems.BROKEN, NOBODY, LOST, problems.DEADLINE)
 _ABOUT: Final = "Nats-Subject"
-_TOO_LARGE: Final = f"its answer has more than {MOST_EACH} bytes: ask that node alone"
 
 
 def _first(refusals: BaseExceptionGroup[Refusal]) -> Refusal:

@@ -134,6 +134,9 @@ class Connection:
     async def settle(self) -> None:
         """Wait until the broker knows of everything. Raises Gone."""
         try:
+            # nats-py writes a PING before what waits to be written (2.16, `Client._send_ping`): the
+            # first one has that written, and the second comes behind it.
+            await self._client.flush()
             await self._client.flush()
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise Gone from error

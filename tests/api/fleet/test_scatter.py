@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from farpeek_api.bus import holding
 from farpeek_api.bus import scatter as module
 from farpeek_api.bus.asking import LOST, NOBODY, NOT_PERMITTED, Asking, Question
 from farpeek_api.bus.problems import BROKEN, DEADLINE, TOO_LARGE, Refusal
@@ -155,6 +156,7 @@ async def test_what_was_not_asked_or_is_kept_is_no_answer(fleet: Fleet) -> None:
         [(b"1", said(0, End="cut", Bytes="1"))],
         [(b"", {**said(0, End="complete", Bytes="0"), "Farpeek-Clock": "soon"})],
         [(b"", {**said(0, End="complete", Bytes="0"), "Farpeek-Status": "-1"})],
+        [(b"", {**said(0, End="complete", Bytes="0"), "Farpeek-Status": "99"})],
         [(b"", {**said(0), "X": "x" * 20_000})],
         [(b"x" * 600_000, said(0))],
         [(b"", said(0)), *[(b"x", said(each)) for each in range(1, 100)]],
@@ -210,7 +212,8 @@ async def endless(connection: Client, msg: Any) -> None:  # noqa: ANN401 - nats-
 
 
 async def test_an_answer_without_an_end_ends(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_EACH", 2 << 20)
+    for each in (module, holding):
+        monkeypatch.setattr(each, "MOST_EACH", 2 << 20)
     async with fleet.broker.asking() as alice, node(fleet, "n2", endless):
         found = await all_of(
             Scatter(alice, INFO, EVERYBODY, timeout_s=PATIENCE_S, settle_s=SETTLE_S)
@@ -220,14 +223,14 @@ async def test_an_answer_without_an_end_ends(fleet: Fleet, monkeypatch: pytest.M
     assert found["n2"].refusal.kind.slug in (TOO_LARGE.slug, BROKEN.slug)
 
 
-async def test_what_nobody_takes_is_not_kept(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 256 << 10)
+async def test_what_nobody_takes_is_not_kept(fleet: Fleet) -> None:
     async with (
         fleet.broker.asking() as alice,
         node(fleet, "n2", whole("n2", b"x" * (200 << 10))),
         node(fleet, "n3", whole("n3", b"x" * (200 << 10))),
     ):
-        scatter = Scatter(alice, INFO, Whom.named(["n2", "n3"]), timeout_s=PATIENCE_S)
+        whom = Whom.named(["n2", "n3"])
+        scatter = Scatter(alice, INFO, whom, timeout_s=PATIENCE_S, most=256 << 10)
         replies = aiter(scatter)
         first = await anext(replies)
         await aio_until(lambda: len(scatter._over) == 2, "both have answered")  # noqa: SLF001 - nobody takes the second

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek_api.bus import kept
-from farpeek_api.bus import scatter as module
+from farpeek_api.bus import holding, kept
 from farpeek_api.bus.asking import LOST, Question
 from farpeek_api.bus.problems import BROKEN, DEADLINE, Refusal
 from farpeek_api.bus.replies import Reply, Whom
@@ -110,7 +109,7 @@ async def held_back(
     three: Three, monkeypatch: pytest.MonkeyPatch, alice: Asking
 ) -> AsyncIterator[tuple[Scatter, asyncio.Task[dict[str, Reply]]]]:
     """Ask for something long, of which nothing but its head comes until there are turns."""
-    monkeypatch.setattr(module, "_LONG", 0)
+    monkeypatch.setattr(holding, "_LONG", 0)
     scatter = Scatter(alice, three.bulk(), ALL, timeout_s=PATIENCE_S)
     came: dict[str, Reply] = {}
 
@@ -129,7 +128,7 @@ async def held_back(
 
 def let_go(scatter: Scatter) -> None:
     for _ in range(4):
-        scatter._turns.release()  # noqa: SLF001 - what is long may come now
+        scatter._holding.turns.release()  # noqa: SLF001 - what is long may come now
 
 
 async def all_of(scatter: Scatter) -> dict[str, Reply]:
