@@ -107,6 +107,9 @@ lock: $(VENV)/.dev  ## deploy/*.lock, which the images are built from
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
 	  $(BIN)/uv pip compile $(LOCKED) --output-file deploy/build-requirements.lock -
 	$(BIN)/uv pip compile $(LOCKED) --output-file deploy/requirements.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCKED) --extra fleet --constraint deploy/requirements.lock \
+	  --output-file deploy/fleet-requirements.lock pyproject.toml
+	printf 'setuptools\nwheel\n' | $(BIN)/uv pip compile $(LOCKED) --output-file deploy/fleet-build-requirements.lock -
 LOCKED = --quiet --no-config --native-tls --universal --python-version 3.11 --generate-hashes --upgrade \
   --custom-compile-command "make lock"
 

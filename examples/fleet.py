@@ -6,7 +6,6 @@ lets alice read that node's sample process alone. Users of the broker are known 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import nkeys
 
-from farpeek_api.cli import fleet_setup
 from farpeek_api.client import Unreachable
 from farpeek_api.client.fleet import Fleet
 
@@ -130,7 +128,7 @@ def show(place: Place) -> None:
         stack.enter_context(broker(place))
         say(f"1. A broker with JetStream listens on {place.nats}; each user has a key of its own.")
         say("   What it is to keep is made once:\n")
-        set_up(place)
+        command(place, "admin", "fleet", "setup")
         nodes = {name: stack.enter_context(node(place, name)) for name in NODES}
         say(f"\n2. Three nodes: {', '.join(NODES)}. Each is a service, an agent, and a process.")
         fleet = stack.enter_context(
@@ -158,13 +156,6 @@ def show(place: Place) -> None:
         say("")
         command(place, "alice", "sampler", "rm", "counters")
     say("\n6. All have ended; nothing is left behind.")
-
-
-def set_up(place: Place) -> None:
-    """Make the streams, as `farpeek fleet setup` does."""
-    own = argparse.ArgumentParser()
-    fleet_setup.arguments(own)
-    fleet_setup.run(own.parse_args(["--nats", place.nats, "--nkey", str(place.seed("admin"))]))
 
 
 def _states(fleet: Fleet) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,15 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from farpeek_api.bus import permits
 from farpeek_api.policy import tokens
 from support import podman
 from support.audits import done_in
+from support.fleet import make_key
+from support.folders import open_folder
 from support.podman import Container
 from support.policies import EVERYTHING, entry
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 SOCKET = "/run/farpeek/farpeek.sock"
@@ -66,18 +70,18 @@ time.sleep(1e6)
 class Host(Container):
     """A container whose first process is systemd, with farpeek at /opt/farpeek and its units."""
 
-    def __init__(self, *dropins: Path) -> None:
+    def __init__(self, *dropins: Path, image: str = podman.PLAIN, more: Sequence[str] = ()) -> None:
         mounts = [
             f"--volume={UNITS}/farpeek.service:/etc/systemd/system/farpeek.service:ro",
             f"--volume={UNITS}/farpeek.socket:/etc/systemd/system/farpeek.socket:ro",
             f"--volume={UNITS}/farpeek.sysusers:/usr/lib/sysusers.d/farpeek.conf:ro",
-            f"--mount=type=image,source={podman.PLAIN},destination=/image",
+            f"--mount=type=image,source={image},destination=/image",
             *(
                 f"--volume={path}:/etc/systemd/system/farpeek.service.d/{path.name}:ro"
                 for path in dropins
             ),
         ]
-        flags = ("--privileged", "--systemd=always", *mounts)
+        flags = ("--privileged", "--systemd=always", *mounts, *more)
         # systemd shares its mounts with its services by itself, but for in a container; without it
         # LoadCredential= leaves nothing.
         boot = "mount --make-rshared / && exec /lib/systemd/systemd"
@@ -304,3 +308,68 @@ def test_the_variant_with_a_dynamic_user_reads_as_well() -> None:
         found = podman.status_of(pid_of(host))
         # systemd.exec(5): where dynamic users come from.
         assert 61184 <= int(found["Uid"].split()[0]) <= 65519
+
+
+NATS = """
+listen: "127.0.0.1:4222"
+authorization: {{ users: [
+  {{ nkey: {node}, permissions: {of_node} }}
+  {{ nkey: {alice}, permissions: {of_client} }}
+] }}
+"""
+
+
+@pytest.fixture
+def fleet_host() -> Iterator[Host]:
+    """One with the agent's unit, a broker, and a policy that lets the agent ask for alice."""
+    program = Path(sys.executable).with_name("nats-server")
+    more = [
+        f"--volume={UNITS}/farpeek-agent.service:/etc/systemd/system/farpeek-agent.service:ro",
+        f"--volume={UNITS}/farpeek-agent.sysusers:/usr/lib/sysusers.d/farpeek-agent.conf:ro",
+        f"--volume={program}:/usr/bin/nats-server:ro",
+    ]
+    with open_folder() as keys:
+        nats = NATS.format(
+            node=make_key(keys, "agent"),
+            of_node=json.dumps(permits.of_node("n1", {})._asdict()),
+            alice=make_key(keys, "alice"),
+            of_client=json.dumps(permits.of_client("alice")._asdict()),
+        )
+        (keys / "nats.conf").write_text(nats)
+        more.append(f"--volume={keys}:/keys:ro")
+        with Host(UNITS / "policy.conf", image=podman.AGENT, more=more) as made:
+            user = made.execute("id", "-u", "farpeek-agent").strip()
+            policy = (
+                f"[clients.agent]\nunix_uid = [{user}]\nverbs = ['inspect']\n"
+                "impersonate = ['alice']\n[clients.alice]\nverbs = ['inspect']\n"
+                "targets = [{ comm = '*' }]\n"
+            )
+            script = (
+                "mkdir -p /etc/farpeek && cat >/etc/farpeek/policy.toml <<'E'\n" + policy + "E\n"
+            )
+            script += "install -m 0600 /keys/agent.nk /etc/farpeek/agent.nk\n"
+            script += "printf 'FARPEEK_NATS=nats://127.0.0.1:4222\\nFARPEEK_NODE=n1\\n' "
+            script += ">/etc/farpeek/agent.env\n"
+            made.execute("sh", "-ec", script)
+            made.execute("systemd-run", "--unit=broker", "nats-server", "-c", "/keys/nats.conf")
+            yield made
+
+
+def test_the_agent_asks_the_service_beside_it_without_any_privilege(fleet_host: Host) -> None:
+    host = fleet_host
+    host.execute("systemctl", "start", "farpeek-agent.service")
+
+    def has_connected() -> bool:
+        log = host.execute("journalctl", "--unit=farpeek-agent", "--no-pager", status=None)
+        return "connected to nats://127.0.0.1:4222" in log
+
+    until(has_connected, "the agent has found the broker")
+    fleet = ("--node=n1", "--nats=nats://127.0.0.1:4222", "--client=alice", "--nkey=/keys/alice.nk")
+    shown = host.execute("/opt/farpeek/bin/farpeek", "ps", "comm=systemd", "--json", *fleet)
+    assert '"systemd"' in shown
+    status = host.execute("cat", f"/proc/{host.show('MainPID', 'farpeek-agent.service')}/status")
+    found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
+        assert int(found[name], 16) == 0
+    assert found["NoNewPrivs"] == "1"
+    assert found["Seccomp"] == "2"

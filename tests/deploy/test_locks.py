@@ -14,6 +14,11 @@ PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 LOCKS = {
     "requirements.lock": PROJECT["project"]["dependencies"],
     "build-requirements.lock": PROJECT["build-system"]["requires"],
+    "fleet-requirements.lock": [
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"]["fleet"],
+    ],
+    "fleet-build-requirements.lock": ["setuptools", "wheel"],
 }
 
 

@@ -114,6 +114,31 @@ def test_the_policy_as_it_is_lets_no_token_in_and_is_one() -> None:
     assert set(re.findall(r'"([0-9a-f]{64})"', text)) == {"0" * 64}
 
 
+def test_the_policy_of_fleets_lets_the_agents_user_ask_for_others() -> None:
+    (document,) = yaml.safe_load_all((TOP / "deploy" / "k8s" / "policy-fleet.yaml").read_text())
+    (pod,) = pods(TOP / "deploy" / "k8s" / "daemonset-fleet.yaml")
+    (agent,) = (each for each in containers(pod) if each["name"] == "agent")
+    text = document["data"]["policy.toml"]
+    assert not file.parse(text, "policy.toml").warnings
+    assert f"unix_uid = [{agent['securityContext']['runAsUser']}]" in text
+    sources = [each["configMap"]["name"] for each in pod["volumes"] if "configMap" in each]
+    assert sources == [document["metadata"]["name"]]
+
+
+def test_the_agent_of_a_fleet_has_no_privilege_and_listens_nowhere() -> None:
+    (pod,) = pods(TOP / "deploy" / "k8s" / "daemonset-fleet.yaml")
+    (agent,) = (each for each in containers(pod) if each["name"] == "agent")
+    context = {**pod["securityContext"], **agent["securityContext"]}
+    assert context["runAsNonRoot"]
+    assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"]
+    assert not [each for each in containers(pod) if "ports" in each]
+    listen = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+    assert str(listen["FARPEEK_LISTEN"]).startswith("unix:")
+
+
 def test_the_certificate_of_the_docs_fits_the_manifest() -> None:
     text = (TOP / "docs" / "kubernetes.md").read_text()
     block = text.partition("<!-- certificate: begin -->\n```yaml\n")[2].partition("```")[0]

@@ -48,7 +48,7 @@ def _named(name: str) -> str:
     return f'user: "{name}", password: "{name}"'
 
 
-def _make_key(folder: Path, name: str) -> str:
+def make_key(folder: Path, name: str) -> str:
     """Leave a new seed in a folder; the key by which the broker knows it."""
     folder.mkdir(mode=0o700, exist_ok=True)
     seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
@@ -103,21 +103,14 @@ class Broker(Ending):
         self._starts = 0
         self.keys = folder / "nkeys"
         """A folder with the seeds of all clients but `mallory`."""
-        self._keys = [(name, _make_key(self.keys, name)) for name in CLIENTS[:2]]
+        self._keys = [(name, make_key(self.keys, name)) for name in CLIENTS[:2]]
         self.port = -1
         self.start()
 
     def start(self) -> None:
         """Start it."""
-        users = [*map(node, NODES), *map(client, CLIENTS), _user("ops", ["$SRV.>"], ["_MICRO.>"])]
-        users.append(admin("admin"))
-        users += [client(name).replace(_named(name), f'nkey: "{key}"') for name, key in self._keys]
-        text = f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: {self._max_payload}\n'
-        text += "authorization: {users: [\n" + "\n".join(users) + "\n]}\n"
-        if self._keeps:
-            text += f'jetstream: {{store_dir: "{self._folder / "kept"}"}}\n'
         config = self._folder / "nats.conf"
-        config.write_text(text)
+        config.write_text(self.configuration())
         self._starts += 1
         self._log = self._folder / f"nats.log.{self._starts}"
         program = Path(sys.executable).with_name("nats-server")
@@ -131,6 +124,17 @@ class Broker(Ending):
         found = _LISTENS.search(self._log.read_text())
         assert found is not None
         self.port = int(found[1])
+
+    def configuration(self) -> str:
+        """Write its configuration, which names everybody."""
+        users = [*map(node, NODES), *map(client, CLIENTS), _user("ops", ["$SRV.>"], ["_MICRO.>"])]
+        users.append(admin("admin"))
+        users += [client(name).replace(_named(name), f'nkey: "{key}"') for name, key in self._keys]
+        text = f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: {self._max_payload}\n'
+        text += "authorization: {users: [\n" + "\n".join(users) + "\n]}\n"
+        if self._keeps:
+            text += f'jetstream: {{store_dir: "{self._folder / "kept"}"}}\n'
+        return text
 
     def url(self, user: str) -> str:
         """Return its address, for a user."""
@@ -176,6 +180,25 @@ class Broker(Ending):
         async with self.connection(user, asking) as connection:
             asking.append(Asking(connection, user))
             yield asking[0]
+
+
+class OtherBroker(Broker):
+    """One that knows its users by keys, as ``text`` says, which is its configuration else."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self._text = text
+        super().__init__(folder)
+
+    def configuration(self) -> str:
+        """Write it, with port and folder of this one."""
+        kept = f'jetstream {{ store_dir: "{self._folder / "kept"}" }}'
+        text = re.sub(r"jetstream \{.*\}", "", self._text)
+        return f'host: "127.0.0.1"\nport: {self.port}\n{kept}\n{text}'
+
+    def url(self, user: str) -> str:
+        """Return its address, which is the same for all."""
+        del user
+        return f"nats://127.0.0.1:{self.port}"
 
 
 class AgentProcess(Ending):

@@ -41,9 +41,13 @@ _IMAGES = {
     "docker.io/library/python:3.11-slim-bookworm": podman.BASE,
     "farpeek:latest": podman.PLAIN,
     "farpeek:ptrace": podman.PTRACE,
+    "farpeek:agent": podman.AGENT,
 }
 
 Spec = dict[str, Any]
+
+NODE_NAME = "node-1.example"
+"""Of the node that pods are on."""
 
 
 def documents(name: str) -> list[Spec]:
@@ -191,7 +195,7 @@ class Pod(Ending):
         return parse(done.stdout)
 
     def _address(self, path: str) -> tuple[str, ...]:
-        environment = {each["name"]: each["value"] for each in self._described["farpeek"]["env"]}
+        environment = {each["name"]: _value(each) for each in self._described["farpeek"]["env"]}
         if "https://" not in environment["FARPEEK_LISTEN"]:
             return (f"http://{POD_ADDRESS}:7335{path}",)
         resolved = ("--resolve", f"{POD_NAME}:7335:{POD_ADDRESS}")
@@ -261,6 +265,11 @@ class Pod(Ending):
         if kind == "emptyDir":
             assert set(source) <= {"medium", "sizeLimit"}
             return folder
+        if kind == "hostPath":
+            assert source == {"path": source["path"], "type": "Directory"}
+            folder.chmod(0o755)
+            Volume(folder, self._present[kind, source["path"]])
+            return folder
         called = source["secretName" if kind == "secret" else "name"]
         assert set(source) <= {"secretName", "name", "defaultMode"}
         mode = source.get("defaultMode", 0o644) | (0o440 if group else 0)
@@ -275,7 +284,7 @@ class Pod(Ending):
         }
         assert set(described) <= known, set(described) - known
         for variable in described.get("env", []):
-            yield f"--env={variable['name']}={variable['value']}"
+            yield f"--env={variable['name']}={_value(variable)}"
         limits = described["resources"]["limits"]
         assert set(limits) == {"memory"}
         yield f"--memory={limits['memory'].replace('Mi', 'm')}"
@@ -314,3 +323,10 @@ class Pod(Ending):
             yield f"--security-opt=seccomp={PROFILES / profile['localhostProfile']}"
         else:
             assert profile == {"type": "RuntimeDefault"}  # podman's own
+
+
+def _value(variable: Spec) -> str:
+    if "valueFrom" not in variable:
+        return str(variable["value"])
+    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+    return NODE_NAME

@@ -30,12 +30,20 @@ NO_TOKEN = "0" * 64
 
 
 def objects(**others: Mapping[str, bytes]) -> Objects:
-    """Return all of them; ``others`` has other files for policy or tls."""
+    """Return all of them; ``others`` has other files for policy, tls or agent."""
     return {
         ("secret", "farpeek-token"): {"token": f"{TOKEN}\n".encode()},
         ("secret", "farpeek-tls"): others.get("tls") or certificate(),
         ("configMap", "farpeek-policy"): others.get("policy") or policy(),
+        ("configMap", "farpeek-fleet-policy"): fleet_policy(),
+        ("hostPath", "/etc/farpeek/agent"): others.get("agent") or {},
     }
+
+
+def fleet_policy() -> dict[str, bytes]:
+    """Return the files of policy-fleet.yaml."""
+    document = yaml.safe_load((MANIFESTS / "policy-fleet.yaml").read_text())
+    return {name: text.encode() for name, text in document["data"].items()}
 
 
 def certificate(ca: trustme.CA = CA) -> dict[str, bytes]:

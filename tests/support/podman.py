@@ -20,6 +20,7 @@ HOME = Path(__file__).resolve().parents[2] / "build" / "containers"
 BASE = "localhost/farpeek-base:latest"
 PLAIN = "localhost/farpeek:farpeek"
 PTRACE = "localhost/farpeek:ptrace"
+AGENT = "localhost/farpeek:agent"
 
 _ENVIRONMENT = {
     "CONTAINERS_CONF": str(HOME / "containers.conf"),

@@ -44,14 +44,16 @@ def parser() -> parsers.Parser:
         help="the broker (repeatable, for a cluster; default: $FARPEEK_NATS)",
     )
     made.add_argument(
-        "--node", metavar="NAME", help="how this host is called (default: $FARPEEK_NODE)"
+        "--node",
+        metavar="NAME",
+        help="how this host is called, its dots as - (default: $FARPEEK_NODE)",
     )
     made.add_argument(
         "--label",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="a group that it belongs to (repeatable)",
+        help="a group that it belongs to (repeatable; default: $FARPEEK_LABELS, commas between)",
     )
     made.add_argument(
         "--url", metavar="unix:PATH", help="the service's socket (default: that of this user)"
@@ -83,7 +85,11 @@ def main(arguments: Sequence[str]) -> int:
     chosen.nats = chosen.nats or [
         each for each in os.environ.get("FARPEEK_NATS", "").split(",") if each
     ]
-    chosen.node = chosen.node or os.environ.get("FARPEEK_NODE")
+    # Hosts are called so; in a subject dots separate words.
+    chosen.node = (chosen.node or os.environ.get("FARPEEK_NODE", "")).replace(".", "-")
+    chosen.label = chosen.label or [
+        each for each in os.environ.get("FARPEEK_LABELS", "").split(",") if each
+    ]
     if not chosen.nats:
         own.error("where is the broker? --nats nats://HOST:4222")
     if not chosen.node:

@@ -65,7 +65,9 @@ class History:
                 async for events in self._events(self._last):
                     await self._tell(connection, events)
                     pause_s = _PAUSE_S
-            except (Refusal, _NotTaken, Odd, kept.NotKept, nats.errors.TimeoutError) as error:
+            except (kept.NotKept, nats.errors.TimeoutError):
+                self._say(f"events are not kept: {kept.NOBODY}")
+            except (Refusal, _NotTaken, Odd) as error:
                 self._say(f"events are not kept: {error}")
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 60.0
 """How often all are looked at again, whatever was heard of changes."""
+_AGAIN_S: Final = 15.0
+"""How often the broker is asked whether it keeps them now."""
 _OPEN_S: Final = 2.0
 _SPREAD_S: Final = 0.2
 """A change is heard by all nodes at once, and they do not all ask at once."""
@@ -85,18 +87,20 @@ class Samplers:
             while True:
                 try:
                     await self._look_at_all(connection)
-                    await self._follow(connection, changed, moved)
-                except (kept.NotKept, nats.errors.TimeoutError) as error:
-                    self._say(f"samplers are not known: {error}")
-                    await self._wait(connection, asyncio.Event())
+                    await self._follow(connection, changed, moved, _LOOK_S)
+                except (kept.NotKept, nats.errors.TimeoutError):
+                    # Of a subject that several subscriptions of one connection fit, the broker
+                    # tells one of them that nobody listens; so a silence means the same.
+                    self._say(f"samplers are not known: {kept.NOBODY}")
+                    await self._follow(connection, set(), asyncio.Event(), _AGAIN_S)
         finally:
             await self._stop(list(self._running))
 
     async def _follow(
-        self, connection: Connection, changed: set[Name], moved: asyncio.Event
+        self, connection: Connection, changed: set[Name], moved: asyncio.Event, most_s: float
     ) -> None:
         """Take changes as they are heard of, until all are to be looked at again. Raises Gone."""
-        end = asyncio.get_running_loop().time() + _LOOK_S * random.uniform(0.8, 1.2)  # noqa: S311 - so that not all come at once
+        end = asyncio.get_running_loop().time() + most_s * random.uniform(0.8, 1.2)  # noqa: S311 - so that not all come at once
         while asyncio.get_running_loop().time() < end:
             await self._wait(connection, moved)
             moved.clear()
