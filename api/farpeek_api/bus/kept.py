@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -156,7 +157,8 @@ async def messages(client: Client, stream: str, subject: str) -> AsyncIterator[M
                 return
             first = found[-1].sequence + 1
     finally:
-        await subscription.unsubscribe()
+        with suppress(nats.errors.ConnectionClosedError):
+            await subscription.unsubscribe()
 
 
 async def message(client: Client, stream: str, subject: str) -> Message | None:
