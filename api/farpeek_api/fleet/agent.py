@@ -274,7 +274,8 @@ async def _while_open(beside: Beside, connection: Connection) -> None:
     except Gone:
         pass
     except Exception:  # noqa: BLE001 - the last net: all else of the agent goes on
-        log.exception("%s has ended", type(beside).__name__)
+        if connection.is_open:  # else it ends with the connection, however it was told of that
+            log.exception("%s has ended", type(beside).__name__)
 
 
 def _client(subject: str) -> str:
