@@ -136,6 +136,22 @@ class Broker(Ending):
             text += f'jetstream: {{store_dir: "{self._folder / "kept"}"}}\n'
         return text
 
+    def reload(self, *, without: str = "", muted: str = "") -> None:
+        """Have it read another configuration: one user is not there, or may do nothing."""
+        lines = self.configuration().splitlines()
+        if without:
+            lines = [each for each in lines if _named(without) not in each]
+        if muted:
+            silent = _user(muted, ["nothing"], ["nothing"])
+            lines = [silent if _named(muted) in each else each for each in lines]
+        (self._folder / "nats.conf").write_text("\n".join(lines) + "\n")
+        seen = self._log.read_text().count("Reloaded server configuration")
+        self.process.send_signal(signal.SIGHUP)
+        until(
+            lambda: self._log.read_text().count("Reloaded server configuration") > seen,
+            "the broker has read it",
+        )
+
     def url(self, user: str) -> str:
         """Return its address, for a user."""
         return f"nats://{user}:{user}@127.0.0.1:{self.port}"

@@ -14,7 +14,7 @@ from farpeek_api.bus import messages, problems, subjects
 from farpeek_api.bus.problems import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -24,7 +24,7 @@ NOBODY: Final = problems.Kind(404, "unknown-node", "Nobody answers to that name"
 NOT_PERMITTED: Final = problems.Kind(403, "forbidden", "The broker does not allow it")
 LOST: Final = problems.BROKER_UNREACHABLE
 
-_DENIED: Final = re.compile(r'permissions violation for publish to "([^"]*)"')
+_DENIED: Final = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]*)"')
 _SILENCE_S: Final = 60.0
 _SIGN_S: Final = 20.0
 """How often a node is told that its answer is still waited for."""
@@ -356,11 +356,21 @@ class Asking:
     def denied(self, text: str) -> None:
         """Take what the broker says to the connection: perhaps that something may not be asked.
 
-        It names the subject alone, in small letters, and no request.
+        It names the subject alone, in small letters, and no request. If it is about one that is
+        under way, as credit or an inbox, the right to it was withdrawn meanwhile.
         """
         found = _DENIED.search(text.lower())
-        for each in self._asked.pop(found[1], ()) if found is not None else ():
-            each.add(Refusal(NOT_PERMITTED, f"the broker does not let {self.name!r} ask for that"))
+        if found is None:
+            return
+        refusal = Refusal(NOT_PERMITTED, f"the broker does not let {self.name!r} ask for that")
+        words = found[1].split(".")
+        for each in (*self._asked.pop(found[1], ()), *self._numbered(words)):
+            each.add(refusal)
+
+    def _numbered(self, words: Sequence[str]) -> list[Answer]:
+        """Find the answers whose number is among the words of a subject."""
+        asked = [each for waiting in self._asked.values() for each in waiting]
+        return [each for each in asked if isinstance(each, Answer) and each.number in words]
 
     def lost(self) -> None:
         """Take that the connection has ended, and nothing comes any more."""

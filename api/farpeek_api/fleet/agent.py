@@ -143,7 +143,8 @@ class Agent:
             return
         number = subjects.number_of(msg.reply, client)
         if asked is not None and asked.operation in subjects.ABOUT_OTHERS:
-            self._hear(asked, msg)
+            if not self._hear(asked, msg) and asked.operation == subjects.CREDIT:
+                await self._give_up(connection, asked, number, msg.reply)
             return
         if number is None:
             return  # its answer would go to somebody who has not asked
@@ -168,11 +169,23 @@ class Agent:
         part.task = asyncio.create_task(self._serve(asked, headers, msg.data, terms, part))
         part.task.add_done_callback(lambda _: forget())
 
-    def _hear(self, asked: Asked, msg: Msg) -> None:
-        """Take a word about a request that is under way."""
+    async def _give_up(
+        self, connection: Connection, asked: Asked, number: str | None, inbox: str
+    ) -> None:
+        """Tell who waits for an answer that no more of it comes. Raises Gone.
+
+        It was lost with another connection, or another agent; nobody else could say so.
+        """
+        if number is not None and number == asked.about:
+            await Answer(connection, inbox, self._node, 0, self._deadline_s).end(
+                b"", messages.CUT, {}
+            )
+
+    def _hear(self, asked: Asked, msg: Msg) -> bool:
+        """Take a word about a request; False if that is not under way."""
         part = self._under.find(asked.client, asked.about)
         if part is None:
-            return
+            return False
         headers = messages.folded(msg.headers)
         try:
             if asked.operation == subjects.CREDIT:
@@ -186,6 +199,7 @@ class Agent:
             part.sent.is_wrong = True
         if part.sent.is_wrong:
             part.stop()
+        return True
 
     async def _serve(
         self, asked: Asked, headers: Mapping[str, str], body: bytes, terms: Terms, part: Part
