@@ -162,7 +162,9 @@ class Scatter:
                 self._heard(node, msg)
 
         async def told(msg: Msg) -> None:
-            if is_from_nobody(msg):
+            if is_from_nobody(msg) and part.count:  # it was there, and has begun to answer
+                answer.add(Refusal(NOBODY, ""))
+            elif is_from_nobody(msg):
                 self.refused(node, Refusal(NOBODY, ""))
 
         answer.subscriptions = [
@@ -260,7 +262,7 @@ class Scatter:
         except Refusal as refusal:
             # What a node says itself is no silence.
             is_own = refusal.kind not in _NOT_WHOLE
-            reply = refused(answer.node, refusal, "refused" if is_own else "silent")
+            reply = refused(answer.node, self._said(refusal), "refused" if is_own else "silent")
         finally:
             self._holding.end_turn(part)
         self._end(answer.node, reply)
@@ -312,11 +314,18 @@ class Scatter:
             refusal = self._failed or Refusal(
                 problems.DEADLINE, f"{came} of its answer came within {self._timeout_s:g} s"
             )
-            found.append(refused(node, refusal, "silent"))
+            found.append(refused(node, self._said(refusal), "silent"))
         for node, heartbeat in sorted(self._gone.items()):
             if node not in self._over and node not in self._waiting:
                 found.append(refused(node, Offline(heartbeat), "silent"))
         return found
+
+    def _said(self, refusal: Refusal) -> Refusal:
+        """Say of what changes something that it may have been done: it is not sent again."""
+        if self._question.not_after is None or refusal.kind not in _NOT_WHOLE:
+            return refusal
+        look = "it may have been done: look before you send it again"
+        return Refusal(problems.OUTCOME_UNKNOWN, f"{refusal}: {look}")
 
     async def _close(self) -> None:
         for each in self._tasks:

@@ -5,6 +5,7 @@ What comes of each node is told, also where that is nothing: there is no part th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -210,8 +211,7 @@ class AsyncFleet:
             async for reply in Scatter(asking, question, whom, timeout_s=seconds, roster=roster):
                 if len(whom.nodes) == 1 and _needs_deadline(reply):
                     # Nothing was done: it is asked for once more, with what it lacks.
-                    clock_ns = await asking.clock_ns(reply.node)
-                    late = replace(question, not_after=clock_ns + int(seconds * _SECOND_NS))
+                    late = replace(question, not_after=await _deadline(asking, reply.node, seconds))
                     async for each in Scatter(asking, late, whom, timeout_s=seconds, roster=roster):
                         yield each
                 else:
@@ -356,6 +356,15 @@ class _Choice:
             roll = Scatter(asking, Question(subjects.CLOCK), every, roster=roster)
             names = sorted([each.node async for each in roll if each.how == "answered"])
         return Whom.named(names[: self.limit]) if names else None
+
+
+async def _deadline(asking: Asking, node: str, seconds: float) -> int:
+    """Say by a node's clock when a request is too late. Raises Refusal."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asking.clock_ns(node) + int(seconds * _SECOND_NS)
+    except TimeoutError:
+        raise Refusal(bus.DEADLINE, f"the node {node!r} does not tell its clock") from None
 
 
 def _needs_deadline(reply: Reply) -> bool:

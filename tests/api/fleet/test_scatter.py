@@ -12,7 +12,7 @@ import pytest
 from farpeek_api.bus import holding
 from farpeek_api.bus import scatter as module
 from farpeek_api.bus.asking import LOST, NOBODY, NOT_PERMITTED, Asking, Question
-from farpeek_api.bus.problems import BROKEN, DEADLINE, TOO_LARGE, Refusal
+from farpeek_api.bus.problems import BROKEN, DEADLINE, OUTCOME_UNKNOWN, TOO_LARGE, Refusal
 from farpeek_api.bus.replies import Reply, Whom
 from farpeek_api.bus.scatter import Scatter
 from support.waiting import PATIENCE_S, aio_until
@@ -292,6 +292,26 @@ async def test_a_write_goes_to_no_more_than_one(fleet: Fleet) -> None:
                 Scatter(alice, late, whom)
             found = await all_of(Scatter(alice, Question("writev", "1-1"), whom))
             assert json.loads(found["n1"].body)["type"].endswith(":not-after-required")
+
+
+async def test_of_a_write_that_nobody_answers_nobody_knows_whether_it_was_done(
+    fleet: Fleet,
+) -> None:
+    late = Question("writev", "1-1", not_after=1 << 62)
+    async with (
+        fleet.broker.asking() as alice,
+        node(fleet, "n2", silent),
+        node(fleet, "n3", saying((b"{", said(0)), name="n3")),
+    ):
+        for name in ("n2", "n3"):
+            scatter = Scatter(alice, late, Whom.named([name]), timeout_s=PATIENCE_S / 30)
+            found = await all_of(scatter)
+            refusal = found[name].refusal
+            assert refusal is not None
+            assert (refusal.kind, found[name].how) == (OUTCOME_UNKNOWN, "silent")
+        gone = await all_of(Scatter(alice, late, Whom.named(["n9"]), timeout_s=PATIENCE_S))
+        assert gone["n9"].refusal is not None
+        assert gone["n9"].refusal.kind is NOBODY, "it was done by nobody"
 
 
 def test_whom_has_names_that_are_names() -> None:

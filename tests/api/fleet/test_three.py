@@ -163,7 +163,7 @@ async def test_a_stopped_node_is_named_and_costs_the_others_nothing(three: Three
     three.agents["n2"].send(signal.SIGSTOP)
     try:
         async with three.broker.asking() as alice:
-            scatter = Scatter(alice, Question("info"), EVERYBODY, timeout_s=PATIENCE_S / 20)
+            scatter = Scatter(alice, Question("info"), EVERYBODY, timeout_s=PATIENCE_S / 10)
             found = await all_of(scatter)
     finally:
         three.agents["n2"].send(signal.SIGCONT)
@@ -183,7 +183,7 @@ async def test_a_node_that_dies_in_the_middle_is_silent(
             let_go(scatter)
             found = await running
     assert found["n2"].refusal is not None
-    assert found["n2"].refusal.kind in (BROKEN, OFFLINE)
+    assert found["n2"].refusal.kind is BROKEN
     assert scatter.outcome.silent == ["n2"]
     assert {len(found[name].body) for name in ("n1", "n3")} == {SIZE}
 
