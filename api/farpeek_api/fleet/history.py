@@ -66,7 +66,7 @@ class History:
                     await self._tell(connection, events)
                     pause_s = _PAUSE_S
             except (kept.NotKept, nats.errors.TimeoutError):
-                self._say(f"events are not kept: {kept.NOBODY}")
+                log.debug("events are not kept: %s", kept.NOBODY)
             except (Refusal, _NotTaken, Odd) as error:
                 self._say(f"events are not kept: {error}")
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that not all come at once

@@ -53,7 +53,6 @@ class Samplers:
         self._not_run: dict[Name, tuple[str, str]] = {}
         self._running: dict[Name, _Running] = {}
         self._rates: dict[str, Rate] = {}
-        self._said = ""
 
     def of(self, client: str) -> list[dict[str, Any]]:
         """Say how those of a client are."""
@@ -91,7 +90,7 @@ class Samplers:
                 except (kept.NotKept, nats.errors.TimeoutError):
                     # Of a subject that several subscriptions of one connection fit, the broker
                     # tells one of them that nobody listens; so a silence means the same.
-                    self._say(f"samplers are not known: {kept.NOBODY}")
+                    log.debug("samplers are not known: %s", kept.NOBODY)
                     await self._follow(connection, set(), asyncio.Event(), _AGAIN_S)
         finally:
             await self._stop(list(self._running))
@@ -106,8 +105,9 @@ class Samplers:
             moved.clear()
             if changed:
                 await asyncio.sleep(random.uniform(0, _SPREAD_S))  # noqa: S311 - the same
-            while changed:
-                await self._look_at(connection, changed.pop())
+                names = list(changed)
+                changed.clear()
+                await self._look_at(connection, names)
 
     async def _wait(self, connection: Connection, moved: asyncio.Event) -> None:
         """Wait for a change, as long as the connection is there."""
@@ -123,14 +123,14 @@ class Samplers:
             async for each in kept.messages(connection.client, kept.SAMPLERS, kept.KEYS)
         ]
         await self._want(connection, {each.name: each for each in found if each is not None})
-        self._say("")
 
-    async def _look_at(self, connection: Connection, name: Name) -> None:
-        message = await kept.message(connection.client, kept.SAMPLERS, name.key)
-        found = None if message is None else samplers.wanted(message)
-        wanted = {key: each for key, each in self._wanted.items() if key != name}
-        if found is not None:
-            wanted[name] = found
+    async def _look_at(self, connection: Connection, names: list[Name]) -> None:
+        wanted = {key: each for key, each in self._wanted.items() if key not in names}
+        for name in names:
+            message = await kept.message(connection.client, kept.SAMPLERS, name.key)
+            found = None if message is None else samplers.wanted(message)
+            if found is not None:
+                wanted[name] = found
         await self._want(connection, wanted)
 
     async def _want(self, connection: Connection, wanted: dict[Name, Wanted]) -> None:
@@ -173,11 +173,6 @@ class Samplers:
         await asyncio.gather(*ended, return_exceptions=True)
         clients = {each.client for each in self._running}
         self._rates = {name: rate for name, rate in self._rates.items() if name in clients}
-
-    def _say(self, text: str) -> None:
-        if text and text != self._said:
-            log.info("%s", text)
-        self._said = text
 
 
 async def _guarded(sampling: Sampling, connection: Connection, rate: Rate) -> None:
