@@ -257,15 +257,20 @@ class AgentProcess(Ending):
 
 
 class GatewayProcess(Ending):
-    """`farpeek gateway` on a socket and a port, with a policy that names the clients by tokens."""
+    """`farpeek gateway` on a socket and a port, with a policy that names the clients by tokens.
+
+    With a flag `--client` there is no policy.
+    """
 
     def __init__(self, broker: Broker, folder: Path, *flags: str, policy: str = "") -> None:
         self.path = folder / "gateway" / "farpeek.sock"
         self._log = folder / "gateway.log"
         self._policy = folder / "gateway.toml"
         self.write(policy or GATEWAY_POLICY)
-        command = [sys.executable, "-m", "farpeek_api", "gateway", "--policy", self._policy]
-        command += ["--nats", f"nats://127.0.0.1:{broker.port}", "--nkeys", broker.keys]
+        command: list[str | Path] = [sys.executable, "-m", "farpeek_api", "gateway"]
+        if "--client" not in flags:
+            command += ["--policy", self._policy, "--nkeys", broker.keys]
+        command += ["--nats", f"nats://127.0.0.1:{broker.port}"]
         command += ["--listen", f"unix:{self.path}", "--listen", "http://127.0.0.1:0", *flags]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(

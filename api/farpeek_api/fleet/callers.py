@@ -62,6 +62,8 @@ class Callers:
         self._keys = keys
         self._connections: dict[str, tuple[Client, Asking]] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
+        self._failed: dict[str, tuple[float, Refusal]] = {}
+        """Why the latest try came to nothing, and when."""
 
     @property
     def shown(self) -> str:
@@ -74,10 +76,20 @@ class Callers:
             subjects.check_client(client)
         except subjects.WrongName as error:
             raise Refusal(NOT_PERMITTED, f"{error}: no node can be asked in that name") from error
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         async with self._connecting.setdefault(client, asyncio.Lock()):
             known = self._connections.get(client)
-            if known is None or not known[0].is_connected:
+            if known is not None and known[0].is_connected:
+                return known[1]
+            failed = self._failed.get(client)
+            if failed is not None and failed[0] >= began:
+                raise failed[1]  # for who has waited meanwhile it is tried no second time
+            try:
                 known = self._connections[client] = await self._connect(client)
+            except Refusal as refusal:
+                self._failed[client] = loop.time(), refusal
+                raise
             return known[1]
 
     async def close(self) -> None:

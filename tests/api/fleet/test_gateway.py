@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import platform
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from support.audits import left_in
 from support.example_requests import COMM, differences
 from support.fleet import ALICE, BOB, MALLORY, AgentProcess, GatewayProcess, volatile
 from support.sample import Sample
+from support.serving import put
 from support.waiting import PATIENCE_S, until
 from support.websocket import WebSocket, handshake
 from support.wire import UnixConnection
@@ -412,6 +414,34 @@ def test_a_policy_that_is_withdrawn_ends_what_goes_on(gateway: GatewayProcess) -
     assert gateway.request("GET", f"{N1}/v1/info").slug == "forbidden", "alicia has no key"
     gateway.reload(whole)
     assert json.loads(gateway.request("GET", f"{N1}/v1/info").body)["version"]
+
+
+def test_without_a_policy_whoever_gets_in_asks_as_one_client(fleet: Fleet) -> None:
+    folder = fleet.folder / "one"
+    folder.mkdir()
+    key = str(fleet.broker.keys / "bob.nk")
+    with GatewayProcess(fleet.broker, folder, "--client", "bob", "--nkey", key) as gateway:
+        token = (gateway.path.parent / "token").read_text().strip()
+        path = f"{N1}/v1/targets/{fleet.asking.target}"
+        assert gateway.request("GET", path, token=token).slug == "no-such-target"
+        assert gateway.request("GET", f"{N1}/v1/info", token=token).status == 200
+        assert gateway.request("GET", f"{N1}/v1/info", token="x").status == 401  # noqa: S106 - no secret
+        assert put(UnixConnection(gateway.path), "GET", f"{N1}/v1/info").status == 200
+
+
+def test_it_ends_with_what_goes_on(fleet: Fleet) -> None:
+    folder = fleet.folder / "ending"
+    folder.mkdir()
+    with GatewayProcess(fleet.broker, folder) as gateway:
+        connection = UnixConnection(gateway.path)
+        connection.request("GET", f"{N1}/v1/events", headers={"Authorization": f"Bearer {ALICE}"})
+        answer = connection.getresponse()
+        gateway.process.send_signal(signal.SIGTERM)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+        connection.close()
+        assert gateway.process.wait(PATIENCE_S) == 0
+        assert not gateway.path.exists()
 
 
 def test_a_broker_that_ends_is_told_of_at_once_and_found_again(
