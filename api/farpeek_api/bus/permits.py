@@ -45,5 +45,5 @@ def of_node(name: str, labels: Mapping[str, str]) -> Permits:
             "$JS.API.DIRECT.GET.KV_farpeek_samplers.>",
             "_MICRO.>",
         ],
-        [*subjects.of_node(name, labels), "$SRV.>"],
+        [*subjects.of_node(name, labels), f"{subjects.own_inbox(name)}.>", "$SRV.>"],
     )

@@ -111,6 +111,15 @@ def inbox(client: str, number: str) -> str:
     return f"_INBOX.{client}.{number}"
 
 
+def own_inbox(node: str) -> str:
+    """Begin the subjects where answers to a node's own questions go.
+
+    Nothing else that it listens to may match them: that nobody answers, a broker tells to any one
+    subscription that does (nats-server 2.15).
+    """
+    return f"_INBOX.{UP}.{node}"
+
+
 def number_of(reply: str, client: str) -> str | None:
     """Give a request's ID; None where it wants its answers in somebody else's inbox."""
     found = _INBOX.fullmatch(reply)

@@ -103,7 +103,9 @@ def main(arguments: Sequence[str]) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s farpeek agent: %(message)s"
     )
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # it has a traceback for each failure
-    return asyncio.run(_serve(own, chosen))
+    import uvloop  # noqa: PLC0415 - slow to load, as all of it
+
+    return uvloop.run(_serve(own, chosen))
 
 
 async def _serve(own: parsers.Parser, chosen: argparse.Namespace) -> int:
@@ -145,6 +147,6 @@ def _made(chosen: argparse.Namespace) -> tuple[Agent, Broker]:
             path.open("rb").close()
     tls = None if chosen.tls_ca is None else ssl.create_default_context(cafile=chosen.tls_ca)
     place = address.find(url, token_file=chosen.token_file)
-    inbox = subjects.request(subjects.UP, node, "inbox")  # where the broker lets it listen
+    inbox = subjects.own_inbox(node)
     way = Way(chosen.nats, f"farpeek agent {node}", chosen.nkey, chosen.creds, tls, inbox)
     return Agent(LocalService(place), node, labels, chosen.deadline), Broker(way)

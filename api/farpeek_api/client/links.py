@@ -7,6 +7,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import uvloop
+
 try:
     import nats.errors
     from nats.aio.client import Client
@@ -88,7 +90,7 @@ class Thread:
     """A loop of its own, for who waits."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="farpeek-nats", daemon=True
         )

@@ -36,11 +36,17 @@ class Exchange:
         self.response = response
         self._first = first
         self.answer = answer
+        self.is_whole = answer.is_over
+        """Whether all of it has come with that, so that nothing is to be waited for."""
+
+    def take(self) -> bytes:
+        """Give what has come of its body."""
+        first, self._first = self._first, b""
+        return first
 
     async def part(self) -> bytes:
         """Give the next part of its body; nothing at the end."""
-        first, self._first = self._first, b""
-        return first or await _next(self.answer)
+        return self.take() or await _next(self.answer)
 
     async def leave_body(self) -> None:
         """Take its head alone, which is the same whether a body is wanted or not."""
@@ -166,6 +172,8 @@ class AwaitingPort:
                 raise httpcore2.ReadError(str(refusal)) from refusal
             body = refusal.document(self._node.name)
             return Exchange(httpcore2.Response(refusal.kind.status, headers=[_JSON]), body, answer)
+        if answer.is_over:
+            await answer.close()
         self._known.heard(answer)
         headers = [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers.items()]
         return Exchange(httpcore2.Response(answer.status, headers=headers), first or b"", answer)
@@ -217,11 +225,15 @@ class _WaitingExchange:
         self._exchange = exchange
         self._thread = thread
 
+    # Most answers are whole when they begin, and each wait for the other thread takes two wakes.
+
     async def part(self) -> bytes:
-        return self._thread.do(self._exchange.part())
+        exchange = self._exchange
+        return exchange.take() if exchange.is_whole else self._thread.do(exchange.part())
 
     async def close(self) -> None:
-        self._thread.do(self._exchange.close())
+        if not self._exchange.is_whole:
+            self._thread.do(self._exchange.close())
 
 
 class WaitingPort:

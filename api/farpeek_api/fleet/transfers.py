@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from farpeek_api.bus import messages
@@ -198,16 +199,18 @@ class Buffer:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._bytes = bytearray()
+        self._parts: deque[bytes] = deque()  # joined only where that saves messages
+        self._size = 0
         self._changed = asyncio.Event()
         self._error: Exception | None = None
         self._is_over = False
 
     async def put(self, part: bytes) -> None:
         """Add some, once there is room."""
-        while len(self._bytes) >= self._most:
+        while self._size >= self._most:
             await self._change()
-        self._bytes += part
+        self._parts.append(part)
+        self._size += len(part)
         self._changed.set()
 
     def end(self, error: Exception | None = None) -> None:
@@ -217,14 +220,27 @@ class Buffer:
 
     async def take(self) -> bytes:
         """Give what is there, as soon as there is something; nothing at the end."""
-        while not self._bytes and not self._is_over:
+        while not self._size and not self._is_over:
             await self._change()
-        if not self._bytes and self._error is not None:
+        if not self._size and self._error is not None:
             raise self._error
-        taken = bytes(self._bytes[: self._most])
-        del self._bytes[: len(taken)]
+        taken = self._take()
+        self._size -= len(taken)
         self._changed.set()
         return taken
+
+    def _take(self) -> bytes:
+        """Take as many parts as one message has room for, and of the last one a piece."""
+        taken: list[bytes] = []
+        room = self._most
+        while self._parts and room >= len(self._parts[0]):
+            taken.append(self._parts.popleft())
+            room -= len(taken[-1])
+        if self._parts and room and not taken:
+            first = self._parts.popleft()
+            taken.append(first[:room])
+            self._parts.appendleft(first[room:])
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     async def _change(self) -> None:
         self._changed.clear()

@@ -17,6 +17,7 @@ from farpeek_api.operations import OPERATIONS
 from support.audits import left_in
 from support.example_requests import differences
 from support.fleet import put, volatile
+from support.waiting import until
 
 if TYPE_CHECKING:
     from farpeek_api.operations.operation import Operation
@@ -261,3 +262,11 @@ async def test_micro_finds_the_node(fleet: Fleet) -> None:
             if verb == "STATS":
                 by_name = {each["name"]: each for each in shown["endpoints"]}
                 assert by_name["info"]["num_requests"] > 0
+
+
+def test_a_broker_that_keeps_nothing_is_told_of_with_the_cure(fleet: Fleet) -> None:
+    wanted = ("samplers are not known", "events are not kept")
+    until(lambda: all(each in fleet.agent.log for each in wanted), "the agent says so")
+    lines = [line for line in fleet.agent.log.splitlines() if any(w in line for w in wanted)]
+    # A silence of some seconds would mean that the broker's own word went to another subscription.
+    assert all("`farpeek fleet setup` has it do so" in line for line in lines)
