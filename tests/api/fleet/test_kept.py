@@ -139,16 +139,23 @@ def test_a_node_says_that_it_is_there_and_is_remembered(broker: Broker) -> None:
     assert "write" in said["degraded"]
 
 
-def test_each_event_is_kept_once_whatever_breaks(
-    broker: Broker, agent: AgentProcess, service: Policed, folder: Path
-) -> None:
+def test_each_event_is_kept_once_whatever_breaks() -> None:
+    with open_folder() as folder, Broker(folder, keeps=True) as broker:
+        set_up(broker)
+        with Policed(folder, RIGHTS) as service:
+            told(broker, service, folder)
+
+
+def told(broker: Broker, service: Policed, folder: Path) -> None:
+    """Break one thing after the other; the service is another one behind it."""
     pids = [ended(service)]
-    until(lambda: exits(broker) == pids, "the first is kept")
-    broker.end()
-    pids.append(ended(service))  # of which the broker hears later
-    broker.start()
-    until(lambda: exits(broker) == pids, "the second is kept")
-    agent.end()
+    with AgentProcess(broker, service.path, folder, "n1") as agent:
+        agent.await_ready()
+        until(lambda: exits(broker) == pids, "the first is kept")
+        broker.end()
+        pids.append(ended(service))  # of which the broker hears later
+        broker.start()
+        until(lambda: exits(broker) == pids, "the second is kept")
     pids.append(ended(service))
     with AgentProcess(broker, service.path, folder, "n1") as again:
         again.await_ready()

@@ -88,8 +88,8 @@ class Place(NamedTuple):
     process: Sample
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+@contextlib.contextmanager
+def new_place() -> Iterator[Place]:
     with (
         open_folder() as folder,
         Broker(folder, keeps=True) as broker,
@@ -100,6 +100,19 @@ def place() -> Iterator[Place]:
         with AgentProcess(broker, service.path, folder) as agent:
             agent.await_ready()
             yield Place(folder, broker, service, agent, process)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with new_place() as made:
+        yield made
+
+
+@pytest.fixture
+def own_place() -> Iterator[Place]:
+    """One whose broker and service a test may end."""
+    with new_place() as made:
+        yield made
 
 
 async def set_up(broker: Broker) -> None:
@@ -219,6 +232,26 @@ async def test_what_makes_no_sense_is_said_and_what_is_over_is_not_run(place: Pl
             await remove(alice, "alice", name)
 
 
+async def test_a_right_that_is_taken_away_ends_it_and_one_that_is_given_begins_it(
+    place: Place,
+) -> None:
+    async with place.broker.connection("alice") as alice:
+        await put(alice, "alice", "mine", of(place.process))
+        await state_of(place, "alice", "mine", "running")
+        without = POLICY.replace("impersonate = ['alice', 'bob']", "impersonate = ['bob']")
+        assert without != POLICY
+        place.service.reload(without)
+        try:
+            refused = await state_of(place, "alice", "mine", "refused")
+            assert "forbidden" in refused["detail"]
+        finally:
+            place.service.reload(POLICY)
+        async with samples(alice, "alice", "mine") as came:
+            await came.get()
+        await remove(alice, "alice", "mine")
+        await gone(place, "alice", "mine")
+
+
 async def test_what_is_too_much_is_dropped_and_counted(place: Place) -> None:
     async with (
         place.broker.connection("alice") as alice,
@@ -277,8 +310,8 @@ def test_wrong_words_are_told_of(place: Place, words: tuple[str, ...], told: str
     assert told in ran.error
 
 
-async def test_it_goes_on_after_the_broker_and_after_the_service(place: Place) -> None:
-    """The last test of this module: its service is another one behind it."""
+async def test_it_goes_on_after_the_broker_and_after_the_service(own_place: Place) -> None:
+    place = own_place
     async with place.broker.connection("alice") as alice:
         await put(alice, "alice", "on", of(place.process))
         await state_of(place, "alice", "on", "running")
