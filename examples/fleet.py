@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import nkeys
 
+from farpeek_api.bus import permits
 from farpeek_api.client import Unreachable
 from farpeek_api.client.fleet import Fleet
 
@@ -229,9 +230,9 @@ def says(place: Place, name: str, process: subprocess.Popen[bytes], text: str) -
 def broker(place: Place) -> Iterator[None]:
     """Run a broker; the permissions are those of deploy/nats/fleet.conf."""
     users = [
-        _user(place.keys["alice"], _ALICE),
+        _user(place.keys["alice"], permits.of_client("alice")),
         _user(place.keys["admin"], _ADMIN),
-        *(_user(place.keys[each], _node(each)) for each in NODES),
+        *(_user(place.keys[each], permits.of_node(each, {})) for each in NODES),
     ]
     config = place.folder / "nats.conf"
     config.write_text(
@@ -249,37 +250,11 @@ def broker(place: Place) -> Iterator[None]:
         yield
 
 
-_ALICE: Final = (
-    [
-        "farpeek.v1.alice.>",
-        "$KV.farpeek_samplers.alice.>",
-        "$JS.API.STREAM.INFO.FARPEEK_NODES",
-        "$JS.API.DIRECT.GET.FARPEEK_NODES",
-        "$JS.API.DIRECT.GET.FARPEEK_NODES.>",
-    ],
-    ["_INBOX.alice.>", "farpeek.v1.up.*.samples.alice.>"],
-)
-_ADMIN: Final = (["$JS.API.INFO", "$JS.API.STREAM.>"], ["_INBOX.admin.>"])
+_ADMIN: Final = permits.Permits(["$JS.API.INFO", "$JS.API.STREAM.>"], ["_INBOX.admin.>"])
 
 
-def _node(name: str) -> tuple[list[str], list[str]]:
-    return (
-        [
-            f"_INBOX.*.*.{name}",
-            f"farpeek.v1.up.{name}.>",
-            f"$JS.API.DIRECT.GET.FARPEEK_EVENTS.farpeek.v1.up.{name}.event",
-            "$JS.API.DIRECT.GET.KV_farpeek_samplers",
-            "$JS.API.DIRECT.GET.KV_farpeek_samplers.>",
-            "_MICRO.>",
-        ],
-        [f"farpeek.v1.*.{name}.>", "farpeek.v1.*.all.>", "$SRV.>"],
-    )
-
-
-def _user(key: str, permissions: tuple[list[str], list[str]]) -> str:
-    publish, subscribe = permissions
-    may = json.dumps({"publish": publish, "subscribe": subscribe})
-    return f'{{nkey: "{key}", permissions: {may}}}'
+def _user(key: str, may: permits.Permits) -> str:
+    return f'{{nkey: "{key}", permissions: {json.dumps(may._asdict())}}}'
 
 
 class Node:
