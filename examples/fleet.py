@@ -179,13 +179,17 @@ def command(place: Place, user: str, *words: str) -> None:
         "FARPEEK_CLIENT": user,
         "FARPEEK_NKEY": str(place.seed(user)),
     }
-    done = subprocess.run(  # noqa: S603 - of our own making, as what follows
-        [sys.executable, "-m", "farpeek_api", *words],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - of our own making, as what follows
+            [sys.executable, "-m", "farpeek_api", *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise Ended(f"farpeek {words[0]} has not ended within {PATIENCE_S:g} s") from None
     for line in done.stdout.splitlines():
         say(f"   {line}")
     if done.returncode:
