@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farpeek_api.bus import subjects
+from farpeek_api.bus import permits, subjects
 from farpeek_api.bus.subjects import Asked, WrongName
 
 SMALL = string.ascii_lowercase + string.digits
@@ -60,6 +60,27 @@ def test_an_inbox_is_its_clients_alone(client: str, other: str, number: str) -> 
     assert client == other or subjects.number_of(inbox, other) is None
     for wrong in (f"{inbox}.n1", f"{inbox}.", f"_INBOX.{client}", f"_INBOX.{client}.*", ""):
         assert subjects.number_of(wrong, client) is None
+
+
+@given(NAMES.filter(lambda name: name != "all" and not name.startswith("label-")), IDS)
+def test_one_subscription_of_a_node_alone_hears_what_the_broker_says_to_its_questions(
+    node: str, number: str
+) -> None:
+    heard = permits.of_node(node, {"zone": "a"}).subscribe
+    answer = f"{subjects.own_inbox(node)}.{number}"
+    assert [each for each in heard if _matches(each, answer)] == [f"_INBOX.up.{node}.>"]
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    """Tell whether a broker delivers a subject to such a subscription."""
+    wanted, there = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted, there = wanted[:-1], there[: len(wanted) - 1]
+        if len(subject.split(".")) <= len(wanted):
+            return False
+    return len(wanted) == len(there) and all(
+        token in ("*", own) for token, own in zip(wanted, there, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["", "all", "label-a-b", "N1", "n.1", "n*", "n 1", "x" * 64])
