@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +30,7 @@ from farpeek_api.serving.listening import Servers
 from farpeek_api.serving.logs import log
 from farpeek_api.serving.memory_limit import cgroup_limit
 from farpeek_api.serving.reloading import Reloadable, Reloading
+from farpeek_api.serving.stopping import stop_on_signals
 from farpeek_api.ui.assets import Assets
 
 if TYPE_CHECKING:
@@ -153,10 +153,7 @@ def run(settings: Settings, keys: Keys, client: str | None) -> None:
 
 async def _serve(settings: Settings, keys: Keys, client: str | None) -> None:
     with ExitStack() as cleanup:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop = stop_on_signals(cleanup)
         # Before they are read: what changes from here on is a change.
         certificate = Reloadable("certificate", settings.tls.paths if settings.tls else ())
         policy = Reloadable("policy", (settings.policy,) if settings.policy else ())

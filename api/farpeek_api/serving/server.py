@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import platform
 import resource
-import signal
 import sys
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 from aiohttp import web
@@ -57,6 +54,7 @@ from farpeek_api.serving.memory_limit import cgroup_limit
 from farpeek_api.serving.metrics import Metrics
 from farpeek_api.serving.notify import notify
 from farpeek_api.serving.reloading import Reloadable, Reloading
+from farpeek_api.serving.stopping import exit_now, stop_on_signals
 from farpeek_api.serving.tracing import LAST_S, open_tracing
 from farpeek_api.stream.streams import Streams
 from farpeek_api.stream.ticketing import Ticketing
@@ -94,18 +92,12 @@ def run(settings: Settings) -> None:
         threads_are_gone = runner.run(_serve(settings))
         if not threads_are_gone:
             # Python would wait for nothing here, but its end must not meet a thread that wakes up.
-            _exit_now(0)
-
-
-def _exit_now(status: int) -> NoReturn:
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(status)
+            exit_now(0)
 
 
 async def _serve(settings: Settings) -> bool:
     with ExitStack() as cleanup:
-        stop = _stop_on_signals(cleanup)
+        stop = stop_on_signals(cleanup)
         settings = _fitted(settings)
         # Before they are read: what changes from here on is a change.
         certificate = Reloadable("certificate", settings.tls.paths if settings.tls else ())
@@ -177,22 +169,6 @@ def _fitted(settings: Settings) -> Settings:
             fitted.max_request_bytes,
         )
     return fitted
-
-
-def _stop_on_signals(cleanup: ExitStack) -> asyncio.Event:
-    """Give an event that the first signal sets; the second one ends the process at once."""
-    stop = asyncio.Event()
-
-    def stop_or_exit(number: int) -> None:
-        if stop.is_set():
-            cleanup.close()
-            _exit_now(128 + number)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, partial(stop_or_exit, number))
-    return stop
 
 
 def _announce(

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from support.commands import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ALL = ("--nats", "nats://127.0.0.1:1", "--node", "n1", "--url", "unix:/nowhere")
 
@@ -37,15 +33,6 @@ def test_wrong_words_are_told_of(words: tuple[str, ...], told: str) -> None:
 BY_HTTP = ("--nats", "nats://127.0.0.1:1", "--listen", "http://127.0.0.1:0", "--client", "alice")
 
 
-@pytest.fixture
-def keeps_sigint() -> Iterator[None]:
-    """A gateway that ends in its loop leaves uvloop's handler behind, in this process as well."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("keeps_sigint")
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -65,3 +52,4 @@ def test_wrong_words_for_the_gateway_are_told_of(words: tuple[str, ...], told: s
     found = run("gateway", *words)
     assert found.status == 2
     assert told in found.error
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
