@@ -166,7 +166,8 @@ def test_all_parts_can_be_imported(installed: Path, tmp_path: Path) -> None:
     """Whatever is imported only when it is needed is there, too, but for what takes an extra."""
     program = (
         "import importlib, pkgutil, farpeek, farpeek_api\n"
-        "extras = ('.__main__', '.assistants', '.drgn', '.fleet.', '.nodes', '.yara')\n"
+        "extras = ('.__main__', '.assistants', '.drgn', '.yara')\n"
+        "extras += ('.bus.', '.fleet', '.links', '.node', '.portal')\n"
         "for top in (farpeek, farpeek_api):\n"
         "    for found in pkgutil.walk_packages(top.__path__, top.__name__ + '.'):\n"
         "        if not any(each in found.name for each in extras):\n"
@@ -174,3 +175,23 @@ def test_all_parts_can_be_imported(installed: Path, tmp_path: Path) -> None:
         "print('all')"
     )
     assert run(installed / "python", "-c", program, cwd=tmp_path).strip() == "all"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("agent", "--node", "n1"),
+        ("gateway", "--listen", "unix:/nowhere", "--client", "alice"),
+        ("fleet", "ls", "--client", "alice"),
+        ("sampler", "ls", "--client", "alice"),
+        ("ps", "--node", "n1", "--client", "alice"),
+    ],
+)
+def test_a_command_of_an_extra_says_which_one_it_takes(
+    installed: Path, words: tuple[str, ...]
+) -> None:
+    command = [installed / "farpeek", *words, "--nats", "nats://127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode
+    assert "pip install 'farpeek[fleet]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -197,7 +197,12 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib  # noqa: PLC0415 - rarely asked for
 
-    found = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    try:
+        found = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "nats":
+            raise
+        raise ImportError("nodes are reached by nats-py: pip install 'farpeek[fleet]'") from error
     globals()[name] = found
     return found
 

@@ -66,7 +66,7 @@ class FleetSession(Session):
         """The client. Raises WrongWord."""
         words = broker.Words.find(self.chosen)
         try:
-            from farpeek_api.client.fleet import Fleet  # noqa: PLC0415 - it takes nats-py
+            from farpeek_api.client import Fleet  # noqa: PLC0415 - it takes nats-py
 
             return Fleet(
                 ",".join(words.servers),
