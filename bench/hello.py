@@ -28,9 +28,9 @@ from farpeek_api.policy.guard import Guard
 from farpeek_api.policy.reach import Reaches
 from farpeek_api.serving.connection import connection_factory
 from farpeek_api.serving.connections import Connections
+from farpeek_api.serving.counting import Requests
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listeners import UnixAddress
-from farpeek_api.serving.metrics import Requests
 from farpeek_api.serving.server import GC_THRESHOLD
 from farpeek_api.serving.settings import Settings
 

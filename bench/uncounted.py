@@ -6,7 +6,8 @@ import sys
 
 from farpeek.counts import Counts
 from farpeek_api.__main__ import main
-from farpeek_api.serving.metrics import Metrics, Requests
+from farpeek_api.serving.counting import Requests
+from farpeek_api.serving.metrics import Metrics
 
 
 def _nothing(*_: object) -> None:

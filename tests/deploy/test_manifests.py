@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from farpeek_api.cli import gateway
 from farpeek_api.policy import file
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def pods(path: Path) -> Iterator[dict[str, Any]]:
     for document in yaml.safe_load_all(path.read_text()):
         if document["kind"] == "Pod":
             yield document["spec"]
-        elif document["kind"] == "DaemonSet":
+        elif document["kind"] in ("DaemonSet", "Deployment"):
             yield document["spec"]["template"]["spec"]
 
 
@@ -34,8 +35,8 @@ def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-@pytest.mark.parametrize("name", ["sidecar.yaml", "sidecar-native.yaml"])
-def test_a_sidecar_without_capabilities_is_restricted(name: str) -> None:
+@pytest.mark.parametrize("name", ["sidecar.yaml", "sidecar-native.yaml", "gateway.yaml"])
+def test_what_has_no_capabilities_is_restricted(name: str) -> None:
     """Kubernetes: Pod Security Standards, "restricted"."""
     (pod,) = pods(TOP / "deploy" / "k8s" / name)
     assert not {"hostPID", "hostIPC", "hostNetwork"} & set(pod)
@@ -137,6 +138,36 @@ def test_the_agent_of_a_fleet_has_no_privilege_and_listens_nowhere() -> None:
     assert not [each for each in containers(pod) if "ports" in each]
     listen = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
     assert str(listen["FARPEEK_LISTEN"]).startswith("unix:")
+
+
+def test_the_gateway_of_a_fleet_is_told_of_files_that_its_volumes_have() -> None:
+    (pod,) = pods(TOP / "deploy" / "k8s" / "gateway.yaml")
+    (container,) = pod["containers"]
+    told = [value for value in environment(pod).values() if value.startswith("/etc/farpeek/")]
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert {str(Path(each).parent) for each in told} | {container["args"][-1]} == mounts.keys()
+    assert {each["name"] for each in pod["volumes"]} == set(mounts.values())
+    # A name, and the file that is read for it, of each setting that the gateway has.
+    (document,) = yaml.safe_load_all((TOP / "deploy" / "k8s" / "policy-gateway.yaml").read_text())
+    name = Path(environment(pod)["FARPEEK_POLICY"]).name
+    sources = [each["configMap"]["name"] for each in pod["volumes"] if "configMap" in each]
+    assert sources == [document["metadata"]["name"]]
+    policy = file.parse(document["data"][name], name)
+    assert set(policy.clients) == {"profiler", "prometheus"}
+
+
+def test_the_gateway_takes_the_settings_of_its_manifest_and_unit() -> None:
+    (pod,) = pods(TOP / "deploy" / "k8s" / "gateway.yaml")
+    (container,) = pod["containers"]
+    unit = (TOP / "deploy" / "systemd" / "farpeek-gateway.service").read_text()
+    named = set(re.findall(r"^Environment=(FARPEEK_\w+)=", unit, re.MULTILINE))
+    known = set(vars(gateway.parser().parse_args(container["args"][1:])))
+    for name in named | environment(pod).keys():
+        setting = name.removeprefix("FARPEEK_").lower()
+        assert setting in known | set(gateway.SERVING) | {"listen"}, name
+    started = re.search(r"^ExecStart=\S+ gateway (.*)", unit, re.MULTILINE)
+    assert started is not None
+    gateway.parser().parse_args(started[1].split())
 
 
 def test_the_certificate_of_the_docs_fits_the_manifest() -> None:

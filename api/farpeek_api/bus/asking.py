@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOBODY: Final = problems.Kind(404, "unknown-node", "Nobody answers to that name", retryable=True)
 NOT_PERMITTED: Final = problems.Kind(403, "forbidden", "The broker does not allow it")
 LOST: Final = problems.BROKER_UNREACHABLE
+KINDS: Final = (NOBODY, NOT_PERMITTED)
+"""What else goes wrong for whoever asks."""
 
 _DENIED: Final = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]*)"')
 _SILENCE_S: Final = 60.0
@@ -84,7 +86,8 @@ class Answer:
         self._is_flooded = False
         self.subscriptions: list[Subscription] = []
         self._expected = 0
-        self._bytes = 0
+        self.bytes_came = 0
+        """Bytes that have come, without problems that end it."""
         self._sent = 0
         self._has_room = asyncio.Event()
         self.taken = 0
@@ -204,7 +207,7 @@ class Answer:
         if how is not None:
             self._end(how, headers, payload)
             return payload
-        self._bytes += len(payload)
+        self.bytes_came += len(payload)
         if self._credit - self._expected <= self._window // 2:
             self._credit = self._expected + self._window
             await self.give()
@@ -214,8 +217,8 @@ class Answer:
         self.is_over = True
         if how == messages.PROBLEM:
             raise _told(payload)
-        self._bytes += len(payload)
-        if how != messages.COMPLETE or headers.get(messages.BYTES) != str(self._bytes):
+        self.bytes_came += len(payload)
+        if how != messages.COMPLETE or headers.get(messages.BYTES) != str(self.bytes_came):
             raise self._broken("the answer was cut")
 
     def _count(self, headers: Mapping[str, str], name: str) -> int:
@@ -225,7 +228,7 @@ class Answer:
             raise self._broken(str(refusal)) from None
 
     def _broken(self, why: str) -> Refusal:
-        return Refusal(problems.BROKEN, f"{why}; {self._bytes} bytes have come before")
+        return Refusal(problems.BROKEN, f"{why}; {self.bytes_came} bytes have come before")
 
 
 def _told(payload: bytes) -> Refusal:

@@ -27,7 +27,7 @@ names: --nkey, --creds or one in the URL (docs/fleet.md).
 """
 _MISSING: Final = "it takes nats-py: pip install 'farpeek[fleet]'"
 _LISTEN: Final = "--listen"
-_SERVING: Final = (
+SERVING: Final = (
     *("token_file", "policy", "allow_host", "no_ui", "no_auth", "insecure_listen"),
     *("tls_cert", "tls_key", "tls_client_ca", "reload_interval", "socket_mode", "socket_group"),
     *("log_format", "log_level", "deadline", "max_inflight_bytes", "max_client_inflight_bytes"),
@@ -75,7 +75,7 @@ def parser() -> parsers.Parser:
         default=argparse.SUPPRESS,
         help="unix:PATH, http://HOST:PORT or https://HOST:PORT; may be repeated",
     )
-    settings.add_flags(made, _SERVING)
+    settings.add_flags(made, SERVING)
     return made
 
 
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
 def _settings(own: parsers.Parser, chosen: argparse.Namespace) -> Settings:
     from farpeek_api.serving import settings  # noqa: PLC0415 - slow to load
 
-    known = (*_SERVING, _LISTEN.removeprefix("--"))
+    known = (*SERVING, _LISTEN.removeprefix("--"))
     flags = {name: value for name, value in vars(chosen).items() if name in known}
     made = settings.of_flags(own, flags)
     if not made.names_listeners:

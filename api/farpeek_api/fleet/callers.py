@@ -64,11 +64,18 @@ class Callers:
         self._connecting: dict[str, asyncio.Lock] = {}
         self._failed: dict[str, tuple[float, Refusal]] = {}
         """Why the latest try came to nothing, and when."""
+        self.tries = {"connected": 0, "failed": 0}
+        """How often it was tried to connect, by what has come of it."""
 
     @property
     def shown(self) -> str:
         """The brokers, as a person writes them."""
         return self._keys.shown
+
+    @property
+    def connected(self) -> int:
+        """How many connections there are."""
+        return sum(each.is_connected for each, _ in self._connections.values())
 
     async def asking(self, client: str) -> Asking:
         """Give what asks in a client's name. Raises Refusal."""
@@ -89,7 +96,9 @@ class Callers:
                 known = self._connections[client] = await self._connect(client)
             except Refusal as refusal:
                 self._failed[client] = loop.time(), refusal
+                self.tries["failed"] += 1
                 raise
+            self.tries["connected"] += 1
             return known[1]
 
     async def close(self) -> None:

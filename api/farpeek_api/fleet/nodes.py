@@ -18,7 +18,7 @@ from farpeek_api.bus.scatter import Scatter
 from farpeek_api.fleet.callers import broker_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from farpeek_api.bus.asking import Answer, Asking
     from farpeek_api.bus.known import Found
@@ -52,8 +52,12 @@ _OF_THE_BUS: Final = frozenset(
 class Asked:
     """An answer that has begun. Whatever goes wrong is a Refusal."""
 
-    def __init__(self, answer: Answer, first: bytes | None, broker: str) -> None:
+    def __init__(
+        self, answer: Answer, first: bytes | None, broker: str, closed: Callable[[int], None]
+    ) -> None:
+        """``closed``: told how many bytes have come, when no more is wanted."""
         self._answer = answer
+        self._closed = closed
         self._broker = broker
         self.first = first or b""
         """The bytes that came with its head."""
@@ -83,6 +87,7 @@ class Asked:
 
     async def close(self) -> None:
         """Want no more of it."""
+        self._closed(self._answer.bytes_came)
         await _close(self._answer, self._broker)
 
 
@@ -102,6 +107,15 @@ class Nodes:
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self.open = 0
+        """Answers of single nodes that are under way."""
+        self.came = 0
+        """Bytes of those that were."""
+
+    @property
+    def known(self) -> int:
+        """How many nodes have told which operations they have."""
+        return sum(each.learned_at is not None for each in self._known.values())
 
     async def find(self, client: str, node: str, method: str, path: str) -> Found:
         """Find what a request asks a node for, in its own document. Raises Refusal."""
@@ -203,7 +217,12 @@ class Nodes:
                 raise Refusal(problems.OUTCOME_UNKNOWN, f"{refusal}: {_LOOK}") from refusal
             raise
         known.heard(answer)
-        return Asked(answer, first, self._callers.shown)
+        self.open += 1
+        return Asked(answer, first, self._callers.shown, self._over)
+
+    def _over(self, came: int) -> None:
+        self.open -= 1
+        self.came += came
 
     def _of(self, node: str) -> Known:
         """Give what is known of a node. Raises Refusal where nobody can have that name."""

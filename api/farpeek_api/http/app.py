@@ -18,7 +18,13 @@ from farpeek_api.http import in_time, problems
 from farpeek_api.operations import OPERATIONS, following, memory, service, targets
 from farpeek_api.operations.operation import Entrance
 from farpeek_api.serving import request_ids
-from farpeek_api.serving.connection import Connection, client_of, entry_of, log_failure
+from farpeek_api.serving.connection import (
+    Connection,
+    client_of,
+    entry_of,
+    log_failure,
+    route_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,8 +49,8 @@ if TYPE_CHECKING:
     from farpeek_api.policy.reach import Reaches
     from farpeek_api.policy.verbs import Verb
     from farpeek_api.serving.bounds import Bounds
+    from farpeek_api.serving.counting import Requests
     from farpeek_api.serving.lifecycle import Lifecycle
-    from farpeek_api.serving.metrics import Requests
     from farpeek_api.serving.tracing import Tracing
     from farpeek_api.stream.streams import Streams
     from farpeek_api.stream.ticketing import Ticketing
@@ -242,7 +248,7 @@ class Gate:
             return response
         finally:
             self._lifecycle.leave()
-            route = _route_of(request)
+            route = route_of(request)
             seconds = None if route in _ENDLESS else time.perf_counter() - began
             self._counts.count(route, outcome, seconds)
             self._record(request, entry, outcome)
@@ -305,13 +311,6 @@ def _verb_of(method: str, path: str) -> Verb | None:
     return next(
         (verb for each, way, verb in _ROUTES if each == wanted and way.fullmatch(path)), None
     )
-
-
-def _route_of(request: web.BaseRequest) -> str:
-    """Name the route that was found for a request, as it stands in `routes`."""
-    found: web.UrlMappingMatchInfo | None = getattr(request, "_match_info", None)
-    resource = None if found is None else found.route.resource
-    return "none" if resource is None else f"{request.method} {resource.canonical}"
 
 
 async def _name_answer(request: web.Request, response: web.StreamResponse) -> None:

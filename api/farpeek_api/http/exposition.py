@@ -1,4 +1,4 @@
-"""GET /metrics: what the service counts of itself, as Prometheus reads it."""
+"""GET /metrics: what a server counts of itself, as Prometheus reads it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from prometheus_client.exposition import choose_encoder
 from farpeek_api.http import answers, schema
 
 if TYPE_CHECKING:
-    from farpeek_api.serving.metrics import Metrics
+    from farpeek_api.serving.counting import Numbers
 
 
 class Exposition:
-    """Shows the numbers of a service."""
+    """Shows the numbers of a server."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Answer in Prometheus's text format, or as OpenMetrics where that is asked for."""
         schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
-        body = encode(self._metrics.registry)
+        body = encode(self._numbers.registry)
         headers = {**answers.COMMON_HEADERS, "Content-Type": kind}
         return web.Response(body=body, headers=headers)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from farpeek.errors import ShuttingDown
 from farpeek.threads.tracebacks import empty_frames
+from farpeek_api.audit.entry import GONE
 from farpeek_api.bus import problems as of_nodes
 from farpeek_api.gate.head import check_head
 from farpeek_api.gate.identifying import Asker
 from farpeek_api.http import problems
 from farpeek_api.policy.rates import Rates
 from farpeek_api.portal import refusing
+from farpeek_api.portal.metrics import COUNTED, Counted
 from farpeek_api.serving import request_ids
-from farpeek_api.serving.connection import connection_of, log_failure
+from farpeek_api.serving.connection import connection_of, log_failure, route_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from farpeek_api.gate.auth import Authenticator
     from farpeek_api.policy.current import CurrentPolicy
     from farpeek_api.policy.rules import Client
+    from farpeek_api.serving.counting import Requests
     from farpeek_api.serving.lifecycle import Lifecycle
     from farpeek_api.serving.settings import Settings
 
@@ -32,7 +36,8 @@ if TYPE_CHECKING:
 ASKER: Final = web.RequestKey("asker", Asker)
 """Who has put a request that was let in."""
 
-OPEN: Final = ("/livez", "/readyz")
+LIVE_PATH: Final = "/livez"
+OPEN: Final = (LIVE_PATH, "/readyz")
 """For probes, which have no token and call by any name."""
 
 STREAMS: Final = re.compile(r"/v1/nodes/[a-z0-9-]{1,63}/v1/stream")
@@ -54,12 +59,14 @@ class Gate:
         current: CurrentPolicy,
         lifecycle: Lifecycle,
         bounds: Settings,
+        counts: Requests,
     ) -> None:
         self._inner = inner
         self._authenticator = authenticator
         self._current = current
         self._lifecycle = lifecycle
         self._bounds = bounds
+        self._counts = counts
         self._has_page = not bounds.no_ui
         self._rates: dict[Client, Rates] = {}
         """Of the clients of the policy that there is."""
@@ -69,15 +76,24 @@ class Gate:
         """Answer a request; whatever is raised becomes a problem."""
         request_ids.take(request.headers.get(request_ids.HEADER))
         self._lifecycle.enter()
+        began = time.perf_counter()
+        counted = request[COUNTED] = Counted()
+        outcome = GONE
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
         except ConnectionError as error:
             empty_frames(error)
             raise  # there is nobody left to tell
         except Exception as error:  # noqa: BLE001 - the last net: nothing may go without an answer
+            outcome = _slug(error)
             return self._explain(request, error)
+        else:
+            outcome = counted.outcome
+            return response
         finally:
             self._lifecycle.leave()
+            seconds = None if counted.is_endless else time.perf_counter() - began
+            self._counts.count(counted.route or route_of(request), outcome, seconds)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         check_head(request, self._bounds.max_head_bytes, self._bounds.max_body_bytes)
@@ -85,7 +101,7 @@ class Gate:
             self._authenticator.check_origin(request)
             if not (self._has_page and _is_public(request)):
                 self._let_in(request, self._authenticator.identify(request))
-        if self._lifecycle.stopping:
+        if self._lifecycle.stopping and request.path != LIVE_PATH:
             raise ShuttingDown
         return await self._inner(request)
 
@@ -122,6 +138,11 @@ class Gate:
             log_failure(connection_of(request), error)
         empty_frames(error)
         return problems.answer(error)
+
+
+def _slug(error: Exception) -> str:
+    """Give the name of the problem that an error is told as."""
+    return error.kind.slug if isinstance(error, of_nodes.Refusal) else problems.slug(error)
 
 
 def _is_public(request: web.BaseRequest) -> bool:

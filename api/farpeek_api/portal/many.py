@@ -19,6 +19,7 @@ from farpeek_api.http import answers
 from farpeek_api.http.refusals import Malformed
 from farpeek_api.operations import OPERATIONS
 from farpeek_api.portal.gate import ASKER
+from farpeek_api.portal.metrics import COUNTED
 from farpeek_api.serving import request_ids
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Many:
     async def _ask(self, request: web.Request) -> web.StreamResponse:
         operation = request.match_info["operation"]
         asker = request[ASKER]
+        request[COUNTED].of_many(operation)
         _check(operation)
         self._permits.check(asker, operation)
         whom, timeout_s, rest = _whom(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
@@ -33,12 +33,19 @@ def response(refusal: Refusal, node: str | None) -> web.Response:
     return web.Response(status=refusal.kind.status, body=json.dumps(said).encode(), headers=headers)
 
 
-def with_node(headers: Mapping[str, str], body: bytes, node: str) -> bytes:
-    """Add to the problem of a node's service whose it is; other bodies stay as they are."""
+def with_node(headers: Mapping[str, str], body: bytes, node: str) -> tuple[bytes, str | None]:
+    """Add to the problem of a node's service whose it is, and give its slug.
+
+    Other bodies stay as they are.
+    """
     if headers.get("content-type") != PROBLEM or len(body) > _LARGEST:
-        return body
+        return body, None
     try:
         said: object = json.loads(body)
     except ValueError:
-        return body
-    return json.dumps({**said, "node": node}).encode() if isinstance(said, dict) else body
+        return body, None
+    if not isinstance(said, dict):
+        return body, None
+    problem = cast("dict[str, object]", said)
+    slug = str(problem.get("type")).rpartition(":")[2]
+    return json.dumps({**problem, "node": node}).encode(), slug

@@ -16,6 +16,7 @@ from farpeek_api.gate import tickets
 from farpeek_api.http import answers
 from farpeek_api.portal import refusing, tunnel
 from farpeek_api.portal.gate import ASKER
+from farpeek_api.portal.metrics import COUNTED
 from farpeek_api.serving import request_ids
 from farpeek_api.serving.connection import connection_of
 
@@ -88,6 +89,7 @@ class Relay:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request for a node."""
+        request[COUNTED].of_some_node()
         return await self._lifecycle.unless_over(request, self._serve(request))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -95,6 +97,9 @@ class Relay:
         client = self._permits.name(asker)
         _, _, _, node, path = request.rel_url.raw_path.split("/", 4)
         found = await self._nodes.find(client, node, request.method, f"/{path}")
+        counted = request[COUNTED]
+        counted.of_node(request.method, found.operation)
+        counted.is_endless = found.route.endless
         self._permits.check(asker, found.operation)
         if found.operation == TICKET:
             ticket = self._tickets.make(asker, connection_of(request))
@@ -161,7 +166,9 @@ async def _pass_on(request: web.Request, asked: Asked, node: str) -> web.StreamR
         return web.Response(status=asked.status, headers=headers)
     if asked.is_whole:
         headers.pop("content-length", None)
-        body = refusing.with_node(headers, asked.first, node)
+        body, slug = refusing.with_node(headers, asked.first, node)
+        if slug is not None:
+            request[COUNTED].told(slug)
         return web.Response(status=asked.status, body=body, headers=headers)
     response = web.StreamResponse(status=asked.status, headers=headers)
     await response.prepare(request)

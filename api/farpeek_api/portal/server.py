@@ -18,17 +18,22 @@ from farpeek_api.gate import opening
 from farpeek_api.gate.auth import trusted_uids
 from farpeek_api.http import answers
 from farpeek_api.http.bodies import Bodies
+from farpeek_api.http.exposition import Exposition
+from farpeek_api.operations import service
 from farpeek_api.policy.current import CurrentPolicy
-from farpeek_api.portal.gate import STREAMS, Gate
+from farpeek_api.portal.gate import ASKER, STREAMS, Gate
 from farpeek_api.portal.many import Many
+from farpeek_api.portal.metrics import Metrics
 from farpeek_api.portal.permits import Permits
 from farpeek_api.portal.relay import Relay
+from farpeek_api.serving import watchdog
 from farpeek_api.serving.connection import connection_factory
 from farpeek_api.serving.connections import Connections, affordable
 from farpeek_api.serving.lifecycle import Lifecycle
 from farpeek_api.serving.listening import Servers
 from farpeek_api.serving.logs import log
 from farpeek_api.serving.memory_limit import cgroup_limit
+from farpeek_api.serving.notify import notify
 from farpeek_api.serving.reloading import Reloadable, Reloading
 from farpeek_api.serving.stopping import stop_on_signals
 from farpeek_api.ui.assets import Assets
@@ -50,11 +55,11 @@ class Room:
     """How many bytes may be held, by each client and by all."""
 
     def __init__(self, settings: Settings) -> None:
-        self._budget = Budget(settings.max_inflight_bytes, settings.max_client_inflight_bytes)
+        self.budget = Budget(settings.max_inflight_bytes, settings.max_client_inflight_bytes)
 
     def lease_bytes(self, size: int, client: str = "") -> Lease:
         """Take some; TooBusy if they are not there."""
-        return self._budget.lease(size, client=client)
+        return self.budget.lease(size, client=client)
 
 
 class Portal:
@@ -77,16 +82,19 @@ class Portal:
         self._servers = Servers(listeners, settings.tls)
         self.renew_tls = self._servers.renew_tls
         room = Room(settings)
+        nodes, permits = Nodes(self._callers), Permits(current, client)
+        self.metrics = Metrics(self._callers, nodes, room.budget)
         common = (
-            Nodes(self._callers),
-            Permits(current, client),
+            nodes,
+            permits,
             Bodies(room, settings),
             room,
             self._lifecycle,
         )
         relay, many = Relay(*common, authenticator.tickets), Many(*common)
         app = web.Application()
-        app.add_routes(_routes(relay, many, None if settings.no_ui else Assets()))
+        numbers = _Numbers(self.metrics, permits)
+        app.add_routes(_routes(relay, many, numbers, None if settings.no_ui else Assets()))
         self._runner = web.AppRunner(app, shutdown_timeout=_ANSWERING_S / 2)
 
     async def start(self) -> None:
@@ -96,7 +104,12 @@ class Portal:
         assert server is not None  # noqa: S101 - setup() has made it
         settings = self._settings
         server.request_handler = Gate(
-            server.request_handler, self._authenticator, self._current, self._lifecycle, settings
+            server.request_handler,
+            self._authenticator,
+            self._current,
+            self._lifecycle,
+            settings,
+            self.metrics.requests,
         )
         most = affordable(
             resource.getrlimit(resource.RLIMIT_NOFILE)[0], 0, settings.max_connections
@@ -104,21 +117,39 @@ class Portal:
         known = trusted_uids() if settings.policy is None else ()
         connections = Connections(most, known, settings.max_client_connections)
         await self._servers.start(connection_factory(server, connections, settings))
+        self.metrics.start()
 
     async def stop(self) -> None:
         """Finish what runs, within ``GRACE_S``; what goes on for ever is cut."""
         self._servers.stop()
         self._lifecycle.begin_shutdown()
+        self.metrics.stop()
         await self._lifecycle.wait_idle(GRACE_S)
         await self._callers.close()
         await self._runner.cleanup()
 
 
-def _routes(relay: Relay, many: Many, assets: Assets | None) -> list[web.RouteDef]:
+class _Numbers:
+    """Shows the gateway's numbers, to whom its policy gives the verb of the service's."""
+
+    def __init__(self, metrics: Metrics, permits: Permits) -> None:
+        self._exposition = Exposition(metrics)
+        self._permits = permits
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """Answer as the service does."""
+        self._permits.check(request[ASKER], service.METRICS.id)
+        return await self._exposition.metrics(request)
+
+
+def _routes(
+    relay: Relay, many: Many, numbers: _Numbers, assets: Assets | None
+) -> list[web.RouteDef]:
     page = [] if assets is None else _page(assets)
     return [
         web.get("/livez", _alive),
         web.get("/readyz", _alive),
+        web.get("/metrics", numbers.show),
         web.get("/v1/nodes", many.list),
         web.post("/v1/fleet/{operation}", many.ask),
         *page,
@@ -163,11 +194,15 @@ async def _serve(settings: Settings, keys: Keys, client: str | None) -> None:
         portal = Portal(settings, keys, client, listeners, authenticator, current)
         await portal.start()
         reloading = Reloading(((certificate, portal.renew_tls), (policy, current.reload)))
+        portal.metrics.refused_files = reloading.refused
         reloading.on_hangup(cleanup, _nothing)
         if settings.reload_interval is not None:
             reloading.on_change(cleanup, settings.reload_interval)
         _announce(settings, listeners)
+        notify("READY=1")
+        cleanup.callback(watchdog.start().cancel)
         await stop.wait()
+        notify("STOPPING=1")
         await portal.stop()
 
 

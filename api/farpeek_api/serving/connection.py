@@ -385,6 +385,13 @@ def client_of(request: web.BaseRequest) -> str:
     return connection_of(request).client
 
 
+def route_of(request: web.BaseRequest) -> str:
+    """Name the route that was found for a request, as it stands in the table of routes."""
+    found: web.UrlMappingMatchInfo | None = getattr(request, "_match_info", None)
+    resource = None if found is None else found.route.resource
+    return "none" if resource is None else f"{request.method} {resource.canonical}"
+
+
 def unix_socket_of(request: web.Request) -> TransportSocket | None:
     """The socket that a request came by; None if that is TCP."""
     connection = request.protocol

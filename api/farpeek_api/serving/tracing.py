@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from farpeek_api.serving.metrics import Requests
+    from farpeek_api.serving.counting import Requests
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
