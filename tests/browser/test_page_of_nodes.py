@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from support.fleet import ALICE, POLICY, AgentProcess, Broker, GatewayProcess
+from support.broker import Broker
+from support.fleet import ALICE, POLICY, AgentProcess
 from support.folders import open_folder
+from support.gateway import GatewayProcess
 from support.looking import Looking
 from support.policies import Policed
 from support.targets import start

@@ -13,8 +13,8 @@ import pytest
 
 from farpeek_api.bus import permits
 from support import podman
+from support.broker import make_key
 from support.ending import end_process
-from support.fleet import make_key
 from support.folders import open_folder
 from support.kubelet import Pod, pod_spec
 from support.objects import objects

@@ -15,7 +15,7 @@ from farpeek_api.bus import permits
 from farpeek_api.policy import tokens
 from support import podman
 from support.audits import done_in
-from support.fleet import make_key
+from support.broker import make_key
 from support.folders import open_folder
 from support.podman import Container
 from support.policies import EVERYTHING, entry

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.broker import Broker
 from support.example_requests import COMM, UID, Asking
-from support.fleet import ALICE, POLICY, AgentProcess, Broker, Fleet
+from support.fleet import ALICE, POLICY, AgentProcess, Fleet
 from support.folders import open_folder
 from support.policies import As, Policed
 from support.targets import start

@@ -16,7 +16,8 @@ from farpeek_api.client import Client
 from farpeek_api.operations import OPERATIONS
 from support.audits import left_in
 from support.example_requests import COMM, differences
-from support.fleet import ALICE, BOB, MALLORY, AgentProcess, GatewayProcess, volatile
+from support.fleet import ALICE, BOB, MALLORY, AgentProcess, volatile
+from support.gateway import GatewayProcess
 from support.sample import Sample
 from support.serving import put
 from support.waiting import PATIENCE_S, until

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.fleet import ALICE, BOB, GatewayProcess
+from support.fleet import ALICE, BOB
+from support.gateway import GatewayProcess
 from support.waiting import until
 from support.wire import UnixConnection
 

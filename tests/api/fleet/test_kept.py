@@ -13,7 +13,8 @@ import pytest
 from farpeek_api.bus import kept
 from farpeek_api.cli import fleet_setup
 from farpeek_api.cli.errors import CommandError
-from support.fleet import ALICE, POLICY, AgentProcess, Broker
+from support.broker import Broker
+from support.fleet import ALICE, POLICY, AgentProcess
 from support.folders import open_folder
 from support.policies import EVERYTHING, As, Policed
 from support.waiting import until

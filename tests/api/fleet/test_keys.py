@@ -13,8 +13,9 @@ from farpeek_api.bus import permits
 from farpeek_api.client import Client, Unreachable
 from farpeek_api.client.problems import Forbidden
 from support.accounts import Account
+from support.broker import OtherBroker, make_key
 from support.commands import run
-from support.fleet import POLICY, AgentProcess, OtherBroker, make_key
+from support.fleet import POLICY, AgentProcess
 from support.folders import open_folder
 from support.policies import Policed
 

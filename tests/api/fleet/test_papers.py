@@ -9,7 +9,7 @@ from pathlib import Path
 
 from farpeek_api.bus import problems
 from farpeek_api.fleet.agent import INTERNAL
-from support import fleet
+from support import broker
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,6 +29,6 @@ def test_the_brokers_configuration_is_one_and_has_the_permissions_that_the_tests
     lists = [
         set(re.findall(r'"([^"]*)"', each)) for each in re.findall(r"\[(\".*)\]", path.read_text())
     ]
-    for entry in (fleet.client("alice"), fleet.node("n1"), fleet.admin("admin")):
+    for entry in (broker.client("alice"), broker.node("n1"), broker.admin("admin")):
         for each in re.findall(r"\[(\".*?)\]", entry):
             assert set(re.findall(r'"([^"]*)"', each)) in lists

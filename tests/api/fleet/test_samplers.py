@@ -17,8 +17,9 @@ from farpeek_api.bus import kept, messages, samplers
 from farpeek_api.bus.asking import Question
 from farpeek_api.bus.samplers import Name, Sampler, Wanted, WrongSampler
 from farpeek_api.client import framing
+from support.broker import Broker
 from support.commands import Ran, run
-from support.fleet import ALICE, POLICY, AgentProcess, Broker
+from support.fleet import ALICE, POLICY, AgentProcess
 from support.folders import open_folder
 from support.policies import As, Policed
 from support.sample import Sample

@@ -19,8 +19,9 @@ from farpeek_api.bus.roster import OFFLINE, Roster
 from farpeek_api.bus.scatter import Scatter
 from farpeek_api.cli import statuses
 from farpeek_api.client import Client, Fleet, NodeOffline, UnknownNode
+from support.broker import Broker
 from support.commands import run
-from support.fleet import ALICE, POLICY, AgentProcess, Broker
+from support.fleet import ALICE, POLICY, AgentProcess
 from support.folders import open_folder
 from support.policies import As, Policed
 from support.sample import Sample
