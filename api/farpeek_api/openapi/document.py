@@ -89,15 +89,20 @@ _SAID_IN_STREAMS: Final = {
 
 @cache
 def text() -> bytes:
-    """Write the document; it takes a tenth of a second."""
-    return to_json(document(), indent=1) + b"\n"
+    """Write the document of all that there is."""
+    return write(OPERATIONS)
 
 
-def document() -> dict[str, Any]:
-    """Make the document."""
-    made = schemas(_types())
+def write(offered: Sequence[Operation]) -> bytes:
+    """Write the document of what is offered; it takes a tenth of a second."""
+    return to_json(document(offered), indent=1) + b"\n"
+
+
+def document(offered: Sequence[Operation]) -> dict[str, Any]:
+    """Make the document of what is offered."""
+    made = schemas(_types(offered))
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in offered:
         shown = _operation(operation, made)
         paths.setdefault(operation.path, {})[operation.method.lower()] = shown
     components = {name: each for name, each in made.components.items() if name not in _INLINE}
@@ -125,8 +130,8 @@ def document() -> dict[str, Any]:
     }
 
 
-def _types() -> Iterable[Any]:
-    for operation in OPERATIONS:
+def _types(offered: Sequence[Operation]) -> Iterable[Any]:
+    for operation in offered:
         yield operation.query
         if operation.body is not None:
             yield operation.body.model

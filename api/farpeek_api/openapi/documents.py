@@ -17,7 +17,9 @@ from farpeek_api.http.turns import turn
 from farpeek_api.openapi import document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from farpeek_api.operations.operation import Operation
 
 HTML: Final = "text/html"
 
@@ -41,16 +43,17 @@ _PACKED: Final = ".gz"
 
 
 class Documents:
-    """Shows what the service can be asked for."""
+    """Shows what the service can be asked for: what is offered."""
 
-    def __init__(self) -> None:
+    def __init__(self, offered: Sequence[Operation]) -> None:
+        self._offered = offered
         self._document: asyncio.Future[bytes] | None = None
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
         """Send the document. It is made once, when somebody asks, in a thread."""
         prepare(request, schema.NoQuery)
         if self._document is None:
-            self._document = asyncio.ensure_future(asyncio.to_thread(document.text))
+            self._document = asyncio.ensure_future(asyncio.to_thread(document.write, self._offered))
         return await answers.send_body(request, await asyncio.shield(self._document))
 
     async def page(self, request: web.Request) -> web.StreamResponse:

@@ -219,6 +219,7 @@ class Server:
         self.metrics = Metrics(service, {DONE, GONE, *problems.rows()}, trail)
         self._tracing = open_tracing(self.metrics.requests) if settings.tracing else None
         streams = Streams(service, reaches, self._lifecycle, settings, self.metrics.streams, trail)
+        self._offered = app.WITHOUT_PAGE if settings.no_ui else OPERATIONS
         endpoints = app.Endpoints(
             handlers=Handlers(
                 service, reaches, bodies, self._lifecycle, settings, urls, self._connections
@@ -244,10 +245,9 @@ class Server:
             streams=streams,
             ticketing=Ticketing(authenticator.tickets, streams),
             exposition=Exposition(self.metrics),
-            documents=Documents(),
+            documents=Documents(self._offered),
             assets=Assets(),
         )
-        self._offered = app.WITHOUT_PAGE if settings.no_ui else OPERATIONS
         self._runner = web.AppRunner(
             app.application(endpoints, reaches, trail, self._offered),
             shutdown_timeout=_ANSWERING_S / 2,

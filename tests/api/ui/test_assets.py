@@ -129,4 +129,7 @@ def test_a_service_may_have_no_page(folder: Path) -> None:
                 sock.sendall(request)
                 assert parse(receive_all(sock)).slug == "unauthenticated"
         assert service.request("GET", "/docs").status == 200
+        described = service.request("GET", "/openapi.json").json["paths"]
+        assert "/docs" in described
+        assert not {"/", "/ui/{name}"} & described.keys()
         assert service.request_tcp("GET", "/livez").status == 200
