@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
 import json
@@ -17,11 +16,13 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
+from farpeek_api import output
 from farpeek_api.cli import running, statuses
 from farpeek_api.cli.localhttp import connect
 from farpeek_api.serving.listeners import UnixAddress
 
 if TYPE_CHECKING:
+    import argparse
     import http.client
     from collections.abc import Generator, Sequence
     from types import FrameType
@@ -60,7 +61,7 @@ class DemoError(Exception):
 
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
-    return argparse.ArgumentParser(
+    return output.Parser(
         prog="farpeek demo",
         description="Start a service and a sample process, look into it by commands and by HTTP, "
         "see it exit.",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from farpeek_api import output
 from farpeek_api.cli.localhttp import connect
 from farpeek_api.serving.listeners import default_socket_path, parse_address
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 TIMEOUT_S = 3.0
@@ -19,7 +20,7 @@ TIMEOUT_S = 3.0
 
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
-    made = argparse.ArgumentParser(
+    made = output.Parser(
         prog="farpeek health", description="Ask a running service whether it is ready."
     )
     made.add_argument(

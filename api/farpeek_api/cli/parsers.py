@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
+from farpeek_api import output
 from farpeek_api.cli import statuses
 from farpeek_api.cli.errors import WrongWord
 from farpeek_api.cli.show.escape import one_line
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class RootParser(argparse.ArgumentParser):
+class RootParser(output.Parser):
     """Refuses by one line on stderr and status 2."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:  # noqa: ANN401 - argparse's

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING, Protocol, cast
+import threading
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
 
+from farpeek_api import output
 from farpeek_api.cli import parsers, statuses
 from farpeek_api.cli.commands import COMMANDS
 from farpeek_api.cli.errors import CommandError
@@ -14,7 +18,7 @@ from farpeek_api.cli.show.escape import one_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from farpeek_api.cli.session import Session
 
@@ -55,17 +59,44 @@ def writing(name: str, act: Callable[[], int]) -> int:
     _open_what_is_closed()
     try:
         try:
-            return act()
+            with _ended_by_signals():
+                return act()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # `| head` has seen enough. Python would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return statuses.PIPE_CLOSED
     except OSError as error:
-        what = f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}"
+        if error.filename is None:
+            return output.lost(f"farpeek {name}", error)
+        what = f"{error.filename}: {error.strerror or type(error).__name__}"
         sys.stderr.write(one_line(f"farpeek {name}: {what}") + "\n")
         return statuses.FAILED
+
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Generator[None]:
+    """Have signals that end a program do it as Ctrl-C does: what it has made is taken away.
+
+    The status is what a shell says of a program that was killed. A second signal ends it at once,
+    and one that is ignored, as under nohup(1), stays so.
+    """
+    ours: list[signal.Signals] = []
+
+    def end(number: int, _: object) -> NoReturn:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        ours = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _open_what_is_closed() -> None:

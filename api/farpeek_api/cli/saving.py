@@ -7,17 +7,21 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farpeek_api.cli.errors import CommandError
 from farpeek_api.cli.show.sizes import size
 from farpeek_api.client import PeekError
+from farpeek_api.client.ranges import MOST_GAPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from farpeek_api.cli.show.terminal import Terminal
     from farpeek_api.client import Dump, Piece, Target
     from farpeek_api.client.calls import Mode
+
+_ZEROS: Final = bytes(1 << 20)
 
 
 @dataclass(slots=True)
@@ -37,6 +41,41 @@ class Saved:
         self.gaps += dump.sums.gaps
         self.gap_pieces += dump.gap_pieces
         self.resumed += dump.resumed
+
+    def take(self, piece: Piece) -> None:
+        """Take a piece that came."""
+        if piece.kind == "data":
+            self.data += piece.length
+        elif piece.kind == "zeros":
+            self.zeros += piece.length
+        else:
+            self.gaps += piece.length
+            if len(self.gap_pieces) < MOST_GAPS:
+                self.gap_pieces.append(piece)
+
+
+def send(
+    out: Terminal,
+    target: Target,
+    wanted: Sequence[tuple[int, int]],
+    mode: Mode | None,
+    tell: Callable[[int, int], object],
+) -> Saved:
+    """Write ranges to the output, one behind the other: it can have no holes.
+
+    Where there are no bytes, zeros keep the place; ``tell`` is as for `Saving`.
+    """
+    saved = Saved()
+    total = sum(end - start for start, end in wanted)
+    for piece in target.pieces(wanted, mode=mode):
+        if piece.kind == "data":
+            out.raw(piece.data)
+        else:
+            for at in range(0, piece.length, len(_ZEROS)):
+                out.raw(_ZEROS[: piece.length - at])
+        saved.take(piece)
+        tell(saved.data + saved.zeros + saved.gaps, total)
+    return saved
 
 
 class Saving:

@@ -15,8 +15,6 @@ NO_TARGET: Final = 4
 NOT_ALLOWED: Final = 5
 INTERRUPTED: Final = 130
 """128 + SIGINT, as a shell says it."""
-PIPE_CLOSED: Final = 141
-"""128 + SIGPIPE: what a shell says of any tool whose reader has gone."""
 
 HELP: Final = (
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 incomplete (gaps), 4 no such target or "

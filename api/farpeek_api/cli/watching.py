@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from farpeek_api.cli.show.changes import Form
     from farpeek_api.cli.show.live import Live
     from farpeek_api.cli.show.terminal import Terminal
-    from farpeek_api.client import Gap, Target, Tick
+    from farpeek_api.client import Gap, PeekError, Target, Tick
 
 _NEW_S: Final = 1.0
 """How long a change is marked."""
@@ -36,6 +36,10 @@ class View(Protocol):
 
     def tick(self, tick: Tick, account: Account) -> None:
         """Show one."""
+        ...
+
+    def away(self, error: PeekError) -> None:
+        """Say that no ticks come for now."""
         ...
 
     def end(self, account: Account, ended: str | None) -> None:
@@ -74,6 +78,7 @@ class _Picture:
         self._head = head
         self._changed_at: dict[int, float] = {}
         self._drawn_at = 0.0
+        self._shown: list[str] = []
 
     def tick(self, tick: Tick, account: Account) -> None:
         now = time.monotonic()
@@ -81,7 +86,12 @@ class _Picture:
         self._changed_at |= dict.fromkeys(changed, now)
         if now - self._drawn_at >= _PICTURES_S:
             self._drawn_at = now
-            self._picture.draw([*self._lines(now, tick.result.gaps), self._foot(tick, account)])
+            self._shown = self._lines(now, tick.result.gaps)
+            self._picture.draw([*self._shown, self._foot(tick, account)])
+
+    def away(self, error: PeekError) -> None:
+        self._drawn_at = 0.0  # what comes then is drawn at once
+        self._picture.draw([*self._shown, self._terminal.paint(self._cut(_away(error)), Style.BAD)])
 
     def end(self, account: Account, ended: str | None) -> None:
         del ended
@@ -133,6 +143,9 @@ class _Lines:
             self._terminal.line(f"{begin}  {was}{now}")
         self._terminal.flush()
 
+    def away(self, error: PeekError) -> None:
+        self._session.complain(_away(error))
+
     def end(self, account: Account, ended: str | None) -> None:
         del ended
         self._session.complain(_summary(self._terminal, account))
@@ -172,6 +185,9 @@ class _Json:
         )
         self._before, self._dropped, self._dropped_by = now, 0, {}
 
+    def away(self, error: PeekError) -> None:
+        self._session.complain(_away(error))
+
     def end(self, account: Account, ended: str | None) -> None:
         self._write({"ended": ended or "left", **account.members})
 
@@ -184,6 +200,10 @@ class _Json:
     def _write(self, shown: dict[str, object]) -> None:
         self._session.json(shown)
         self._session.terminal.flush()
+
+
+def _away(error: PeekError) -> str:
+    return f"{error}; it goes on once the service is back"
 
 
 def _summary(terminal: Terminal, account: Account) -> str:

@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 
 from farpeek.kernel import capabilities
 from farpeek.model import NowaitCheck
+from farpeek_api import output
 from farpeek_api.serving.bounds import PREFIX, Bounds
 from farpeek_api.serving.listeners import (
     Address,
@@ -264,7 +265,7 @@ def group_id(name: str) -> int | None:
         return None
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(output.Parser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:

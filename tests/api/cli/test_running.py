@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farpeek_api import output
 from farpeek_api.cli import running, statuses
 from farpeek_api.cli.commands import COMMANDS
 from farpeek_api.cli.show.escape import width
@@ -105,20 +106,27 @@ def test_a_closed_pipe_ends_it_quietly(words: list[str]) -> None:
         stderr=subprocess.PIPE,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (statuses.PIPE_CLOSED, b"")
+    assert (done.returncode, done.stderr) == (output.PIPE_CLOSED, b"")
 
 
-@pytest.mark.parametrize("words", _WRITERS, ids=lambda words: words[0])
-def test_a_full_disk_is_told(words: list[str]) -> None:
+_HELPS = (["--help"], ["read", "--help"], ["serve", "--help"], ["fleet", "--help"])
+
+
+@pytest.mark.parametrize("words", [*_WRITERS, *_HELPS], ids=" ".join)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told(words: list[str], unbuffered: str) -> None:
+    """Once: Python itself, or argparse, would say nothing of it, or say it again at the end."""
     with open("/dev/full", "w") as full:  # noqa: PTH123 - no file
         done = subprocess.run(
             [sys.executable, "-m", "farpeek_api", *words],
             check=False,
             stdout=full,
             stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
+    prog = "farpeek" if words[0].startswith("-") else f"farpeek {words[0]}"
+    assert done.stderr.decode() == f"{prog}: the output: No space left on device\n"
     assert done.returncode == statuses.FAILED
-    assert done.stderr.decode() == f"farpeek {words[0]}: the output: No space left on device\n"
 
 
 def test_ctrl_c_ends_it_with_130_and_no_traceback(folder: Path) -> None:

@@ -6,13 +6,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from farpeek_api.cli import cores, curl, parsers, statuses
-from farpeek_api.cli.errors import CommandError
+from farpeek_api.cli.errors import CommandError, WrongWord
 from farpeek_api.cli.ranges import ranges_of
-from farpeek_api.cli.saving import Saving
+from farpeek_api.cli.saving import Saving, send
 from farpeek_api.cli.show.escape import safe
 from farpeek_api.cli.show.progress import Progress
 from farpeek_api.cli.show.reasons import explained
 from farpeek_api.cli.show.sizes import size
+from farpeek_api.cli.show.terminal import check_takes_bytes
 from farpeek_api.cli.space import Space
 from farpeek_api.client import PeekError, ranges
 
@@ -48,7 +49,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         required=True,
         help="the file: its offset 0 is the lowest address, and what nobody has touched is a hole; "
-        "or a folder that is there, for a file of each range",
+        "or a folder that is there, for a file of each range; or - for the standard output, the "
+        "ranges one behind the other",
     )
     parser.add_argument(
         "--consistent",
@@ -64,6 +66,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(session: Session) -> int:
     """Dump, and say what came."""
     chosen = session.chosen
+    if chosen.output == "-" and not chosen.curl:
+        _check_output(session)
     target = session.target()
     if chosen.core:
         return cores.run(session, target)
@@ -73,6 +77,8 @@ def run(session: Session) -> int:
     if chosen.curl:
         session.curl(curl.first_request(ranges.pieces(target.id, wanted, {"mode": chosen.mode})))
         return statuses.DONE
+    if chosen.output == "-":
+        return _send(session, target, wanted)
     saving = Saving(target, wanted, chosen.mode)
     began = time.monotonic()
     try:
@@ -89,6 +95,23 @@ def run(session: Session) -> int:
     else:
         _show(session, saved, elapsed_s)
     return statuses.INCOMPLETE if saved.gaps else statuses.DONE
+
+
+def _check_output(session: Session) -> None:
+    """Refuse what cannot be written to the standard output."""
+    if session.chosen.core:
+        raise WrongWord("a core has holes in it, so that it needs a regular file: name one")
+    if session.chosen.json:
+        raise WrongWord("-o - and --json both write to the standard output: name a file")
+    check_takes_bytes(session.terminal)
+
+
+def _send(session: Session, target: Target, wanted: list[tuple[int, int]]) -> int:
+    """Write memory to the standard output, and tell what is missing."""
+    with Progress() as progress:
+        sent = send(session.terminal, target, wanted, session.chosen.mode, progress.tell)
+    _tell_missing(session, sent)
+    return statuses.INCOMPLETE if sent.gaps else statuses.DONE
 
 
 def _members(
@@ -117,6 +140,10 @@ def _members(
 def _show(session: Session, saved: Saved, elapsed_s: float) -> None:
     if saved.data or saved.zeros:
         session.terminal.line(_summary(session.chosen.output, saved, elapsed_s))
+    _tell_missing(session, saved)
+
+
+def _tell_missing(session: Session, saved: Saved) -> None:
     for gap in saved.gap_pieces[:_MOST_TOLD]:
         what = f"{gap.length} bytes at {gap.address:#x} are missing"
         session.complain(f"{what}: {explained(gap.reason or '')}")

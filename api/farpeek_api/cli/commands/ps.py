@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek_api.cli import curl, parsers, statuses
 from farpeek_api.cli.errors import NoSuchTargetWord, WrongWord
+from farpeek_api.cli.show.sizes import size
 from farpeek_api.cli.show.table import Cell, Column, table
 from farpeek_api.cli.show.terminal import Style
 from farpeek_api.cli.words.nearest import did_you_mean
@@ -24,7 +25,8 @@ _COLUMNS: Final = (
     Column(""),
     Column("pid", right=True),
     Column("ns pid", 2, right=True),
-    Column("uid", 4, right=True),
+    Column("uid", 5, right=True),
+    Column("memory", 4, right=True),
     Column("comm", least=10),
     Column("container", 3),
     Column("exe", 1, least=12, cut_left=True),
@@ -88,6 +90,7 @@ def _row(process: Process) -> tuple[Cell, ...]:
         Cell(str(process.pid), Style.ADDRESS),
         Cell("" if inner is None else str(inner)),
         Cell(str(process.uid)),
+        Cell("" if process.resident_bytes is None else size(process.resident_bytes)),
         Cell(process.comm, Style.HEAD),
         Cell((process.container or "")[:_SHORT]),
         Cell(process.exe or "", Style.FAINT),

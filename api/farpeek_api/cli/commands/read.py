@@ -10,7 +10,7 @@ from farpeek_api.cli import parsers, statuses, typed
 from farpeek_api.cli.errors import WrongWord
 from farpeek_api.cli.show.hexdump import Grouping, Hexdump
 from farpeek_api.cli.show.reasons import explained
-from farpeek_api.cli.show.terminal import saved
+from farpeek_api.cli.show.terminal import check_takes_bytes, saved
 from farpeek_api.cli.space import Space
 from farpeek_api.cli.words import amounts
 from farpeek_api.client import calls
@@ -66,7 +66,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     typed.arguments(parser)
     parsers.mode(parser)
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write to a file (raw bytes if no --format is given)"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write to a file, or with - to the standard output (raw bytes if no --format is "
+        "given)",
     )
     parsers.common(parser)
 
@@ -76,7 +80,7 @@ def run(session: Session) -> int:
     chosen = session.chosen
     _check(chosen)
     if chosen.format == "raw" and chosen.output is None:
-        _check_takes_bytes(session.terminal)
+        check_takes_bytes(session.terminal)
     target = session.target()
     address = Space(target, chosen.mode).address(chosen.address)
     if chosen.type is not None:
@@ -104,17 +108,15 @@ def _check(chosen: argparse.Namespace) -> None:
         if chosen.format not in (None, "json"):
             raise WrongWord(f"--json and --format {chosen.format} are two formats: choose one")
         chosen.format = "json"
+    if chosen.output == "-":
+        chosen.output = None
+        chosen.format = chosen.format or "raw"
     if chosen.output is not None and (chosen.format == "json" or chosen.type):
         raise WrongWord("-o is for bytes: send values and JSON to a file by >")
     if chosen.format is None:
         chosen.format = "hexdump" if chosen.output is None else "raw"
     if chosen.group is not None and (chosen.type or chosen.format != "hexdump"):
         raise WrongWord("--group goes with --format hexdump")
-
-
-def _check_takes_bytes(out: Terminal) -> None:
-    if out.is_terminal:
-        raise WrongWord("raw bytes would confuse the terminal: write them to a file, or a pipe")
 
 
 def _split(address: int, length: int) -> Iterator[tuple[int, int]]:
@@ -158,7 +160,7 @@ def _write(
 ) -> int:
     form = _form(session.chosen, target)
     if form is None:
-        _check_takes_bytes(out)
+        check_takes_bytes(out)
     gaps: list[Gap] = []
     if form is not None:
         out.texts(form.begin(out, address, session.chosen.length))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from farpeek_api.cli import parsers, statuses
@@ -115,24 +116,23 @@ def _form(session: Session, target: Target) -> tuple[Form, int]:
 
 def _watch(session: Session, target: Target, region: tuple[int, int], form: Form) -> str | None:
     """Show each tick; why there are no more."""
-    from farpeek_api.cli.watching import view_of  # noqa: PLC0415 - behind all checks
+    from farpeek_api.cli.following import Following  # noqa: PLC0415 - behind all checks
+    from farpeek_api.cli.watching import view_of  # noqa: PLC0415 - the same
 
     chosen = session.chosen
     account = Account()
-    with (
-        session.peek.stream() as stream,
-        view_of(session, target, region, form) as view,
-        stream.subscribe(target, [region], hz=chosen.hz, mode=chosen.mode) as ticks,
-    ):
+    with view_of(session, target, region, form) as view:
+        following = Following(session.peek, target, region, chosen.mode, view.away)
         try:
-            for tick in ticks:
-                account.add(tick)
-                view.tick(tick, account)
-                if chosen.ticks is not None and tick.number >= chosen.ticks:
-                    break
+            with closing(following.ticks(chosen.hz)) as ticks:
+                for tick in ticks:
+                    account.add(tick)
+                    view.tick(tick, account)
+                    if chosen.ticks is not None and tick.number >= chosen.ticks:
+                        break
         finally:
-            _sum_up(view, account, ticks.ended)
-        return ticks.ended
+            _sum_up(view, account, following.ended)
+    return following.ended
 
 
 def _sum_up(view: View, account: Account, ended: str | None) -> None:

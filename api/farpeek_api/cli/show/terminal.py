@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from farpeek_api.cli.errors import WrongWord
 from farpeek_api.cli.show.escape import safe
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ class Terminal:
     def lines(self, lines: Iterable[str]) -> None:
         """Write lines that are harmless already."""
         self._stream.writelines(line + "\n" for line in lines)
+
+
+def check_takes_bytes(out: Terminal) -> None:
+    """Raise WrongWord where bytes as they are would be sent to a terminal."""
+    if out.is_terminal:
+        raise WrongWord("raw bytes would confuse the terminal: write them to a file, or a pipe")
 
 
 @contextmanager

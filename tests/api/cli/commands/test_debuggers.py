@@ -14,6 +14,7 @@ import pytest
 from farpeek_api.cli import statuses
 from support.commands import run
 from support.debugged import debugger, frames, start
+from support.ending import ended
 from support.targets import start_32_bits
 from support.waiting import PATIENCE_S
 
@@ -81,6 +82,20 @@ def test_a_gdb_connects_twice_and_ctrl_c_ends_the_gateway(folder: Path, kind: st
                 assert gateway.wait(PATIENCE_S) == statuses.INTERRUPTED
             finally:
                 gateway.kill()
+    assert not (folder / "rsp").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_gateway_leaves_no_socket(
+    sample: Sample, folder: Path, number: signal.Signals
+) -> None:
+    words = ["rsp", str(sample.pid), "--listen", f"unix:{folder}/rsp"]
+    command = [sys.executable, "-m", "farpeek_api", *words]
+    with ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as gateway:
+        assert gateway.stdout is not None
+        assert gateway.stdout.readline() == f"listening on unix:{folder}/rsp\n"
+        gateway.send_signal(number)
+        assert gateway.wait(PATIENCE_S) == 128 + number
     assert not (folder / "rsp").exists()
 
 

@@ -55,6 +55,33 @@ def test_a_range_is_saved_as_it_is(sample: Sample, out: Path) -> None:
     assert out.read_bytes() == sample.bytes(0, PAGE)
 
 
+def test_ranges_go_to_the_output_one_behind_the_other(sample: Sample, folder: Path) -> None:
+    words = ["dump", sample.pid, _range(sample, 8192, 100), _range(sample, 0, 50), "-o", "-"]
+    ran = run(*words)
+    assert (ran.status, ran.error) == (statuses.DONE, "")
+    assert ran.output == sample.bytes(0, 50) + sample.bytes(8192, 100)
+    cut = run("dump", sample.pid, _range(sample, sample.size - 100, 200), "-o", "-")
+    assert cut.output == sample.bytes(sample.size - 100, 100) + bytes(100)
+    assert cut.status == statuses.INCOMPLETE
+    assert f"100 bytes at {sample.address + sample.size:#x} are missing: no_access" in cut.error
+    assert [each.name for each in folder.iterdir()] in ([], ["run"])
+
+
+def test_memory_that_nobody_has_touched_goes_to_the_output_as_zeros() -> None:
+    with start("untouched", "1") as process:
+        words = [process.pid, f"{process['sparse']:#x}+{3 * MIB + 5:#x}", "-o", "-"]
+        assert run("dump", *words).output == bytes(3 * MIB + 5)
+
+
+def test_what_cannot_go_to_the_output_is_told_with_the_cure(sample: Sample) -> None:
+    words = ["dump", sample.pid, "-o", "-"]
+    assert "name a file" in run(*words, "--json").error
+    assert "a core has holes" in run(*words, "--core").error
+    with Screen(*words) as shown:
+        assert shown.finish() == statuses.USAGE
+        assert "confuse the terminal" in " ".join(shown.lines)
+
+
 def test_ranges_are_put_in_order_and_mappings_are_meant_by_name(
     sample: Sample, out: Path, folder: Path
 ) -> None:

@@ -63,6 +63,16 @@ def test_the_c_format_compiles_to_the_same_bytes(sample: Sample, tmp_path: Path)
     assert done.stdout == sample.bytes(0, 500)
 
 
+def test_a_hyphen_is_the_output(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["read", sample.pid, _at(sample, 1), 100, "-o", "-"]
+    assert run(*words).output == sample.bytes(1, 100)
+    assert run(*words, "--format", "hex").output == run(*words[:4], "--format", "hex").output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_long_read_takes_several_requests_and_is_whole(sample: Sample) -> None:
     size = (3 << 20) + 5
     ran = run("read", sample.pid, _at(sample, 1), size, "--format", "raw")

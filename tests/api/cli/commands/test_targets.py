@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek_api.cli import statuses
+from farpeek_api.cli.show.sizes import size
 from support.commands import run, screen
 from support.sample import Sample
 from support.targets import start
@@ -36,6 +37,15 @@ def test_ps_lists_processes_and_marks_registered_ones(sample: Sample) -> None:
         for pid, mark in ((sample.pid, "*"), (other.pid, " ")):
             (line,) = [each for each in lines if f" {pid} " in each]
             assert line.startswith(mark)
+
+
+def test_ps_shows_how_much_of_a_process_is_in_memory() -> None:
+    with start("plain") as target:
+        (shown,) = run("ps", f"{target.pid}", "--json").json["processes"]
+        assert shown["resident_bytes"] > 0
+        titles, line = run("ps", f"{target.pid}").lines
+        column = slice(titles.index("UID") + 3, titles.index("MEMORY") + 6)
+        assert line[column].strip() == size(shown["resident_bytes"])
 
 
 def test_ps_finds_by_name_path_glob_and_what_a_target_is_known_by() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from farpeek_api import output
 from farpeek_api.cli import statuses
 from support.commands import Screen, run
 from support.ending import ended
 from support.targets import Target, start
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, until
+from support.wire import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "farpeek_api", "watch"]
 
@@ -155,6 +159,52 @@ def test_what_cannot_be_read_any_more_is_drawn_with_its_reason(counting: Target)
         assert "was ended by SIGKILL" in " ".join(shown.lines)
 
 
+def test_it_goes_on_with_a_service_that_was_started_again(counting: Target, folder: Path) -> None:
+    with Served(folder) as service:
+        words = _words(counting, "--type", "u64", "--hz", 50, "--json")
+        command = [*COMMAND, *words, "--url", f"unix:{service.path}"]
+        pipe = subprocess.PIPE
+        with ended(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)) as watching:
+            assert watching.stdout is not None
+            assert watching.stderr is not None
+            first = json.loads(watching.stdout.readline())
+            assert first["values"] == [0]
+            service.end()
+            assert "it goes on once the service is back" in watching.stderr.readline()
+            counting.command("set 0 42")
+            with Served(folder):
+                change = json.loads(watching.stdout.readline())
+                assert (change["before"], change["values"]) == ([0], [42])
+                assert change["tick"] > first["tick"]
+                assert change["dropped_by"].get("service", 0) > 0
+                watching.send_signal(signal.SIGINT)
+                sums = json.loads(watching.stdout.readline())
+                assert sums["ended"] == "left"
+                assert _accounted(sums)
+                assert watching.wait(PATIENCE_S) == statuses.INTERRUPTED
+
+
+def test_who_is_not_read_for_long_is_cut_off_and_goes_on(counting: Target, folder: Path) -> None:
+    """As by Ctrl-Z and `fg`."""
+    with Served(folder, "--deadline", "0.5") as service:
+        counting.command("run")
+        words = _words(counting, 65536, "--hz", 200, "--json")
+        command = [*COMMAND, *words, "--url", f"unix:{service.path}"]
+        with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL)) as watching:
+            until(lambda: _subscriptions(service) == 1, "it has subscribed")
+            watching.send_signal(signal.SIGSTOP)
+            until(lambda: _subscriptions(service) == 0, "the service has cut it off")
+            watching.send_signal(signal.SIGCONT)
+            until(lambda: _subscriptions(service) == 1, "it has subscribed again")
+
+
+def _subscriptions(service: Served) -> int:
+    text = service.request("GET", "/metrics").body.decode()
+    found = re.search(r"^farpeek_stream_subscriptions (\d+)", text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
 def test_a_pipe_that_is_closed_ends_it(counting: Target) -> None:
     counting.command("run")
     words = " ".join([*COMMAND, *_words(counting, 8, "--hz", 100)])
@@ -165,7 +215,7 @@ def test_a_pipe_that_is_closed_ends_it(counting: Target) -> None:
         text=True,
         timeout=PATIENCE_S,
     )
-    assert done.stdout.splitlines()[2:] == [str(statuses.PIPE_CLOSED)]
+    assert done.stdout.splitlines()[2:] == [str(output.PIPE_CLOSED)]
     assert "Traceback" not in done.stderr
 
 
