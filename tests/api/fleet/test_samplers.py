@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import nats.errors
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farpeek_api.bus import kept, messages, samplers
-from farpeek_api.bus.asking import Question
+from farpeek_api.bus import messages, samplers
 from farpeek_api.bus.samplers import Name, Sampler, Wanted, WrongSampler
 from farpeek_api.client import framing
-from support.broker import Broker
 from support.commands import Ran, run
-from support.fleet import ALICE, POLICY, AgentProcess
-from support.folders import open_folder
-from support.policies import As, Policed
-from support.sample import Sample
-from support.waiting import aio_until, until
+from support.fleet import ALICE, POLICY
+from support.policies import As
+from support.sampled import Place, gone, new_place, of, put, remove, samples, state_of
+from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
-
-    from nats.aio.client import Client
-    from nats.aio.msg import Msg
+    from collections.abc import Iterator
 
 
 @pytest.mark.parametrize(
@@ -81,98 +72,10 @@ def test_a_node_runs_what_was_put_first_within_the_bounds(put: list[tuple[str, f
         assert not those or those[0][0], "the first of each client is run"
 
 
-class Place(NamedTuple):
-    folder: Path
-    broker: Broker
-    service: Policed
-    agent: AgentProcess
-    process: Sample
-
-
-@contextlib.contextmanager
-def new_place() -> Iterator[Place]:
-    with (
-        open_folder() as folder,
-        Broker(folder, keeps=True) as broker,
-        Policed(folder, POLICY) as service,
-        Sample(1 << 20) as process,
-    ):
-        asyncio.run(set_up(broker))
-        with AgentProcess(broker, service.path, folder) as agent:
-            agent.await_ready()
-            yield Place(folder, broker, service, agent, process)
-
-
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     with new_place() as made:
         yield made
-
-
-@pytest.fixture
-def own_place() -> Iterator[Place]:
-    """One whose broker and service a test may end."""
-    with new_place() as made:
-        yield made
-
-
-async def set_up(broker: Broker) -> None:
-    async with broker.connection("admin") as admin:
-        assert [each async for each in kept.set_up(admin)]
-
-
-def of(process: Sample, **more: object) -> dict[str, object]:
-    return {
-        "match": {"ns_pid": process.pid},
-        "regions": [[hex(process.address), 8]],
-        "hz": 50,
-        **more,
-    }
-
-
-async def put(client: Client, user: str, name: str, what: object) -> None:
-    key = samplers.check(user, name).key
-    answer = json.loads((await client.request(key, json.dumps(what).encode(), timeout=10)).data)
-    assert "error" not in answer, answer
-
-
-async def remove(client: Client, user: str, name: str) -> None:
-    key = samplers.check(user, name).key
-    await client.request(key, b"", headers={"KV-Operation": "DEL"}, timeout=10)
-
-
-async def states(broker: Broker, user: str) -> dict[str, Any]:
-    async with broker.asking(user) as asking:
-        answer = await asking.ask("n1", Question("samplers"))
-        try:
-            found = json.loads(await answer.whole())["samplers"]
-        finally:
-            await answer.close()
-    return {each["name"]: each for each in found}
-
-
-@contextlib.asynccontextmanager
-async def samples(client: Client, user: str, name: str) -> AsyncIterator[asyncio.Queue[Msg]]:
-    came: asyncio.Queue[Msg] = asyncio.Queue()
-    subscription = await client.subscribe(f"farpeek.v1.up.*.samples.{user}.{name}", cb=came.put)
-    await client.flush()
-    try:
-        yield came
-    finally:
-        await subscription.unsubscribe()
-
-
-async def state_of(place: Place, user: str, name: str, state: str) -> dict[str, Any]:
-    async with asyncio.timeout(60):
-        while (found := (await states(place.broker, user)).get(name, {})).get("state") != state:  # noqa: ASYNC110 - it asks the node
-            await asyncio.sleep(0.05)
-    return found
-
-
-async def gone(place: Place, user: str, name: str) -> None:
-    async with asyncio.timeout(60):
-        while name in await states(place.broker, user):  # noqa: ASYNC110 - it asks the node
-            await asyncio.sleep(0.05)
 
 
 async def test_samples_come_numbered_until_the_sampler_is_taken_away(place: Place) -> None:
@@ -309,24 +212,3 @@ def test_wrong_words_are_told_of(place: Place, words: tuple[str, ...], told: str
     ran = run("sampler", *words, *more, "--nats", place.broker.url("alice"))
     assert ran.status == 2
     assert told in ran.error
-
-
-async def test_it_goes_on_after_the_broker_and_after_the_service(own_place: Place) -> None:
-    place = own_place
-    async with place.broker.connection("alice") as alice:
-        await put(alice, "alice", "on", of(place.process))
-        await state_of(place, "alice", "on", "running")
-    connected = place.agent.log.count("connected to")
-    place.broker.end()
-    place.broker.start()
-    await aio_until(lambda: place.agent.log.count("connected to") > connected, "the agent is back")
-    async with place.broker.connection("alice") as alice, samples(alice, "alice", "on") as came:
-        await came.get()
-        place.service.end()
-        with Policed(place.folder, POLICY):
-            while not came.empty():
-                came.get_nowait()
-            await came.get()
-            assert (await state_of(place, "alice", "on", "running"))["targets"] == 1
-            await remove(alice, "alice", "on")
-            await gone(place, "alice", "on")
