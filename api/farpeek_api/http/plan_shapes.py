@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from farpeek.model import GapReason  # noqa: TC001
 from farpeek.plans.model import Stop  # noqa: TC001
-from farpeek_api.http.shapes import Backend, ShownAddress  # noqa: TC001
+from farpeek_api.http.memory_shapes import Backend  # noqa: TC001
+from farpeek_api.http.values import ShownAddress  # noqa: TC001
 
 
 class PlanLimits(TypedDict):

@@ -9,14 +9,9 @@ from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
 from farpeek.model import Gate, Stage  # noqa: TC001
-from farpeek_api.http.shapes import (  # noqa: TC001
-    Difference,
-    Gap,
-    Process,
-    ReadResult,
-    Target,
-    Time,
-)
+from farpeek_api.http.memory_shapes import Difference, Gap, ReadResult  # noqa: TC001
+from farpeek_api.http.target_shapes import Process, Target  # noqa: TC001
+from farpeek_api.http.values import Time  # noqa: TC001
 
 COMPONENT: Final = "x-component"
 """In a schema: the name of the component that is meant, where no Python type is it."""

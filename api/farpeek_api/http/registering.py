@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from farpeek.memory import MemoryService
     from farpeek.model import Caller
     from farpeek_api.audit.trail import Trail
-    from farpeek_api.http import shapes
+    from farpeek_api.http import target_shapes
     from farpeek_api.http.bodies import Bodies
     from farpeek_api.policy.reach import Reach, Reaches
 
@@ -155,11 +155,11 @@ def _caller_of(request: web.Request) -> Generator[Caller | None]:
             os.close(caller.pidfd)
 
 
-def _target(client: str, snapshot: TargetSnapshot) -> shapes.Target:
+def _target(client: str, snapshot: TargetSnapshot) -> target_shapes.Target:
     return render.target(snapshot, client)
 
 
-def _numbered_target(client: str, numbered: tuple[int, TargetSnapshot]) -> shapes.Target:
+def _numbered_target(client: str, numbered: tuple[int, TargetSnapshot]) -> target_shapes.Target:
     return render.target(numbered[1], client)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         TargetSnapshot,
     )
     from farpeek.targets.matches import StandingMatch
-    from farpeek_api.http import shapes
+    from farpeek_api.http import memory_shapes, service_shapes, target_shapes
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def _second(whole: int) -> str:
     return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
-def _identity(identity: Identity) -> shapes.Identity:
+def _identity(identity: Identity) -> target_shapes.Identity:
     return {
         "pid": identity.pid,
         "ns_pids": identity.ns_pids,
@@ -78,7 +78,7 @@ def _identity(identity: Identity) -> shapes.Identity:
     }
 
 
-def process(listed: ListedProcess) -> shapes.Process:
+def process(listed: ListedProcess) -> target_shapes.Process:
     """Show a process, and its target's id where it is one."""
     return {
         **_identity(listed.identity),
@@ -87,7 +87,7 @@ def process(listed: ListedProcess) -> shapes.Process:
     }
 
 
-def _exit(status: ExitStatus) -> shapes.ExitStatus:
+def _exit(status: ExitStatus) -> target_shapes.ExitStatus:
     return {"code": status.code, "signal": status.signal, "core_dumped": status.core_dumped}
 
 
@@ -99,7 +99,7 @@ _STATES: Final = {TargetState.EXITED: "zombie", TargetState.REAPED: None}
 """What a process is that has exited, whatever it was when it was looked at."""
 
 
-def target(snapshot: TargetSnapshot, client: str) -> shapes.Target:
+def target(snapshot: TargetSnapshot, client: str) -> target_shapes.Target:
     """Show a target to a client, with the labels that it has given it."""
     return {
         "id": snapshot.id,
@@ -120,9 +120,9 @@ def target(snapshot: TargetSnapshot, client: str) -> shapes.Target:
     }
 
 
-def event(happened: Event, client: str) -> shapes.TargetEvent:
+def event(happened: Event, client: str) -> target_shapes.TargetEvent:
     """Show what an event's ``data`` holds for a client."""
-    shown: shapes.TargetEvent = {
+    shown: target_shapes.TargetEvent = {
         "at": time(happened.at),
         "target": target(happened.target, client),
     }
@@ -132,12 +132,12 @@ def event(happened: Event, client: str) -> shapes.TargetEvent:
     return shown
 
 
-def standing_match(match: StandingMatch) -> shapes.StandingMatch:
+def standing_match(match: StandingMatch) -> target_shapes.StandingMatch:
     """Show a standing match."""
     wanted = {name: value for name, value in asdict(match.match).items() if value is not None}
     return {
         "id": match.id,
-        "match": cast("shapes.Selector", wanted),
+        "match": cast("target_shapes.Selector", wanted),
         "labels": dict(match.labels),
         "limit": match.limit,
         "created_at": time(match.created_at),
@@ -146,7 +146,7 @@ def standing_match(match: StandingMatch) -> shapes.StandingMatch:
     }
 
 
-def gap(missing: Gap) -> shapes.Gap:
+def gap(missing: Gap) -> memory_shapes.Gap:
     """Show bytes that were not read."""
     return {
         "region": missing.region,
@@ -174,7 +174,7 @@ def gaps(missing: Iterable[Gap]) -> bytes:
     )
 
 
-def difference(found: Difference) -> shapes.Difference:
+def difference(found: Difference) -> memory_shapes.Difference:
     """Show a byte that is not as expected; ``found`` is null where it could not be read."""
     return {
         "region": found.region,
@@ -185,14 +185,14 @@ def difference(found: Difference) -> shapes.Difference:
     }
 
 
-def written_mapping(found: MappingView) -> shapes.WrittenMapping:
+def written_mapping(found: MappingView) -> memory_shapes.WrittenMapping:
     """Show a mapping that would be written to, and whether others would see it."""
-    shown: shapes.WrittenMapping = {**_place(found), "shared": found.perms.endswith("s")}
+    shown: memory_shapes.WrittenMapping = {**_place(found), "shared": found.perms.endswith("s")}
     _count(shown, found)
     return shown
 
 
-def searched_mapping(found: TargetMapping) -> shapes.MappingPlace:
+def searched_mapping(found: TargetMapping) -> target_shapes.MappingPlace:
     """Show the mapping that a match is in."""
     return {
         "start": hex(found.start),
@@ -205,9 +205,9 @@ def searched_mapping(found: TargetMapping) -> shapes.MappingPlace:
     }
 
 
-def mapping(found: MappingView) -> shapes.MemoryMapping:
+def mapping(found: MappingView) -> target_shapes.MemoryMapping:
     """Show a mapping; what was not asked for is left out."""
-    shown = cast("shapes.MemoryMapping", {**_place(found), "build_id": found.build_id})
+    shown = cast("target_shapes.MemoryMapping", {**_place(found), "build_id": found.build_id})
     if found.path.endswith(" (deleted)"):
         shown["deleted"] = found.deleted
     if found.build_id_reason is not None:
@@ -216,7 +216,7 @@ def mapping(found: MappingView) -> shapes.MemoryMapping:
     return shown
 
 
-def _place(found: MappingView) -> shapes.MappingPlace:
+def _place(found: MappingView) -> target_shapes.MappingPlace:
     return {
         "start": hex(found.start),
         "end": hex(found.end),
@@ -228,7 +228,7 @@ def _place(found: MappingView) -> shapes.MappingPlace:
     }
 
 
-def _count(shown: shapes.MappingPlace, found: MappingView) -> None:
+def _count(shown: target_shapes.MappingPlace, found: MappingView) -> None:
     if found.flags is not None:
         shown["vm_flags"] = found.flags
     if found.resident is not None:
@@ -236,7 +236,7 @@ def _count(shown: shapes.MappingPlace, found: MappingView) -> None:
         shown["swapped_pages"] = (found.swapped or 0) // PAGE_SIZE
 
 
-def thread(found: TaskView) -> shapes.Thread:
+def thread(found: TaskView) -> target_shapes.Thread:
     """Show a thread, and what is known of its registers."""
     return {
         "tid": found.tid,
@@ -249,7 +249,7 @@ def thread(found: TaskView) -> shapes.Thread:
     }
 
 
-def _registers(known: Registers) -> shapes.Registers:
+def _registers(known: Registers) -> target_shapes.Registers:
     arguments = known.arguments
     return {
         "pc": hex(known.pc),
@@ -259,19 +259,19 @@ def _registers(known: Registers) -> shapes.Registers:
     }
 
 
-def backend(used: Backend) -> shapes.Backend:
+def backend(used: Backend) -> memory_shapes.Backend:
     """Show how a read was done."""
     if used.nowait is None:
         return {"pidfd": used.pidfd, "rung": used.rung}
     return {"pidfd": used.pidfd, "nowait": used.nowait, "rung": used.rung}
 
 
-def prefetch(begun: Prefetch) -> shapes.Prefetch:
+def prefetch(begun: Prefetch) -> memory_shapes.Prefetch:
     """Show what came of the wish to have missing bytes read in."""
     return {"started": begun.started, "bytes": begun.length, "detail": begun.detail}
 
 
-def capability(found: Capability) -> shapes.Capability:
+def capability(found: Capability) -> service_shapes.Capability:
     """Show what the service can do here, and how."""
     return {
         "provided": found.provided,
@@ -280,7 +280,7 @@ def capability(found: Capability) -> shapes.Capability:
     }
 
 
-def _stuck(threads: StuckThreads) -> shapes.StuckThreads:
+def _stuck(threads: StuckThreads) -> service_shapes.StuckThreads:
     return {
         "target": threads.target,
         "mode": threads.mode,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 import farpeek
-from farpeek_api.http import plan_shapes, problems, shapes
+from farpeek_api.http import memory_shapes, plan_shapes, problems, target_shapes
 from farpeek_api.http.problem_shapes import ANY_PROBLEM, WITH_MEMBERS, TargetProblem
 from farpeek_api.openapi.schemas import ref, schemas
 from farpeek_api.operations import OPERATIONS, headers
@@ -64,13 +64,13 @@ _CREDENTIALS: Final = {
 
 # In frames, events and pieces, whose media types have no schema that could refer to them.
 _EMBEDDED: Final = (
-    shapes.ReadHead,
+    memory_shapes.ReadHead,
     plan_shapes.PlanHead,
-    shapes.PieceHead,
-    shapes.PiecesEnd,
-    shapes.SearchLine,
-    shapes.TargetEvent,
-    shapes.LostEvents,
+    memory_shapes.PieceHead,
+    memory_shapes.PiecesEnd,
+    memory_shapes.SearchLine,
+    target_shapes.TargetEvent,
+    target_shapes.LostEvents,
 )
 _SAID_IN_STREAMS: Final = {
     "StreamMessage": tuple(messages.VERBS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from farpeek_api.gate.tickets import STREAM_PATH
-from farpeek_api.http import schema, shapes
+from farpeek_api.http import schema, service_shapes
 from farpeek_api.http.answers import EVENTS as EVENT_STREAM
 from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import ADMITTED, NEGOTIATED, PARSED
@@ -85,7 +85,7 @@ STREAM_TICKET: Final = Operation(
 `farpeek.v1` and `farpeek.ticket.TICKET`. A ticket is good for one stream of the client that has
 asked for it, by the same user or from the same address, for half a minute, and under the same
 policy. Where the client may open no more streams, this says so.""",
-    answers=[Answer(status=200, text="The ticket.", model=shapes.Ticket)],
+    answers=[Answer(status=200, text="The ticket.", model=service_shapes.Ticket)],
     problems=(*ADMITTED, *PARSED, *NEGOTIATED),
     examples=[examples.TICKET],
 )

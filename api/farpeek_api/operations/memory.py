@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from farpeek_api.http import (
+    memory_shapes,
     plan_bodies,
     plan_shapes,
     problem_shapes,
     schema,
     search_bodies,
-    shapes,
 )
 from farpeek_api.http.answers import EVENTS
 from farpeek_api.http.bulk import BYTES
@@ -45,7 +45,7 @@ READV: Final = Operation(
         Answer(
             status=200,
             text="What was read.",
-            model=shapes.ReadResult,
+            model=memory_shapes.ReadResult,
             others={
                 FRAME: "A big-endian u32 N, N bytes of a `ReadHead` in JSON, then the bytes that "
                 "were read (none with `encoding=none`)."
@@ -145,7 +145,7 @@ WRITEV: Final = Operation(
         Answer(
             status=200,
             text="What was written, or with `dry_run` what would be.",
-            model=shapes.WriteResult,
+            model=memory_shapes.WriteResult,
         )
     ],
     problems=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from farpeek_api.http import schema, shapes
+from farpeek_api.http import schema, service_shapes
 from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import ADMITTED, ASKED, LISTED, LOADED, NEGOTIATED, PARSED
 from farpeek_api.operations.operation import Answer, Entrance, Operation
@@ -21,7 +21,7 @@ LIVE: Final = Operation(
     group=_GROUP,
     summary="Whether the service lives",
     text="For probes. Needs no credentials, takes any `Host`, and tells nothing else.",
-    answers=[Answer(status=200, text="The event loop turns.", model=shapes.Alive)],
+    answers=[Answer(status=200, text="The event loop turns.", model=service_shapes.Alive)],
     problems=ASKED,
     entrance=Entrance.OPEN,
     examples=[examples.LIVE],
@@ -34,7 +34,7 @@ READY: Final = Operation(
     group=_GROUP,
     summary="Whether the service takes requests",
     text="For probes. Needs no credentials, takes any `Host`, and tells nothing else.",
-    answers=[Answer(status=200, text="It does.", model=shapes.Ready)],
+    answers=[Answer(status=200, text="It does.", model=service_shapes.Ready)],
     problems=(*ASKED, "shutting-down"),
     entrance=Entrance.OPEN,
     examples=[examples.READY],
@@ -67,7 +67,7 @@ INFO: Final = Operation(
     group=_GROUP,
     summary="What the service can do here, its bounds, and how it is doing",
     text="`capabilities` says what this kernel and these privileges allow, and how it is done.",
-    answers=[Answer(status=200, text="How things stand.", model=shapes.Info)],
+    answers=[Answer(status=200, text="How things stand.", model=service_shapes.Info)],
     problems=(*ADMITTED, *PARSED, *NEGOTIATED),
 )
 DOCTOR: Final = Operation(
@@ -80,7 +80,7 @@ DOCTOR: Final = Operation(
     text="Kernel, seccomp, Yama, capabilities, namespaces, /proc, security modules, limits; a "
     "child of the service's own is read, and the process `pid`. Each finding has its cure.",
     query=schema.DoctorQuery,
-    answers=[Answer(status=200, text="The findings.", model=shapes.Examination)],
+    answers=[Answer(status=200, text="The findings.", model=service_shapes.Examination)],
     problems=(*ADMITTED, *PARSED, *NEGOTIATED, *LISTED),
 )
 OPENAPI: Final = Operation(

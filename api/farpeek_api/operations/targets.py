@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from farpeek_api.http import problem_shapes, registrations, schema, shapes
+from farpeek_api.http import problem_shapes, registrations, schema, target_shapes
 from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import (
     ADMITTED,
@@ -32,7 +32,7 @@ PROCESSES: Final = Operation(
     text="Without kernel threads and zombies. All parameters must fit; globs fit whole values, and "
     "case counts. A list that was cut says `truncated`, and where to go on.",
     query=schema.ProcessesQuery,
-    answers=[Answer(status=200, text="Those that fit.", model=shapes.ProcessList)],
+    answers=[Answer(status=200, text="Those that fit.", model=target_shapes.ProcessList)],
     problems=(*_COMMON, *LISTED),
     examples=[examples.PROCESSES],
 )
@@ -46,7 +46,7 @@ LIST: Final = Operation(
     text="In the order of their registration; exited ones for as long as they are kept. A list "
     "that was cut says `truncated`, and where to go on.",
     query=registrations.TargetsQuery,
-    answers=[Answer(status=200, text="Those that fit.", model=shapes.TargetList)],
+    answers=[Answer(status=200, text="Those that fit.", model=target_shapes.TargetList)],
     problems=_COMMON,
     examples=[examples.TARGETS],
 )
@@ -62,11 +62,16 @@ REGISTER: Final = Operation(
     "on the target, with labels of its own, until it releases it.",
     body=Body(registrations.RegisterRequest),
     answers=[
-        Answer(status=201, text="It is a target now.", model=shapes.Target, headers=["Location"]),
+        Answer(
+            status=201,
+            text="It is a target now.",
+            model=target_shapes.Target,
+            headers=["Location"],
+        ),
         Answer(
             status=200,
             text="It was one already; or with `all`, what came of each.",
-            model=shapes.Target | problem_shapes.RegisteredAll,
+            model=target_shapes.Target | problem_shapes.RegisteredAll,
         ),
     ],
     problems=(
@@ -90,7 +95,7 @@ GET: Final = Operation(
     text="Looks again at who it is. With `wait=exit` it answers when the target has exited, or "
     "with the running target at the end of `timeout_s`.",
     query=schema.TargetQuery,
-    answers=[Answer(status=200, text="As it is.", model=shapes.Target)],
+    answers=[Answer(status=200, text="As it is.", model=target_shapes.Target)],
     problems=(*_COMMON, *HELD),
     examples=[examples.GET_TARGET, examples.WAIT_FOR_EXIT],
 )
@@ -116,7 +121,7 @@ MAPS: Final = Operation(
     text="In the order of their addresses, 65,536 at most. It is a look at a process that runs: "
     "mappings that change meanwhile may be missing, or there in parts.",
     query=schema.MapsQuery,
-    answers=[Answer(status=200, text="The mappings.", model=shapes.MappingList)],
+    answers=[Answer(status=200, text="The mappings.", model=target_shapes.MappingList)],
     problems=(*_COMMON, *REACHED),
     examples=[examples.MAPS],
 )
@@ -128,7 +133,7 @@ AUXV: Final = Operation(
     group=_GROUP,
     summary="The auxiliary vector of a target's program",
     text="By the names of getauxval(3).",
-    answers=[Answer(status=200, text="Every value.", model=shapes.AuxiliaryVector)],
+    answers=[Answer(status=200, text="Every value.", model=target_shapes.AuxiliaryVector)],
     problems=(*_COMMON, *REACHED),
     examples=[examples.AUXV],
 )
@@ -144,7 +149,7 @@ THREADS: Final = Operation(
     "counter and stack pointer are known, in a system call its arguments as well; of one that "
     "runs, nothing. The threads are looked at one behind the other.",
     query=schema.ThreadsQuery,
-    answers=[Answer(status=200, text="The threads.", model=shapes.ThreadList)],
+    answers=[Answer(status=200, text="The threads.", model=target_shapes.ThreadList)],
     problems=(*_COMMON, *REACHED),
     examples=[examples.THREADS],
 )
@@ -159,7 +164,7 @@ LIST_MATCHES: Final = Operation(
     group=_MATCHES,
     summary="Your standing matches",
     text="A client sees its own alone.",
-    answers=[Answer(status=200, text="All of them.", model=shapes.StandingMatchList)],
+    answers=[Answer(status=200, text="All of them.", model=target_shapes.StandingMatchList)],
     problems=_COMMON,
     examples=[examples.MATCHES],
 )
@@ -177,7 +182,7 @@ CREATE_MATCH: Final = Operation(
         Answer(
             status=201,
             text="It holds what fits.",
-            model=shapes.StandingMatch,
+            model=target_shapes.StandingMatch,
             headers=["Location"],
         )
     ],
@@ -192,7 +197,7 @@ GET_MATCH: Final = Operation(
     group=_MATCHES,
     summary="One standing match, and the targets that it holds",
     text="Those that run.",
-    answers=[Answer(status=200, text="As it is.", model=shapes.StandingMatchTargets)],
+    answers=[Answer(status=200, text="As it is.", model=target_shapes.StandingMatchTargets)],
     problems=(*_COMMON, "no-such-match"),
     examples=[examples.GET_MATCH],
 )

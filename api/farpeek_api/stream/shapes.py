@@ -6,9 +6,10 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from farpeek_api.http.memory_shapes import ReadHead
 from farpeek_api.http.plan_shapes import PlanHead
 from farpeek_api.http.problem_shapes import AnyProblem  # noqa: TC001
-from farpeek_api.http.shapes import ReadHead, Time
+from farpeek_api.http.values import Time  # noqa: TC001
 from farpeek_api.stream.messages import Kind  # noqa: TC001
 
 
