@@ -12,7 +12,7 @@ from farpeek.model import ADDRESS_LIMIT, Backend, Gap, GapReason, ReadResult
 from farpeek_api.client import framing
 from farpeek_api.client.members import Odd
 from farpeek_api.client.pieces import PieceParser
-from farpeek_api.http import frames, render, schema
+from farpeek_api.http import frames, memory_bodies, render, schema
 from farpeek_api.http.bulk import parse_range
 from farpeek_api.http.refusals import BadRange
 from farpeek_api.stream import messages
@@ -25,23 +25,23 @@ ID = "1-abc"
 def json_reads(data: bytes) -> None:
     """A body becomes as many regions as it has addresses, or it is refused."""
     with suppress(ValidationError, InvalidRequest, TooLarge):
-        schema.check_columns(data, MOST_REGIONS)
-        regions = schema.ReadRequest.model_validate_json(data).spec().regions
+        memory_bodies.check_columns(data, MOST_REGIONS)
+        regions = memory_bodies.ReadRequest.model_validate_json(data).spec().regions
         assert all(0 <= each < ADDRESS_LIMIT for each in regions.addresses)
         assert all(0 <= each < ADDRESS_LIMIT for each in regions.lengths)
     with suppress(ValidationError, InvalidRequest, TooLarge):
-        schema.check_reads(data, MOST_REGIONS)
-        request = schema.ManyReadsRequest.model_validate_json(data)
+        memory_bodies.check_reads(data, MOST_REGIONS)
+        request = memory_bodies.ManyReadsRequest.model_validate_json(data)
         assert len(request.specs()) == len(request.reads)
 
 
 def json_others(data: bytes) -> None:
     """Writes and pieces cross over, or are refused."""
     with suppress(ValidationError, InvalidRequest, TooLarge):
-        spec = schema.WriteRequest.model_validate_json(data).spec()
+        spec = memory_bodies.WriteRequest.model_validate_json(data).spec()
         assert all(isinstance(piece, bytes) for piece in spec.data)
     with suppress(ValidationError, InvalidRequest):
-        for start, end in schema.PiecesRequest.model_validate_json(data).spans():
+        for start, end in memory_bodies.PiecesRequest.model_validate_json(data).spans():
             assert 0 <= start < ADDRESS_LIMIT > end >= 0
 
 

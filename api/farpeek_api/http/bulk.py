@@ -10,7 +10,7 @@ from aiohttp import web
 
 from farpeek.model import ADDRESS_LIMIT, OnGap, RangeSpec
 from farpeek.reading.bulk import CHUNK
-from farpeek_api.http import answers, schema
+from farpeek_api.http import answers, queries
 from farpeek_api.http.refusals import BadRange
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.connection import client_of, entry_of
@@ -100,7 +100,7 @@ class Bulk:
 
 def _parse(request: web.Request) -> RangeSpec:
     answers.check_accept(request, BYTES)
-    query = schema.parse_query(schema.MemoryQuery, request.query_string, request.query.items)
+    query = queries.parse_query(queries.MemoryQuery, request.query_string, request.query.items)
     start, end = parse_range(request.headers.getall("Range", ()))
     on_gap = OnGap.STOP
     if query.gaps == "zero":

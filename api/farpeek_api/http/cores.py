@@ -13,7 +13,7 @@ from aiohttp import web
 
 from farpeek.cores import HEAD_COST, layout, notes
 from farpeek.reading.pieces import MOST_RANGES
-from farpeek_api.http import answers, core_stacks, encodings, schema
+from farpeek_api.http import answers, core_stacks, encodings, queries
 from farpeek_api.http.bulk import widen
 from farpeek_api.http.core_filling import Filling
 from farpeek_api.policy.verbs import Verb
@@ -41,7 +41,7 @@ class Cores:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a core; of HEAD, how large it would be."""
         answers.check_accept(request, CORE)
-        query = schema.parse_query(schema.CoreQuery, request.query_string, request.query.items)
+        query = queries.parse_query(queries.CoreQuery, request.query_string, request.query.items)
         reach = self._reaches.of(client_of(request))
         with reach.lease_bytes(HEAD_COST + (core_stacks.COST if query.consistent else 0)):
             laid_out, generation = await reach.core(
@@ -70,7 +70,7 @@ class Cores:
         self,
         request: web.Request,
         reach: Reach,
-        query: schema.CoreQuery,
+        query: queries.CoreQuery,
         begun: tuple[Layout, int | None],
         writing: _Writing,
     ) -> web.StreamResponse:

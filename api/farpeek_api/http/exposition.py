@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from farpeek_api.http import answers, schema
+from farpeek_api.http import answers, queries
 
 if TYPE_CHECKING:
     from farpeek_api.serving.counting import Numbers
@@ -21,7 +21,7 @@ class Exposition:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Answer in Prometheus's text format, or as OpenMetrics where that is asked for."""
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         body = encode(self._numbers.registry)
         headers = {**answers.COMMON_HEADERS, "Content-Type": kind}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from farpeek_api.http import answers, schema
+from farpeek_api.http import answers, queries
 from farpeek_api.http.bulk import BYTES, widen
 from farpeek_api.http.refusals import BadRange, RangeBeyond
 from farpeek_api.policy.verbs import Verb
@@ -37,7 +37,7 @@ class Files:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a file, or a range of it; of HEAD, what that would be."""
         answers.check_accept(request, BYTES)
-        query = schema.parse_query(schema.FileQuery, request.query_string, request.query.items)
+        query = queries.parse_query(queries.FileQuery, request.query_string, request.query.items)
         wanted = _wanted(request)
         entry = entry_of(request)
         entry.names((query.parsed_address(),), (0,))

@@ -12,7 +12,7 @@ import farpeek
 from farpeek.errors import ShuttingDown
 from farpeek.model import Capability
 from farpeek.reading import reads
-from farpeek_api.http import answers, frames, maps, render, schema, threads
+from farpeek_api.http import answers, frames, maps, memory_bodies, queries, render, schema, threads
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.bodies import body_kind
 from farpeek_api.http.frames import FRAME, IOV
@@ -91,7 +91,7 @@ class Handlers:
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         """Show what the service can do here, its bounds, and how it is doing."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         return answers.send_object(
             {
                 "version": farpeek.__version__,
@@ -113,14 +113,14 @@ class Handlers:
 
     async def doctor(self, request: web.Request) -> web.StreamResponse:
         """Find out by trying what decides about access."""
-        query = prepare(request, schema.DoctorQuery)
+        query = prepare(request, queries.DoctorQuery)
         entry_of(request).pid = query.pid
         found = await self._reach(request).examine(query.pid)
         return answers.send_object({"findings": [asdict(each) for each in found]})
 
     async def processes(self, request: web.Request) -> web.StreamResponse:
         """List the processes that the service can see, by their numbers."""
-        query = prepare(request, schema.ProcessesQuery)
+        query = prepare(request, queries.ProcessesQuery)
         found = await self._reach(request).processes(query.match())
         # What a list of them takes is there before anybody could count it; now it counts.
         with self._service.lease_bytes(len(found) * _PROCESS_COST, client_of(request)):
@@ -131,7 +131,7 @@ class Handlers:
 
     async def target(self, request: web.Request) -> web.StreamResponse:
         """Show a target, at once or when it has exited."""
-        query = prepare(request, schema.TargetQuery)
+        query = prepare(request, queries.TargetQuery)
         target_id = request.match_info["id"]
         if query.wait is None:
             snapshot = await self._reach(request).target(target_id)
@@ -166,38 +166,38 @@ class Handlers:
     async def _read_request(self, request: web.Request, held: Lease) -> _WantedRead:
         """Parse a read that comes as JSON, or as regions with all else in the query."""
         if body_kind(request, JSON, IOV) == IOV:
-            options = _parameters(request, schema.ReadOptions)
+            options = _parameters(request, memory_bodies.ReadOptions)
             body = await self._bodies.read(request, held)
             spec = options.spec_of(frames.regions(body))
             return _WantedRead(spec, options.encoding, options.timeout_s)
-        _parameters(request, schema.NoQuery)
+        _parameters(request, queries.NoQuery)
         body = await self._bodies.read_json(request, held)
         # Two steps, because either takes 10 ms and more where there are 65,536 regions.
         wanted = await in_turn(len(body), partial(self._parse_read, body, held))
         spec = await in_turn(len(body), wanted.spec)
         return _WantedRead(spec, wanted.encoding, wanted.timeout_s)
 
-    def _parse_read(self, body: bytes | bytearray, held: Lease) -> schema.ReadRequest:
+    def _parse_read(self, body: bytes | bytearray, held: Lease) -> memory_bodies.ReadRequest:
         if len(body) > LARGE:
             # Who cannot be answered anyway is told so before hundreds of KiB are parsed.
             held.grow(reads.cost(len(body), body.count(b",")))
-        schema.check_columns(body, self._service.limits.max_regions)
-        return schema.ReadRequest.model_validate_json(body)
+        memory_bodies.check_columns(body, self._service.limits.max_regions)
+        return memory_bodies.ReadRequest.model_validate_json(body)
 
     async def auxv(self, request: web.Request) -> web.StreamResponse:
         """Show the auxiliary vector of the target's program."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         found = await self._reach(request).auxv(request.match_info["id"])
         return answers.send_object({"auxv": {name: hex(value) for name, value in found.items()}})
 
     async def threads(self, request: web.Request) -> web.StreamResponse:
         """List the target's threads, with what is known of their registers."""
-        query = prepare(request, schema.ThreadsQuery)
+        query = prepare(request, queries.ThreadsQuery)
         return await threads.send(request, self._service, self._reach(request), query.first)
 
     async def maps(self, request: web.Request) -> web.StreamResponse:
         """List the target's mappings, or show the one that holds an address."""
-        query = prepare(request, schema.MapsQuery)
+        query = prepare(request, queries.MapsQuery)
         target, address = request.match_info["id"], query.parsed_address()
         if address is not None:
             return await maps.send_one(self._reach(request), target, address, query.spec())
@@ -218,4 +218,4 @@ def prepare(request: web.Request, model: type[M]) -> M:
 
 
 def _parameters(request: web.Request, model: type[M]) -> M:
-    return schema.parse_query(model, request.query_string, request.query.items)
+    return queries.parse_query(model, request.query_string, request.query.items)

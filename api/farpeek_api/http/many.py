@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek.errors import FarpeekError, TooLarge
 from farpeek_api.audit.entry import DONE, GONE
-from farpeek_api.http import answers, frames, problems, render, schema
+from farpeek_api.http import answers, frames, memory_bodies, problems, queries, render
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.frames import FRAME
 from farpeek_api.http.refusals import Forbidden
@@ -69,7 +69,7 @@ class ManyReads:
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read all that is asked for, and answer in the order of the request."""
         form = answers.check_accept(request, JSON, FRAME)
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             wanted = await in_turn(len(body), partial(self._parse, body))
@@ -83,10 +83,10 @@ class ManyReads:
         finally:
             reads.close()
 
-    def _parse(self, body: bytes | bytearray) -> schema.ManyReadsRequest:
+    def _parse(self, body: bytes | bytearray) -> memory_bodies.ManyReadsRequest:
         limits = self._service.limits
-        schema.check_reads(body, limits.max_regions)
-        wanted = schema.ManyReadsRequest.model_validate_json(body)
+        memory_bodies.check_reads(body, limits.max_regions)
+        wanted = memory_bodies.ManyReadsRequest.model_validate_json(body)
         regions = sum(len(each.addresses) for each in wanted.reads)
         if regions > limits.max_regions:
             raise TooLarge(f"{regions} regions; one request may have {limits.max_regions}")
@@ -125,7 +125,7 @@ class _Reads:
         self,
         service: MemoryService,
         reach: Reach,
-        wanted: schema.ManyReadsRequest,
+        wanted: memory_bodies.ManyReadsRequest,
         record: _Record,
     ) -> None:
         self._record = record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from farpeek_api.http import answers, render, schema
+from farpeek_api.http import answers, queries, render, schema
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.registrations import StandingRequest
 from farpeek_api.http.turns import in_turn
@@ -32,13 +32,13 @@ class MatchRoutes:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """List those of the client."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         found = self._service.matches.of(client_of(request))
         return answers.send_object({"matches": [self._shown(each) for each in found]})
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Hold what fits, now and later."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             wanted = await in_turn(len(body), partial(_parse, body))
@@ -51,7 +51,7 @@ class MatchRoutes:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Show one, and the targets that it holds."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         match = self._service.matches.get(request.match_info["id"], client_of(request))
         held = self._reaches.of(match.client).held_by(match)
         return answers.send_object({**self._shown(match), "targets": held})
@@ -63,7 +63,7 @@ class MatchRoutes:
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Hold nothing for it any more."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         self._service.matches.delete(request.match_info["id"], client_of(request))
         return web.Response(status=204, headers=answers.COMMON_HEADERS)
 

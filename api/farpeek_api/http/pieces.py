@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from farpeek.model import PieceKind
-from farpeek_api.http import answers, encodings, frames, schema
+from farpeek_api.http import answers, encodings, frames, memory_bodies, queries, schema
 from farpeek_api.http.bulk import widen
 from farpeek_api.http.turns import in_turn
 from farpeek_api.policy.verbs import Verb
@@ -45,7 +45,7 @@ class Pieces:
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Send all pieces of the ranges, in the order of the request."""
         answers.check_accept(request, PIECES)
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             wanted = await in_turn(len(body), partial(_parse, body))
@@ -94,9 +94,9 @@ class Pieces:
         return response
 
 
-def _parse(body: bytes | bytearray) -> schema.PiecesRequest:
+def _parse(body: bytes | bytearray) -> memory_bodies.PiecesRequest:
     schema.check_members(body)
-    return schema.PiecesRequest.model_validate_json(body)
+    return memory_bodies.PiecesRequest.model_validate_json(body)
 
 
 class _Writer:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from farpeek_api.http import answers, frames, plan_answers, schema
+from farpeek_api.http import answers, frames, plan_answers, queries
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.frames import FRAME
 from farpeek_api.http.plan_bodies import PlanRequest, check_size
@@ -31,7 +31,7 @@ class Plans:
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Do a plan."""
         form = answers.check_accept(request, JSON, FRAME)
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             plan = await in_turn(len(body), partial(_parse, body))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from farpeek import errors
-from farpeek_api.http import answers, refusals, render, schema
+from farpeek_api.http import answers, mistakes, refusals, render
 from farpeek_api.serving import request_ids
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _members(error: Exception, target: str | None, client: str) -> dict[str, Any
             members["readings"] = _readings(error)
             members["errors"] = [{"place": "pid", "cause": error.detail}]
         case errors.InvalidRequest() if error.place:
-            members["errors"] = [{"place": schema.place_name(error.place), "cause": error.detail}]
+            members["errors"] = [{"place": mistakes.place_name(error.place), "cause": error.detail}]
         case _:
             pass
     return members | _findings(error)
@@ -302,9 +302,9 @@ def _causes(found: Iterable[tuple[tuple[int | str, ...], str, str]]) -> Iterable
     """Give one entry a place; of two, one inside the other, the inner one says more."""
     by_place: dict[tuple[int | str, ...], str] = {}
     for path, kind, message in found:
-        place = schema.without_branches(path)
-        by_place.setdefault(place, schema.cause(place, kind, message))
+        place = mistakes.without_branches(path)
+        by_place.setdefault(place, mistakes.cause(place, kind, message))
     outer = {place[:length] for place in by_place for length in range(len(place))}
     for place, text in by_place.items():
         if place not in outer:
-            yield {"place": schema.place_name(place), "cause": text}
+            yield {"place": mistakes.place_name(place), "cause": text}

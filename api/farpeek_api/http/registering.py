@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from farpeek.kernel import namespaces
 from farpeek.model import TargetSnapshot
 from farpeek_api.audit.entry import DONE
-from farpeek_api.http import answers, problems, render, schema
+from farpeek_api.http import answers, problems, queries, render, schema
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.lists import Listing, Lists
 from farpeek_api.http.registrations import RegisterRequest, ReleaseQuery, TargetsQuery
@@ -62,7 +62,7 @@ class RegisteringRoutes:
 
     async def register(self, request: web.Request) -> web.StreamResponse:
         """Make a process a target, or find that it is one already."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             wanted = await in_turn(len(body), partial(_parse, body))

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from farpeek.model import PidNamespace, TargetState  # noqa: TC001 - pydantic looks at them
 from farpeek.targets import claims
-from farpeek_api.http.schema import From, MatchRequest, TargetId, Wire
+from farpeek_api.http.queries import From  # noqa: TC001 - the same
+from farpeek_api.http.schema import MatchRequest, TargetId, Wire
 
 HIGHEST_LIMIT: Final = 16_384
 """Targets of one standing match; more than the service holds by default there cannot be."""

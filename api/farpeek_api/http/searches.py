@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from pydantic_core import to_json
 
-from farpeek_api.http import answers, render, schema, search_bodies
+from farpeek_api.http import answers, queries, render, search_bodies
 from farpeek_api.http.turns import in_turn
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.connection import client_of, entry_of
@@ -51,7 +51,7 @@ class Searches:
         """Send each match, progress meanwhile, and how it ended."""
         form = answers.check_accept(request, LINES, answers.EVENTS)
         write = _FORMS[form]
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
             spec = await in_turn(len(body), partial(search_bodies.parse, body))

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from farpeek.errors import ShuttingDown
-from farpeek_api.http import answers, render, schema
+from farpeek_api.http import answers, queries, render
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.connection import client_of, entry_of
 from farpeek_api.serving.shares import Shares
@@ -66,8 +66,8 @@ class EventStreams:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client leaves or the service stops."""
         answers.check_accept(request, answers.EVENTS)
-        query = schema.parse_query(schema.EventsQuery, request.query_string, request.query.items)
-        number = schema.parse_event_number(request.headers.get("Last-Event-ID"))
+        query = queries.parse_query(queries.EventsQuery, request.query_string, request.query.items)
+        number = queries.parse_event_number(request.headers.get("Last-Event-ID"))
         if number is None:
             number = self._events.newest
         if query.target is not None:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.http import answers, in_time, schema
+from farpeek_api.http import answers, in_time, memory_bodies, queries
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.refusals import Forbidden
 from farpeek_api.http.turns import in_turn
@@ -41,7 +41,7 @@ class Writes:
 
     async def writev(self, request: web.Request) -> web.StreamResponse:
         """Write to the target's memory, or say what that would do."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         target_id = request.match_info["id"]
         if not self._allowed:
             raise Forbidden("writing is off: start the service with --allow-writes")
@@ -61,8 +61,8 @@ class Writes:
             return await in_turn(len(body), partial(self._parse, body))
 
     def _parse(self, body: bytes | bytearray) -> tuple[WriteSpec, bool, float | None]:
-        schema.check_columns(body, self._service.limits.max_regions, _COLUMNS)
-        wanted = schema.WriteRequest.model_validate_json(body)
+        memory_bodies.check_columns(body, self._service.limits.max_regions, _COLUMNS)
+        wanted = memory_bodies.WriteRequest.model_validate_json(body)
         return wanted.spec(), wanted.dry_run, wanted.timeout_s
 
     async def _rehearse(

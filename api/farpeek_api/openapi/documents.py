@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from farpeek_api import openapi
-from farpeek_api.http import answers, encodings, schema
+from farpeek_api.http import answers, encodings, queries
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.turns import turn
 from farpeek_api.openapi import document
@@ -51,7 +51,7 @@ class Documents:
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
         """Send the document. It is made once, when somebody asks, in a thread."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         if self._document is None:
             self._document = asyncio.ensure_future(asyncio.to_thread(document.write, self._offered))
         return await answers.send_body(request, await asyncio.shield(self._document))
@@ -59,13 +59,13 @@ class Documents:
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Send the page."""
         answers.check_accept(request, HTML)
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         headers = {**_HEADERS, "Content-Type": f"{HTML}; charset=utf-8"}
         return web.Response(body=_content("index.html"), headers=headers)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """Send a file that the page loads."""
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         name = request.match_info["name"]
         if name not in _FILES:
             raise web.HTTPNotFound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from farpeek_api.gate.tickets import STREAM_PATH
-from farpeek_api.http import schema, service_shapes
+from farpeek_api.http import queries, service_shapes
 from farpeek_api.http.answers import EVENTS as EVENT_STREAM
 from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import ADMITTED, NEGOTIATED, PARSED
@@ -30,7 +30,7 @@ EVENTS: Final = Operation(
 
 There is a comment every 15 s at least. Without `Last-Event-ID` it begins
 with what happens next.""",
-    query=schema.EventsQuery,
+    query=queries.EventsQuery,
     headers=["Last-Event-ID"],
     answers=[
         Answer(

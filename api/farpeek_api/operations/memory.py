@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from farpeek_api.http import (
+    memory_bodies,
     memory_shapes,
     plan_bodies,
     plan_shapes,
     problem_shapes,
-    schema,
+    queries,
     search_bodies,
 )
 from farpeek_api.http.answers import EVENTS
@@ -36,9 +37,9 @@ READV: Final = Operation(
     text="The regions are read in the order of the request, each as often as it is named. A "
     "partial read is a result: what was not read is listed in `gaps`, with the reason. The "
     "parameters are for a binary body, which has the regions alone.",
-    query=schema.ReadOptions,
+    query=memory_bodies.ReadOptions,
     body=Body(
-        schema.ReadRequest,
+        memory_bodies.ReadRequest,
         {IOV: "Little-endian u64 pairs: the address and the length of each region."},
     ),
     answers=[
@@ -64,7 +65,7 @@ READV_MANY: Final = Operation(
     summary="Read many targets",
     text="Up to 4,096 reads. Those of different targets do not wait for one another, and what "
     "stands against one of them is its result.",
-    body=Body(schema.ManyReadsRequest),
+    body=Body(memory_bodies.ManyReadsRequest),
     answers=[
         Answer(
             status=200,
@@ -140,7 +141,7 @@ WRITEV: Final = Operation(
     text="Only where the service was started with `--allow-writes`. Only what process_vm_writev(2) "
     "may write; all else is a gap. With `expect` nothing is written unless all of those bytes are "
     "there; that is not atomic against the target's own threads.",
-    body=Body(schema.WriteRequest),
+    body=Body(memory_bodies.WriteRequest),
     answers=[
         Answer(
             status=200,
@@ -181,7 +182,7 @@ MEMORY: Final = Operation(
     text="Positions are addresses, in decimal. The range is cut to what is readable from FIRST "
     "on, as `Content-Range` says. A gap that shows only later ends the body early and closes the "
     "connection: ask again from there.",
-    query=schema.MemoryQuery,
+    query=queries.MemoryQuery,
     headers=["Range", "If-None-Match"],
     answers=[_PLANNED, _KNOWN],
     problems=_RANGE,
@@ -195,7 +196,7 @@ MEMORY_HEAD: Final = Operation(
     group=_GROUP,
     summary="What a range of addresses would be, without the bytes",
     text="Answers as GET does, without a body.",
-    query=schema.MemoryQuery,
+    query=queries.MemoryQuery,
     headers=["Range", "If-None-Match"],
     answers=[
         Answer(status=206, text="What is planned.", headers=_RANGE_HEADERS),
@@ -213,7 +214,7 @@ MEMORY_PIECES: Final = Operation(
     text="What nobody has touched is one piece of zeros whatever its size, and holes are pieces "
     "with their reason; neither takes bytes of the answer.",
     headers=["Accept-Encoding"],
-    body=Body(schema.PiecesRequest),
+    body=Body(memory_bodies.PiecesRequest),
     answers=[
         Answer(
             status=200,
@@ -247,7 +248,7 @@ FILE: Final = Operation(
     text="For symbols, also from another container, and where its name is gone. Only regular files "
     "on filesystems of this machine: others could hang. [vdso] is answered from memory. It is the "
     "file as it is now, which need not be what memory holds.",
-    query=schema.FileQuery,
+    query=queries.FileQuery,
     headers=["Range (file)", "If-Range", "If-None-Match"],
     answers=[
         Answer(
@@ -277,7 +278,7 @@ CORE: Final = Operation(
     text="Nothing is stopped and nothing is traced: threads and stacks are read first, then all "
     "else. Of threads that wait in the kernel some registers are known; all others are 0. What "
     "could not be read is zeros, and a note of the name FARPEEK at its end lists it.",
-    query=schema.CoreQuery,
+    query=queries.CoreQuery,
     headers=["Accept-Encoding"],
     answers=[
         Answer(

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from farpeek_api.http.schema import NoQuery, Wire
+from farpeek_api.http.queries import NoQuery
 from farpeek_api.policy.verbs import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from farpeek_api.http.schema import Wire
 
 
 class Entrance(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from farpeek_api.http import schema, service_shapes
+from farpeek_api.http import queries, service_shapes
 from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import ADMITTED, ASKED, LISTED, LOADED, NEGOTIATED, PARSED
 from farpeek_api.operations.operation import Answer, Entrance, Operation
@@ -79,7 +79,7 @@ DOCTOR: Final = Operation(
     summary="What decides about access here, found out by trying",
     text="Kernel, seccomp, Yama, capabilities, namespaces, /proc, security modules, limits; a "
     "child of the service's own is read, and the process `pid`. Each finding has its cure.",
-    query=schema.DoctorQuery,
+    query=queries.DoctorQuery,
     answers=[Answer(status=200, text="The findings.", model=service_shapes.Examination)],
     problems=(*ADMITTED, *PARSED, *NEGOTIATED, *LISTED),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from farpeek_api.http import problem_shapes, registrations, schema, target_shapes
+from farpeek_api.http import problem_shapes, queries, registrations, target_shapes
 from farpeek_api.operations import examples
 from farpeek_api.operations.kinds import (
     ADMITTED,
@@ -31,7 +31,7 @@ PROCESSES: Final = Operation(
     summary="The processes that the service can see",
     text="Without kernel threads and zombies. All parameters must fit; globs fit whole values, and "
     "case counts. A list that was cut says `truncated`, and where to go on.",
-    query=schema.ProcessesQuery,
+    query=queries.ProcessesQuery,
     answers=[Answer(status=200, text="Those that fit.", model=target_shapes.ProcessList)],
     problems=(*_COMMON, *LISTED),
     examples=[examples.PROCESSES],
@@ -94,7 +94,7 @@ GET: Final = Operation(
     summary="One target",
     text="Looks again at who it is. With `wait=exit` it answers when the target has exited, or "
     "with the running target at the end of `timeout_s`.",
-    query=schema.TargetQuery,
+    query=queries.TargetQuery,
     answers=[Answer(status=200, text="As it is.", model=target_shapes.Target)],
     problems=(*_COMMON, *HELD),
     examples=[examples.GET_TARGET, examples.WAIT_FOR_EXIT],
@@ -120,7 +120,7 @@ MAPS: Final = Operation(
     summary="The mappings of a target",
     text="In the order of their addresses, 65,536 at most. It is a look at a process that runs: "
     "mappings that change meanwhile may be missing, or there in parts.",
-    query=schema.MapsQuery,
+    query=queries.MapsQuery,
     answers=[Answer(status=200, text="The mappings.", model=target_shapes.MappingList)],
     problems=(*_COMMON, *REACHED),
     examples=[examples.MAPS],
@@ -148,7 +148,7 @@ THREADS: Final = Operation(
     "and where to go on. Nothing is stopped: of a thread that sleeps in the kernel program "
     "counter and stack pointer are known, in a system call its arguments as well; of one that "
     "runs, nothing. The threads are looked at one behind the other.",
-    query=schema.ThreadsQuery,
+    query=queries.ThreadsQuery,
     answers=[Answer(status=200, text="The threads.", model=target_shapes.ThreadList)],
     problems=(*_COMMON, *REACHED),
     examples=[examples.THREADS],

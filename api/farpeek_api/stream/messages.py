@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from pydantic_core import from_json
 
 from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec
-from farpeek_api.http import plan_bodies, schema
+from farpeek_api.http import memory_bodies, plan_bodies, schema
+from farpeek_api.http.memory_bodies import ReadRequest
 from farpeek_api.http.plan_bodies import Plan  # noqa: TC001 - pydantic looks at it
-from farpeek_api.http.schema import LONGEST_TARGET, Columns, Generation, ReadRequest, TargetId, Wire
+from farpeek_api.http.schema import LONGEST_TARGET, Columns, Generation, TargetId, Wire
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.limits import HIGHEST_HZ
 from farpeek_api.stream.samples import PlanSample, ReadSample
@@ -90,7 +91,7 @@ class Sampling(_Sampling, Columns):
 
     @model_validator(mode="after")
     def _check_prefetch(self) -> Self:
-        schema.check_prefetch(self.mode, prefetch=self.prefetch)
+        memory_bodies.check_prefetch(self.mode, prefetch=self.prefetch)
         return self
 
     def sample(self) -> ReadSample:
@@ -161,7 +162,7 @@ Message = StreamRead | StreamPlan | Subscribe | SubscribePlan | Unsubscribe
 def parse(text: bytes, max_regions: int) -> Message:
     """Read a message; ``ValidationError`` or ``TooLarge`` for what is none."""
     if b'subscribe"' not in text and b'"plan"' not in text:
-        schema.check_columns(text, max_regions)
+        memory_bodies.check_columns(text, max_regions)
         return StreamRead.model_validate_json(text)
     plan_bodies.check_size(text)
     members = _members(text)
@@ -172,7 +173,7 @@ def parse(text: bytes, max_regions: int) -> Message:
         return SubscribePlan.model_validate_json(text)
     if "plan" in members:
         return StreamPlan.model_validate_json(text)
-    schema.check_columns(text, max_regions)
+    memory_bodies.check_columns(text, max_regions)
     if "subscribe" in members:
         return Subscribe.model_validate_json(text)
     return StreamRead.model_validate_json(text)

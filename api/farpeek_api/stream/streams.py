@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from farpeek_api.gate.tickets import PROTOCOL
-from farpeek_api.http import answers, refusals, schema
+from farpeek_api.http import answers, queries, refusals
 from farpeek_api.serving.connection import client_of, connection_of
 from farpeek_api.serving.shares import Shares
 from farpeek_api.stream.frame_writer import BUFFERED
@@ -69,7 +69,7 @@ class Streams:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve a client until it leaves, or is asked to."""
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         ws = web.WebSocketResponse(
             timeout=_CLOSING_S,
             protocols=(PROTOCOL,),

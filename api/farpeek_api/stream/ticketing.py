@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from farpeek_api.gate.identifying import Asker
 from farpeek_api.gate.tickets import LIFETIME_S
-from farpeek_api.http import answers, schema
+from farpeek_api.http import answers, queries
 from farpeek_api.http.handlers import prepare
 from farpeek_api.serving.connection import client_of, connection_of, entry_of
 
@@ -26,7 +26,7 @@ class Ticketing:
 
     async def make(self, request: web.Request) -> web.StreamResponse:
         """Make one. A page is told no reason where its WebSocket is refused, so it is told here."""
-        prepare(request, schema.NoQuery)
+        prepare(request, queries.NoQuery)
         client = client_of(request)
         self._streams.check_room(client)
         asker = Asker(client, entry_of(request).by or client)

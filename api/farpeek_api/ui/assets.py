@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiohttp import web
 
 from farpeek_api import ui
-from farpeek_api.http import answers, encodings, schema
+from farpeek_api.http import answers, encodings, queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ class Assets:
         return await self._send(request, name)
 
     async def _send(self, request: web.Request, name: str) -> web.StreamResponse:
-        schema.parse_query(schema.NoQuery, request.query_string, request.query.items)
+        queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         if self._all is None:
             # All at once, so that those of one version of the page are sent together.
             self._all = asyncio.ensure_future(asyncio.to_thread(_read))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek_api.http.schema import NoQuery
+from farpeek_api.http.queries import NoQuery
 from farpeek_api.openapi.schemas import schemas
 from farpeek_api.operations import OPERATIONS
 from farpeek_api.operations.operation import Entrance

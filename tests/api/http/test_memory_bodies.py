@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from farpeek.errors import InvalidRequest, TooLarge
+from farpeek.errors import TooLarge
 from farpeek.model import ADDRESS_LIMIT, Mode, OnGap
-from farpeek_api.http import schema
+from farpeek_api.http import memory_bodies
 from strategies import addresses
 
 
-def read_request(**members: object) -> schema.ReadRequest:
-    return schema.ReadRequest.model_validate_json(json.dumps(members))
+def read_request(**members: object) -> memory_bodies.ReadRequest:
+    return memory_bodies.ReadRequest.model_validate_json(json.dumps(members))
 
 
 @st.composite
@@ -85,15 +85,15 @@ def test_only_the_first_bad_one_of_a_million_is_told() -> None:
 def test_only_the_first_piece_that_is_no_text_is_told() -> None:
     body = {"addresses": [1], "data": [0] * 1000, "expect": [0] * 1000}
     with pytest.raises(ValidationError) as caught:
-        schema.WriteRequest.model_validate_json(json.dumps(body))
+        memory_bodies.WriteRequest.model_validate_json(json.dumps(body))
     assert [each["loc"] for each in caught.value.errors()] == [("data", 0), ("expect", 0)]
 
 
 def test_far_too_many_regions_are_refused_before_they_are_parsed() -> None:
     body = json.dumps({"addresses": [0] * 100_000, "lengths": 0}).encode()
     with pytest.raises(TooLarge):
-        schema.check_columns(body, 65_536 // 2)
-    schema.check_columns(body, 65_536)
+        memory_bodies.check_columns(body, 65_536 // 2)
+    memory_bodies.check_columns(body, 65_536)
 
 
 @given(st.integers(1, 3000), st.booleans())
@@ -108,29 +108,4 @@ def test_as_many_regions_as_allowed_are_never_too_many(count: int, column: bool)
         "timeout_s": 1.5,
         "prefetch": False,
     }
-    schema.check_columns(json.dumps(members).encode(), count)
-
-
-@pytest.mark.parametrize(
-    ("place", "name"),
-    [
-        (("addresses", 3), "addresses[3]"),
-        (("match", "uid"), "match.uid"),
-        (("x" * 100,), "x" * 64),
-        ((), ""),
-    ],
-)
-def test_a_place_is_written_as_in_javascript(place: tuple[int | str, ...], name: str) -> None:
-    assert schema.place_name(place) == name
-
-
-@pytest.mark.parametrize("text", ["-1", "1.0", "abc", "\u0661", "1" * 30])
-def test_what_is_no_event_number_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequest):
-        schema.parse_event_number(text)
-
-
-def test_no_event_number_is_none() -> None:
-    assert schema.parse_event_number(None) is None
-    assert schema.parse_event_number("") is None
-    assert schema.parse_event_number("0012") == 12
+    memory_bodies.check_columns(json.dumps(members).encode(), count)
