@@ -35,7 +35,8 @@ from farpeek.model import Stage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek.model import Difference, Gap, Gate, ListedProcess, TargetSnapshot
+    from farpeek.identity import ListedProcess, TargetSnapshot
+    from farpeek.model import Difference, Gap, Gate
 
 
 class FarpeekError(Exception):

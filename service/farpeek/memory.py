@@ -15,15 +15,9 @@ from farpeek.access.probe import probe
 from farpeek.counts import Counts
 from farpeek.doctor import examine
 from farpeek.errors import ShuttingDown, TooLarge, Unsupported
+from farpeek.identity import ListedProcess, TargetState
 from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
-from farpeek.model import (
-    ListedProcess,
-    MapsSpec,
-    Mode,
-    NowaitCheck,
-    ServiceState,
-    TargetState,
-)
+from farpeek.model import MapsSpec, Mode, NowaitCheck, ServiceState
 from farpeek.plans.model import PlanLimits
 from farpeek.plans.work import machine_of
 from farpeek.reading import bulk, files, pieces, reads
@@ -56,19 +50,16 @@ if TYPE_CHECKING:
     from farpeek.access.task_listing import TasksPage
     from farpeek.cores.layout import Layout
     from farpeek.doctor import Finding
+    from farpeek.identity import Identity, Match, Process, TargetSnapshot
     from farpeek.model import (
-        Identity,
         Limits,
         MappingView,
         MapsPage,
-        Match,
         Piece,
-        Process,
         RangeSpec,
         ReadResult,
         ReadSpec,
         Rehearsal,
-        TargetSnapshot,
         WriteResult,
         WriteSpec,
     )

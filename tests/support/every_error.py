@@ -5,19 +5,8 @@ from __future__ import annotations
 import errno
 
 from farpeek import errors
-from farpeek.model import (
-    Claim,
-    Difference,
-    ExitStatus,
-    Gap,
-    GapReason,
-    Gate,
-    Identity,
-    ListedProcess,
-    Stage,
-    TargetSnapshot,
-    TargetState,
-)
+from farpeek.identity import Claim, ExitStatus, Identity, ListedProcess, TargetSnapshot, TargetState
+from farpeek.model import Difference, Gap, GapReason, Gate, Stage
 from farpeek_api.http import refusals
 
 IDENTITY = Identity(

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from farpeek.model import Gap, GapReason, Process, ReadResult, ReadSpec, Regions
+from farpeek.identity import Process
+from farpeek.model import Gap, GapReason, ReadResult, ReadSpec, Regions
 from support.expectations import BYTES, ROWS, WAITS, Way
 from support.kinds import FUSE_FILES, PAGE, PageKinds
 from support.oracle import Oracle

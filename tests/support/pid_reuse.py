@@ -26,8 +26,9 @@ import uvloop
 from farpeek.access import ProcessGone, choose
 from farpeek.access.probe import probe
 from farpeek.errors import NoSuchProcess, TargetExited
+from farpeek.identity import Process
 from farpeek.memory import MemoryService
-from farpeek.model import Gap, GapReason, Limits, Process, ReadSpec, Regions
+from farpeek.model import Gap, GapReason, Limits, ReadSpec, Regions
 from support.asking import ask
 from support.reading import NaiveReader
 from support.targets import build

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from farpeek.access import WriteAccess, choose
 from farpeek.access.probe import probe
-from farpeek.model import Mode, Process, WriteResult, WriteSpec
+from farpeek.identity import Process
+from farpeek.model import Mode, WriteResult, WriteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

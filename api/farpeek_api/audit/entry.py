@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek.model import Identity, ReadResult
+    from farpeek.identity import Identity
+    from farpeek.model import ReadResult
     from farpeek.plans.model import PlanResult
 
     Peer = tuple[int, int] | str

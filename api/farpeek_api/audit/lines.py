@@ -15,7 +15,7 @@ from farpeek_api.audit import chain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from farpeek.model import Identity
+    from farpeek.identity import Identity
     from farpeek_api.audit.chain import Link
     from farpeek_api.audit.entry import Entry, Peer
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from farpeek.identity import ListedProcess, TargetSnapshot
     from farpeek.memory import MemoryService
-    from farpeek.model import ListedProcess, ReadSpec, TargetSnapshot
+    from farpeek.model import ReadSpec
     from farpeek.threads.budget import Lease
     from farpeek_api.http.bodies import Bodies
     from farpeek_api.policy.reach import Reach, Reaches

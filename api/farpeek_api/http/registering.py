@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pydantic_core import to_json
 
+from farpeek.identity import TargetSnapshot
 from farpeek.kernel import namespaces
-from farpeek.model import TargetSnapshot
 from farpeek_api.audit.entry import DONE
 from farpeek_api.http import answers, problems, queries, render, schema
 from farpeek_api.http.handlers import prepare
@@ -25,8 +25,8 @@ from farpeek_api.serving.connection import client_of, entry_of, unix_socket_of
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from farpeek.identity import Caller
     from farpeek.memory import MemoryService
-    from farpeek.model import Caller
     from farpeek_api.audit.trail import Trail
     from farpeek_api.http import target_shapes
     from farpeek_api.http.bodies import Bodies

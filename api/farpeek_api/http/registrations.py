@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from farpeek.model import PidNamespace, TargetState  # noqa: TC001 - pydantic looks at them
+from farpeek.identity import PidNamespace, TargetState  # noqa: TC001 - pydantic looks at them
 from farpeek.targets import claims
 from farpeek_api.http.queries import From  # noqa: TC001 - the same
 from farpeek_api.http.schema import MatchRequest, TargetId, Wire

@@ -9,30 +9,27 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from pydantic_core import to_json
 
+from farpeek.identity import TargetState
 from farpeek.kernel import names
-from farpeek.model import PAGE_SIZE, GapReason, TargetState
+from farpeek.model import PAGE_SIZE, GapReason
 from farpeek.targets import cmdlines
 from farpeek_api.http.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from farpeek.identity import Event, ExitStatus, Identity, ListedProcess, TargetSnapshot
     from farpeek.kernel.tasks import Registers, TaskView
     from farpeek.mappings.mapping import Mapping as TargetMapping
     from farpeek.model import (
         Backend,
         Capability,
         Difference,
-        Event,
-        ExitStatus,
         Gap,
-        Identity,
-        ListedProcess,
         MappingView,
         Prefetch,
         ServiceState,
         StuckThreads,
-        TargetSnapshot,
     )
     from farpeek.targets.matches import StandingMatch
     from farpeek_api.http import memory_shapes, service_shapes, target_shapes

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import CoreSchema, core_schema
 
 from farpeek.errors import InvalidRequest
-from farpeek.model import ADDRESS_LIMIT, Match, Regions
+from farpeek.identity import Match
+from farpeek.model import ADDRESS_LIMIT, Regions
 
 LONGEST_TARGET: Final = 128
 HIGHEST_ID: Final = 2**32 - 2

@@ -17,7 +17,7 @@ from farpeek_api.serving.connection import client_of, entry_of
 from farpeek_api.serving.shares import Shares
 
 if TYPE_CHECKING:
-    from farpeek.model import Event
+    from farpeek.identity import Event
     from farpeek.targets.events import EventRing
     from farpeek_api.audit.trail import Trail
     from farpeek_api.policy.reach import Reach, Reaches

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from farpeek.model import TargetState  # noqa: TC001
+from farpeek.identity import TargetState  # noqa: TC001
 from farpeek_api.http.values import ShownAddress, Time  # noqa: TC001
 
 ProcessState = Annotated[

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from farpeek_api.policy.verbs import Verb
 
 if TYPE_CHECKING:
-    from farpeek.model import Identity, Mode
+    from farpeek.identity import Identity
+    from farpeek.model import Mode
     from farpeek_api.policy.rules import Client, Labels, Policy
 
 REACHES: Final = frozenset({Verb.READ, Verb.WRITE, Verb.FILES, Verb.SEARCH})

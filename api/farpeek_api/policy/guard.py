@@ -12,8 +12,9 @@ from farpeek_api.policy.rights import AllRights, NoRights, PolicyRights
 from farpeek_api.policy.rounds import Rounds
 
 if TYPE_CHECKING:
+    from farpeek.identity import TargetSnapshot
     from farpeek.memory import MemoryService
-    from farpeek.model import Mode, TargetSnapshot
+    from farpeek.model import Mode
     from farpeek.targets.programs import Program
     from farpeek.targets.target import Target
     from farpeek_api.policy.current import CurrentPolicy

@@ -29,23 +29,19 @@ if TYPE_CHECKING:
     from farpeek.access.listing import Course
     from farpeek.access.task_listing import TasksPage
     from farpeek.doctor.findings import Finding
-    from farpeek.memory import MemoryService
-    from farpeek.model import (
+    from farpeek.identity import (
         Caller,
         Claim,
         Event,
         Identity,
         ListedProcess,
-        MappingView,
-        MapsPage,
-        MapsSpec,
         Match,
         PidNamespace,
-        ReadResult,
-        ServiceState,
         TargetSnapshot,
         TargetState,
     )
+    from farpeek.memory import MemoryService
+    from farpeek.model import MappingView, MapsPage, MapsSpec, ReadResult, ServiceState
     from farpeek.targets.matches import StandingMatch
     from farpeek_api.policy.guard import Guard
 

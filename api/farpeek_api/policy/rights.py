@@ -14,7 +14,8 @@ from farpeek_api.policy.rules import Rate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from farpeek.model import Claim, Identity, Mode
+    from farpeek.identity import Claim, Identity
+    from farpeek.model import Mode
     from farpeek.targets.target import Target
     from farpeek_api.policy.rules import Client, Policy
     from farpeek_api.policy.verbs import Verb

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Mapping, Sequence
 
-    from farpeek.model import Claim, Identity
+    from farpeek.identity import Claim, Identity
     from farpeek_api.policy.verbs import Verb
 
     Labels = Mapping[str, str]

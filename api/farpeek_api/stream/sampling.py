@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from farpeek.errors import FarpeekError, TooBusy, is_out_of_files
-from farpeek.model import EventKind
+from farpeek.identity import EventKind
 from farpeek_api.audit.entry import GONE
 from farpeek_api.http import frames, problems, render
 from farpeek_api.http.refusals import AuditUnavailable, Forbidden

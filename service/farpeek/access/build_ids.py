@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
+    from farpeek.identity import Process
     from farpeek.mappings.files import MappedFiles
     from farpeek.mappings.mapping import Mapping
-    from farpeek.model import Process
 
     Look = Callable[[int, int], bool]
 

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
+    from farpeek.identity import Process
     from farpeek.kernel.tasks import TaskView
     from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.residency import Residency
-    from farpeek.model import Process
 
 ANON_PRIVATE: Final = 1 << 0
 ANON_SHARED: Final = 1 << 1

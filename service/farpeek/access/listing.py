@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
+    from farpeek.identity import Process
     from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.residency import Residency
-    from farpeek.model import MapsSpec, Process
+    from farpeek.model import MapsSpec
 
 T = TypeVar("T")
 

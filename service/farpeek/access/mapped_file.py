@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
+    from farpeek.identity import Process
     from farpeek.mappings.mapping import Mapping
-    from farpeek.model import Process
 
 _VDSO: Final = b"[vdso]"
 _LARGEST_VDSO: Final = 1 << 20

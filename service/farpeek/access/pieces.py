@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from farpeek.access.absent import Unread
     from farpeek.access.process_ref import ProcessRef
+    from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
-    from farpeek.model import Process
 
 _MORE_LOOKS: Final = 3  # at zeros, as in `access.reader`
 _TRIES: Final = 3

@@ -11,7 +11,7 @@ from farpeek.kernel import uapi
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut
 from farpeek.mappings.residency import NoPagemap, look_at, split
-from farpeek.model import PAGE_SIZE, OnGap, Process, ReadSpec, Regions
+from farpeek.model import PAGE_SIZE, OnGap, ReadSpec, Regions
 from farpeek.regions import Runs
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.checks import OpenMap
     from farpeek.access.seam import Access
+    from farpeek.identity import Process
     from farpeek.mappings.residency import Residency
 
 MOST_BYTES = 16 << 20

@@ -18,7 +18,7 @@ from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited
 
 if TYPE_CHECKING:
-    from farpeek.model import Process
+    from farpeek.identity import Process
 
 
 class NoMemory(Exception):

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.reader import Reader
     from farpeek.access.seam import Access
+    from farpeek.identity import Process
     from farpeek.mappings.residency import Residency
-    from farpeek.model import Process, RangeSpec, ReadResult
+    from farpeek.model import RangeSpec, ReadResult
 
 ASK_HANDLERS_EVERY = 64 << 20
 """Of one mapping without pages; the question makes 4 KiB of page table at most."""

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from farpeek.access.pieces import Looker
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Witness
+    from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
-    from farpeek.model import Backend, Process, ReadSpec
+    from farpeek.model import Backend, ReadSpec
 
 _MORE_LOOKS: Final = 3
 """At zeros. With one, 1 of 1,800 readings of whole page tables that were moved without a pause, in

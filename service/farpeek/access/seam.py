@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from farpeek.model import Backend, Process, ReadResult, ReadSpec
+    from farpeek.identity import Process
+    from farpeek.model import Backend, ReadResult, ReadSpec
 
 
 class ProcessGone(Exception):

@@ -16,7 +16,7 @@ from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.model import Process
+    from farpeek.identity import Process
     from farpeek.regions import Runs
 
 TABLE_SPAN: Final = PAGE_SIZE * (PAGE_SIZE // 8)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farpeek.access.process_ref import ProcessRef
+    from farpeek.identity import Process
     from farpeek.kernel.tasks import TaskView
-    from farpeek.model import Process
 
 PAGE_COST: Final = 4 << 20
 """Bytes that a page of a list may take: its threads, and what is written of them."""

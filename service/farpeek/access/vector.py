@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.model import Process
+    from farpeek.identity import Process
     from farpeek.regions import Runs
 
 _AFTER_A_HOLE = 32

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.process_ref import ProcessRef
     from farpeek.errors import FarpeekError
-    from farpeek.model import Process
+    from farpeek.identity import Process
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from farpeek.access.core_segments import Segment, Survey
     from farpeek.cores.machines import Machine
-    from farpeek.model import Identity
+    from farpeek.identity import Identity
 
 _EHDR: Final = struct.Struct("=16sHHIQQQIHHHHHH")
 _PHDR: Final = struct.Struct("=IIQQQQQQ")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from farpeek.access.core_segments import Segment, Survey
     from farpeek.cores.machines import Machine
+    from farpeek.identity import Identity
     from farpeek.kernel.tasks import TaskView
-    from farpeek.model import Identity
 
 _HEAD: Final = struct.Struct("=III")
 _PRPSINFO: Final = struct.Struct("=4B4xQIIiiii16s80s")

@@ -13,7 +13,8 @@ from farpeek.errors import Unsupported
 if TYPE_CHECKING:
     from farpeek.access.core_segments import Surveyor
     from farpeek.cores.layout import Layout
-    from farpeek.model import Mode, Process
+    from farpeek.identity import Process
+    from farpeek.model import Mode
     from farpeek.targets.programs import Programs
 
 HEAD_COST: Final = 16 << 20

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from farpeek.model import Caller
+from farpeek.identity import Caller
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket

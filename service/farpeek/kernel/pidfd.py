@@ -7,8 +7,8 @@ import os
 import select
 import signal
 
+from farpeek.identity import ExitStatus
 from farpeek.kernel import uapi
-from farpeek.model import ExitStatus
 
 
 def has_exited(pidfd: int, wait_ms: int = 0) -> bool:

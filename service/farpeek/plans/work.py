@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from farpeek.access import Access
     from farpeek.counts import Counts
-    from farpeek.model import Identity, Process, ReadResult, ReadSpec
+    from farpeek.identity import Identity, Process
+    from farpeek.model import ReadResult, ReadSpec
     from farpeek.plans.model import PlanLimits, PlanResult, PlanSpec
     from farpeek.targets.programs import Programs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farpeek.errors import TargetExited
-from farpeek.model import TargetState
+from farpeek.identity import TargetState
 from farpeek.reading import reads
 from farpeek.threads.sweeps import Visit, begin_sweeps
 from farpeek.threads.threads import READING

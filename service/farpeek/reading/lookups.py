@@ -22,7 +22,8 @@ from farpeek.threads.threads import Purpose
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from farpeek.model import Identity, Limits, Match, Process
+    from farpeek.identity import Identity, Match, Process
+    from farpeek.model import Limits
     from farpeek.targets.target import Target
     from farpeek.threads.threads import Threads
 

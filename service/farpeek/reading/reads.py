@@ -13,7 +13,8 @@ from farpeek.model import PAGE_SIZE
 if TYPE_CHECKING:
     from farpeek.access import Access
     from farpeek.counts import Counts
-    from farpeek.model import Limits, Process, ReadResult, ReadSpec
+    from farpeek.identity import Process
+    from farpeek.model import Limits, ReadResult, ReadSpec
     from farpeek.targets.programs import Programs
 
 GAP_COST: Final = 480

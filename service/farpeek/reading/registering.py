@@ -20,8 +20,8 @@ from farpeek.errors import (
     is_out_of_files,
     out_of_files,
 )
+from farpeek.identity import ListedProcess, PidNamespace
 from farpeek.kernel.pidfd import has_exited
-from farpeek.model import ListedProcess, PidNamespace
 from farpeek.targets import callers, processes
 from farpeek.targets.claims import Claims
 from farpeek.targets.target import pid_in
@@ -29,7 +29,7 @@ from farpeek.targets.target import pid_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from farpeek.model import Caller, Identity, Match, TargetSnapshot
+    from farpeek.identity import Caller, Identity, Match, TargetSnapshot
     from farpeek.reading.lookups import Lookups
     from farpeek.reading.program_watch import ProgramWatch
     from farpeek.targets.registry import Claiming, Registry

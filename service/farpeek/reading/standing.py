@@ -17,7 +17,7 @@ from farpeek.errors import (
     ShuttingDown,
     TooBusy,
 )
-from farpeek.model import EventKind
+from farpeek.identity import EventKind
 from farpeek.reading.registering import everybody
 from farpeek.targets.claims import Claims
 from farpeek.targets.matches import Scanner, StandingMatch, Wanted
@@ -25,7 +25,7 @@ from farpeek.targets.matches import Scanner, StandingMatch, Wanted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from farpeek.model import Identity, Match
+    from farpeek.identity import Identity, Match
     from farpeek.reading.lookups import Lookups
     from farpeek.reading.registering import Admits, Registering
     from farpeek.targets.registry import Registry

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from farpeek.access.checks import OpenMap
     from farpeek.access.process_ref import ProcessRef
+    from farpeek.identity import Process
     from farpeek.mappings.mapping import Mapping
-    from farpeek.model import Process
     from farpeek.search.model import Filter, Found, SearchSpec
 
     Span = tuple[int, int]

@@ -15,7 +15,7 @@ from farpeek.kernel.pidfd import has_exited
 from farpeek.targets import processes
 
 if TYPE_CHECKING:
-    from farpeek.model import Caller, Identity
+    from farpeek.identity import Caller, Identity
 
 
 def numbers_of(caller: Caller) -> tuple[int, ...] | None:

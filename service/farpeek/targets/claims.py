@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from farpeek.errors import TooBusy
-from farpeek.model import Claim
+from farpeek.identity import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

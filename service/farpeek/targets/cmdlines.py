@@ -14,7 +14,7 @@ from farpeek.kernel.pidfd import has_exited
 from farpeek.targets import processes
 
 if TYPE_CHECKING:
-    from farpeek.model import Process
+    from farpeek.identity import Process
 
 MOST_BYTES: Final = 4096
 """Of all arguments: the kernel lets a program have megabytes, and there may be 16,384 targets."""

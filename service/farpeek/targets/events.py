@@ -11,11 +11,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from farpeek.model import Event, EventKind
+from farpeek.identity import Event, EventKind
 from farpeek.targets import claims
 
 if TYPE_CHECKING:
-    from farpeek.model import TargetSnapshot
+    from farpeek.identity import TargetSnapshot
 
 RING_SIZE = 32_768
 """Twice the most targets that are held: all of them may exit, and be reaped, at once."""

@@ -10,8 +10,8 @@ import select
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from farpeek.identity import TargetState
 from farpeek.kernel import pidfd
-from farpeek.model import TargetState
 
 if TYPE_CHECKING:
     import asyncio

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from farpeek.model import Identity, Match
+    from farpeek.identity import Identity, Match
     from farpeek.targets.target import Target
 
 RAREST: Final = 16

@@ -19,10 +19,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from farpeek.errors import DeadlineExceeded, InvalidRequest, NoSuchProcess
+from farpeek.identity import Identity, Match, Process
 from farpeek.kernel import names, status, uapi
 from farpeek.kernel.pidfd import has_exited, is_reaped
 from farpeek.mappings import auxv
-from farpeek.model import Identity, Match, Process
 from farpeek.targets import cgroups, executables
 
 if TYPE_CHECKING:

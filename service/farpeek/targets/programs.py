@@ -35,7 +35,7 @@ from farpeek.targets import environments, processes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek.model import Identity, Process
+    from farpeek.identity import Identity, Process
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek.errors import NoSuchTarget, ShuttingDown, TargetExited, TooBusy
+from farpeek.identity import EventKind, TargetState
 from farpeek.kernel import pidfd
-from farpeek.model import EventKind, TargetState
 from farpeek.targets.claims import Claims, Shares
 from farpeek.targets.events import EventRing
 from farpeek.targets.exits import ExitWatch
@@ -20,7 +20,8 @@ from farpeek.targets.target import Target, target_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from farpeek.model import Identity, Limits, Process, TargetSnapshot
+    from farpeek.identity import Identity, Process, TargetSnapshot
+    from farpeek.model import Limits
     from farpeek.targets.claims import Standing
     from farpeek.targets.programs import Programs
 

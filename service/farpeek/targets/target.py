@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek import addressing
 from farpeek.errors import InvalidRequest, NoSuchTarget
+from farpeek.identity import TargetSnapshot, TargetState
 from farpeek.kernel import pidfd
-from farpeek.model import PAGE_SIZE, TargetSnapshot, TargetState
+from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek.model import ExitStatus, Identity, Process
+    from farpeek.identity import ExitStatus, Identity, Process
     from farpeek.targets.claims import Claims
     from farpeek.targets.programs import Programs
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek.model import Match
+from farpeek.identity import Match
 from farpeek.reading import standing
 from farpeek.targets import matches
 from support.targets import Target, build

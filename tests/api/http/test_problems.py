@@ -9,9 +9,7 @@ import pytest
 from aiohttp import web
 
 from farpeek import errors
-from farpeek.model import (
-    ListedProcess,
-)
+from farpeek.identity import ListedProcess
 from farpeek_api.http import problems, refusals
 from support.every_error import EXAMPLES, IDENTITY, TARGET
 

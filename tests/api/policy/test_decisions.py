@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farpeek.model import Identity, Mode
+from farpeek.identity import Identity
+from farpeek.model import Mode
 from farpeek_api.policy import decisions, file
 from farpeek_api.policy.decisions import Subject
 from farpeek_api.policy.verbs import Verb

@@ -21,7 +21,7 @@ from support.wire import Served
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farpeek.model import Event
+    from farpeek.identity import Event
 
 MIB = 1 << 20
 HOLES = 65_536

@@ -15,9 +15,10 @@ import pytest
 from farpeek.access import ProcessGone, choose
 from farpeek.access.probe import probe
 from farpeek.errors import DeadlineExceeded, TargetExited
+from farpeek.identity import Process
 from farpeek.kernel import uapi
 from farpeek.memory import MemoryService
-from farpeek.model import Limits, Mode, Process, ReadSpec, Regions, Stage
+from farpeek.model import Limits, Mode, ReadSpec, Regions, Stage
 from support.asking import ask, close
 from support.targets import Target, start
 from support.writing import held

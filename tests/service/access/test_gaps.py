@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farpeek.model import Gap, GapReason, OnGap, Process, ReadResult, ReadSpec, Regions
+from farpeek.identity import Process
+from farpeek.model import Gap, GapReason, OnGap, ReadResult, ReadSpec, Regions
 from support.oracle import KINDS, PAGE, Oracle
 from support.pattern import pattern
 from support.reading import one_system_call, proc_mem

@@ -14,7 +14,8 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.errors import RangeUnreadable
-from farpeek.model import Mode, OnGap, Process, RangeSpec
+from farpeek.identity import Process
+from farpeek.model import Mode, OnGap, RangeSpec
 from support.expectations import BYTES, ROWS, Way
 from support.folders import OURS
 from support.kind_reads import hung_server, process_of, readable, rearm

@@ -12,7 +12,8 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.errors import RangeUnreadable
-from farpeek.model import Gap, Mode, Process, RangeSpec, ReadSpec, Regions
+from farpeek.identity import Process
+from farpeek.model import Gap, Mode, RangeSpec, ReadSpec, Regions
 from support.targets import Target, start
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farpeek.access import Access
-    from farpeek.model import Process
+    from farpeek.identity import Process
 
 # Last the one that asks the server, for what it asked for stays on its way.
 NOWAIT_WAYS = (Way.EMULATED, Way.AUTO, Way.ALWAYS, Way.NEVER)

@@ -17,11 +17,12 @@ from farpeek.access import choose
 from farpeek.access.absent import AbsentPages, FaultHandlers, Unread
 from farpeek.access.probe import probe
 from farpeek.access.process_ref import ByNumber
+from farpeek.identity import Process
 from farpeek.kernel.uapi import PageRun
 from farpeek.mappings import files
 from farpeek.mappings.mapping import Mapping
 from farpeek.mappings.residency import PagemapResidency
-from farpeek.model import GapReason, Mode, Process, ReadSpec, Regions
+from farpeek.model import GapReason, Mode, ReadSpec, Regions
 from support.expectations import ROWS, Way
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm
 from support.kinds import FUSE_FILES, PAGE, PageKinds, page_kinds

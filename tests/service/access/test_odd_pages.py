@@ -11,17 +11,8 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.errors import RangeUnreadable
-from farpeek.model import (
-    GapReason,
-    Mode,
-    OnGap,
-    PieceKind,
-    Process,
-    RangeSpec,
-    ReadSpec,
-    Regions,
-    WriteSpec,
-)
+from farpeek.identity import Process
+from farpeek.model import GapReason, Mode, OnGap, PieceKind, RangeSpec, ReadSpec, Regions, WriteSpec
 from support.reading import proc_mem
 from support.targets import Target, start
 

@@ -14,7 +14,8 @@ import pytest
 
 from farpeek.access import choose
 from farpeek.access.probe import probe
-from farpeek.model import Mode, Process, ReadSpec, Regions
+from farpeek.identity import Process
+from farpeek.model import Mode, ReadSpec, Regions
 from support.targets import Target, start
 
 if TYPE_CHECKING:

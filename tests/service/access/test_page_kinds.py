@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.model import Gap, GapReason, Process, ReadResult, ReadSpec, Regions
+from farpeek.identity import Process
+from farpeek.model import Gap, GapReason, ReadResult, ReadSpec, Regions
 from support.kinds import FUSE_FILES, NO_NEIGHBOURS, PAGE, PageKinds, page_kinds
 from support.pattern import pattern
 

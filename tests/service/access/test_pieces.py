@@ -11,7 +11,8 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.errors import DeadlineExceeded
-from farpeek.model import Mode, PieceKind, Process
+from farpeek.identity import Process
+from farpeek.model import Mode, PieceKind
 from support.oracle import Oracle
 from support.targets import start
 

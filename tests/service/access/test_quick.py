@@ -10,8 +10,9 @@ import pytest
 
 from farpeek.access import choose
 from farpeek.access.probe import probe
+from farpeek.identity import Process
 from farpeek.mappings import hugepages
-from farpeek.model import Mode, Process, ReadSpec, Regions
+from farpeek.model import Mode, ReadSpec, Regions
 from support.kinds import PAGE, PageKinds, page_kinds
 from support.targets import start
 from support.witnesses import KnownProgram, program_of

@@ -17,8 +17,9 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.access.sparse import MOST_TABLES, TABLE_SPAN, page_table_size
+from farpeek.identity import Process
 from farpeek.mappings import hugepages
-from farpeek.model import Mode, Process, RangeSpec, ReadSpec, Regions
+from farpeek.model import Mode, RangeSpec, ReadSpec, Regions
 from support.maps import on_hostfs
 from support.targets import Target, start
 from support.waiting import until

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farpeek.access import WriteAccess
-    from farpeek.model import Process
+    from farpeek.identity import Process
 
 PAGE = mmap.PAGESIZE
 READV_NUMBER = (uapi.WRITEV_NUMBER or 0) - 1  # the one before, on every architecture

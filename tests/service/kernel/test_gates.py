@@ -13,8 +13,9 @@ from farpeek.access import ProcessGone
 from farpeek.access.process_ref import ByNumber
 from farpeek.access.verified import verified
 from farpeek.errors import AccessDenied
+from farpeek.identity import Process
 from farpeek.kernel import gates, users
-from farpeek.model import Gate, Process
+from farpeek.model import Gate
 from support.folders import open_folder
 from support.serving import Service, refusing
 from support.targets import start

@@ -17,8 +17,9 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.listing import Course
 from farpeek.access.probe import probe
+from farpeek.identity import Process
 from farpeek.mappings import files, mounts
-from farpeek.model import GapReason, MapsSpec, Mode, OnGap, Process, RangeSpec, ReadSpec, Regions
+from farpeek.model import GapReason, MapsSpec, Mode, OnGap, RangeSpec, ReadSpec, Regions
 from support.kinds import FuseServer
 from support.targets import start
 from support.waiting import until

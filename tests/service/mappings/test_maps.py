@@ -23,11 +23,12 @@ from farpeek.access import choose, listing
 from farpeek.access.probe import probe
 from farpeek.addressing import kernel_half
 from farpeek.errors import DeadlineExceeded, TargetExited
+from farpeek.identity import Process
 from farpeek.kernel import names, uapi
 from farpeek.mappings import maps
 from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import GapClassifier
-from farpeek.model import GapReason, MapsSpec, Mode, Process, ReadSpec, Regions
+from farpeek.model import GapReason, MapsSpec, Mode, ReadSpec, Regions
 from support.folders import open_folder
 from support.kinds import FUSE_FILES, PageKinds, page_kinds
 from support.maps import on_hostfs

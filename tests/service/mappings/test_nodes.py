@@ -13,10 +13,11 @@ import pytest
 
 from farpeek.access import choose
 from farpeek.access.probe import probe
+from farpeek.identity import Process
 from farpeek.kernel import uapi
 from farpeek.kernel.uapi import PAGE_IS_PRESENT
 from farpeek.mappings.nodes import NodeResidency
-from farpeek.model import Mode, Process, ReadSpec, Regions
+from farpeek.model import Mode, ReadSpec, Regions
 from support.expectations import ROWS, Way
 from support.folders import open_folder
 from support.kind_reads import hung_server, outcome, process_of, read, readable, rearm

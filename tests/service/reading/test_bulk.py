@@ -29,6 +29,7 @@ from farpeek.errors import (
     TargetStuck,
     TooBusy,
 )
+from farpeek.identity import Process
 from farpeek.memory import MemoryService
 from farpeek.model import (
     ADDRESS_LIMIT,
@@ -36,7 +37,6 @@ from farpeek.model import (
     Limits,
     Mode,
     OnGap,
-    Process,
     RangeSpec,
     ReadSpec,
     Regions,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import TooBusy
-from farpeek.model import Match
+from farpeek.identity import Match
 from farpeek.targets import processes
 from support.targets import start
 from support.waiting import aio_until

@@ -19,9 +19,10 @@ import pytest
 from farpeek.access import choose
 from farpeek.access.prefetch import MOST_BYTES, Prefetcher, bounded
 from farpeek.access.probe import probe
+from farpeek.identity import Process
 from farpeek.kernel import uapi
 from farpeek.memory import MemoryService
-from farpeek.model import GapReason, Limits, Mode, NowaitCheck, Process, ReadSpec, Regions
+from farpeek.model import GapReason, Limits, Mode, NowaitCheck, ReadSpec, Regions
 from support.asking import ask, close
 from support.kinds import FUSE_FILES, PageKinds, disk, page_kinds
 from support.targets import start

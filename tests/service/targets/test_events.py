@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
-from farpeek.model import Claim, EventKind, Identity, TargetSnapshot, TargetState
+from farpeek.identity import Claim, EventKind, Identity, TargetSnapshot, TargetState
 from farpeek.targets.events import EventRing
 
 TARGET = TargetSnapshot(

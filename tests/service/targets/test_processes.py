@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import AmbiguousMatch, DeadlineExceeded, NoSuchProcess
+from farpeek.identity import Match
 from farpeek.kernel import names
-from farpeek.model import Match
 from farpeek.targets import executables, processes
 from support.maps import on_hostfs
 from support.namespaces import can_have_a_private_pid_namespace

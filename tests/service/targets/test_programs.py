@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import DeadlineExceeded, TargetChanged
+from farpeek.identity import EventKind
 from farpeek.kernel import uapi
 from farpeek.mappings import auxv
-from farpeek.model import EventKind, Mode, RangeSpec, ReadSpec, Regions, Stage, WriteSpec
+from farpeek.model import Mode, RangeSpec, ReadSpec, Regions, Stage, WriteSpec
 from farpeek.reading import lookups
 from farpeek.targets import environments, processes
 from farpeek.targets.programs import Programs
@@ -26,8 +27,9 @@ from support.targets import SOURCES, Target, build, start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from farpeek.identity import Process
     from farpeek.memory import MemoryService
-    from farpeek.model import Process, ReadResult
+    from farpeek.model import ReadResult
 
 PAGE = mmap.PAGESIZE
 READS = 3000

@@ -13,9 +13,10 @@ import pytest_asyncio
 
 from farpeek.access.probe import probe
 from farpeek.errors import NoSuchProcess
+from farpeek.identity import EventKind, TargetState
 from farpeek.kernel import pidfd
 from farpeek.memory import MemoryService
-from farpeek.model import EventKind, Limits, TargetState
+from farpeek.model import Limits
 from farpeek.targets import exits, processes
 from support import leftovers
 from support.asking import close
@@ -25,7 +26,7 @@ from support.waiting import aio_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from farpeek.model import TargetSnapshot
+    from farpeek.identity import TargetSnapshot
 
 
 @pytest_asyncio.fixture

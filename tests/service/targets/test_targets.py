@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.errors import InvalidRequest, NoSuchProcess, NoSuchTarget, TargetExited, TooBusy
+from farpeek.identity import EventKind, ExitStatus, TargetState
 from farpeek.memory import MemoryService
-from farpeek.model import EventKind, ExitStatus, Limits, ReadSpec, Regions, TargetState
+from farpeek.model import Limits, ReadSpec, Regions
 from support import leftovers
 from support.asking import ask, close
 from support.targets import Target, build, start, start_32_bits, state_of
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
-    from farpeek.model import TargetSnapshot
+    from farpeek.identity import TargetSnapshot
 
 MARKER = 0x5EC000000000
 PF_KTHREAD = 0x00200000

@@ -6,8 +6,9 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from farpeek.identity import Match
 from farpeek.memory import MemoryService
-from farpeek.model import Limits, Match, ReadSpec, Regions
+from farpeek.model import Limits, ReadSpec, Regions
 from support.targets import start
 
 if TYPE_CHECKING:

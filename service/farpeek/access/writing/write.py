@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.seam import Access
     from farpeek.access.writing.planning import Plan, Planner
+    from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
-    from farpeek.model import Backend, Gap, Process, ReadResult, WriteSpec
+    from farpeek.model import Backend, Gap, ReadResult, WriteSpec
 
 _CHUNK: Final = 4096
 """Bytes that are compared at once, before they are compared one by one."""
