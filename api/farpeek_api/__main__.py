@@ -138,7 +138,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "dap": ("show the memory of a process in an editor, as a debug adapter", _dap),
     "agent": ("let a fleet ask the service beside it, by NATS", _agent),
     "sampler": ("have all nodes of a fleet sample processes, until you say otherwise", _sampler),
-    "gateway": ("serve the nodes of a fleet by HTTP, for who has no NATS", _gateway),
+    "gateway": ("serve the nodes of a fleet over HTTP, to clients without NATS", _gateway),
     "fleet": ("ask many nodes of a fleet, by NATS", _fleet),
     "completion": ("print a script by which a shell completes commands", _completion),
 }
