@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from farpeek.access import Access
-    from farpeek.access.probe import Capabilities
+    from farpeek.access.capabilities import Capabilities
     from farpeek.access.task_listing import TasksPage
     from farpeek.cores.layout import Layout
     from farpeek.doctor import Finding

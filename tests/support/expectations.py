@@ -11,7 +11,7 @@ from farpeek.model import GapReason, NowaitCheck
 
 if TYPE_CHECKING:
     from farpeek.access import Access
-    from farpeek.access.probe import Capabilities
+    from farpeek.access.capabilities import Capabilities
 
 
 class Way(StrEnum):

@@ -66,7 +66,6 @@ from farpeek_api.client.results import (
 from farpeek_api.client.target import AsyncTarget, Target
 
 if TYPE_CHECKING:
-    from farpeek_api.client.conversation import Left, Tick
     from farpeek_api.client.cores import Core, CoreGap
     from farpeek_api.client.events import Event
     from farpeek_api.client.files import AsyncMemoryFile, MemoryFile
@@ -78,6 +77,7 @@ if TYPE_CHECKING:
     from farpeek_api.client.searches import SearchDone, SearchMatch, SearchProgress
     from farpeek_api.client.stream import AsyncStream, Stream
     from farpeek_api.client.subscriptions import AsyncSubscription, Subscription
+    from farpeek_api.client.ticks import Left, Tick
     from farpeek_api.client.writing import WriteResult
 
 __all__ = [
@@ -175,7 +175,7 @@ _LATER = {
     "CoreGap": "cores",
     "Dump": "ranges",
     "Event": "events",
-    "Left": "conversation",
+    "Left": "ticks",
     "MemoryFile": "files",
     "Piece": "pieces",
     "Plan": "plans",
@@ -186,7 +186,7 @@ _LATER = {
     "Stream": "stream",
     "Subscription": "subscriptions",
     "Sums": "pieces",
-    "Tick": "conversation",
+    "Tick": "ticks",
     "WriteResult": "writing",
 }
 

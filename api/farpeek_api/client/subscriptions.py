@@ -6,14 +6,14 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
-from farpeek_api.client.conversation import Ticks
+from farpeek_api.client.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from farpeek_api.client.conversation import Left, Tick
     from farpeek_api.client.problems import PeekError
+    from farpeek_api.client.ticks import Left, Tick
 
 
 class _Subscribed:

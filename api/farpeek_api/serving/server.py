@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 from aiohttp import web
 
-from farpeek.access.probe import lacking
+from farpeek.access.capabilities import lacking
 from farpeek.memory import MemoryService
 from farpeek_api.audit.entry import DONE, GONE
 from farpeek_api.audit.recorder import Recorder

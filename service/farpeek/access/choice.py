@@ -26,8 +26,8 @@ from farpeek.mappings.residency import PagemapResidency, ScanResidency, write_pr
 from farpeek.model import Backend, GapReason, NowaitCheck
 
 if TYPE_CHECKING:
+    from farpeek.access.capabilities import Capabilities
     from farpeek.access.checks import Checker, OpenMap
-    from farpeek.access.probe import Capabilities
     from farpeek.access.seam import Access
     from farpeek.mappings.residency import Residency
 

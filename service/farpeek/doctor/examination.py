@@ -10,7 +10,7 @@ from farpeek.doctor.findings import Finding, Verdict, worst_first
 from farpeek.kernel import capabilities
 
 if TYPE_CHECKING:
-    from farpeek.access.probe import Capabilities
+    from farpeek.access.capabilities import Capabilities
 
 _PTRACE: Final = capabilities.mask(["SYS_PTRACE"])
 _MAY_EXCEED: Final = capabilities.mask(["SYS_RESOURCE", "SYS_ADMIN"])

@@ -14,7 +14,7 @@ from farpeek.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farpeek.access.probe import Capabilities
+    from farpeek.access.capabilities import Capabilities
 
 _PAGEMAP: Final = Path("/proc/self/pagemap")
 _NO_START: Final = "the service cannot start"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from farpeek.access.pieces import Batch, PieceReader
     from farpeek.counts import Counts
     from farpeek.model import Piece
+    from farpeek.search.matchers import Matcher
     from farpeek.search.model import SearchSpec
-    from farpeek.search.patterns import Matcher
     from farpeek.search.places import Places
     from farpeek.targets.target import Target
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from farpeek.errors import DeadlineExceeded, TargetChanged, TargetExited
 from farpeek.reading.bulk import SPARE
 from farpeek.reading.transfers import TargetTransfer
+from farpeek.search.matchers import REGEX_BYTES
 from farpeek.search.model import Stopped
-from farpeek.search.patterns import REGEX_BYTES, compile_pattern
+from farpeek.search.patterns import compile_pattern
 from farpeek.search.places import MAPPING_COST, Named, in_memory
 from farpeek.search.scan import CHUNK, MOST_CONTEXT_BYTES, MOST_FOUND, Scan
 

@@ -25,11 +25,11 @@ from farpeek_api.client import (
     PeekError,
     TooLarge,
     Unauthenticated,
-    conversation,
 )
-from farpeek_api.client.conversation import Conversation, Handshake, Ticks
+from farpeek_api.client.conversation import Conversation, Handshake
 from farpeek_api.client.steps import Reply
 from farpeek_api.client.subscriptions import Subscription
+from farpeek_api.client.ticks import Ticks
 from support.sample import Sample
 from support.streaming import FLAVOURS, Streaming
 from support.waiting import until
@@ -107,7 +107,7 @@ def test_ticks_follow_one_another_and_the_lost_are_counted(
 def test_ticks_that_nobody_takes_are_dropped_and_counted(
     talk: Streaming, target: str, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "MOST_TICKS", 3)
+    monkeypatch.setattr("farpeek_api.client.ticks.MOST_TICKS", 3)
     ticks = talk.subscribe(target, [(sample.address, 4)], hz=500)
     until(lambda: ticks._ticks._dropped > 5, "ticks are dropped")  # noqa: SLF001 - no other sign
     taken = [talk.next(ticks) for _ in range(10)]
@@ -310,7 +310,7 @@ def test_whatever_comes_is_an_answer_or_the_end(junk: bytes, framed: bool) -> No
 def test_a_message_that_is_longer_than_asked_for_ends_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(conversation, "MOST_JSON", 1000)
+    monkeypatch.setattr("farpeek_api.client.conversation.MOST_JSON", 1000)
     told: dict[int, Any] = {}
     talk, service = Conversation(), Connection(ConnectionType.SERVER)
     talk._most = 1000  # noqa: SLF001 - 64 MiB else
@@ -349,7 +349,7 @@ def test_a_switch_to_something_else_is_no_stream() -> None:
 
 
 def test_kept_ticks_are_bounded_in_bytes_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "MOST_TICK_BYTES", 10)
+    monkeypatch.setattr("farpeek_api.client.ticks.MOST_TICK_BYTES", 10)
     kept, told = Ticks(), dict[int, Any]()
     talk, service = Conversation(), Connection(ConnectionType.SERVER)
     receiver: Any = type("", (), {"add": lambda _, tick: kept.add(tick)})()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farpeek.access.probe import Capabilities, probe
+from farpeek.access.probe import probe
 from support import kind_table
 from support.expectations import BYTES, DIFFERENCES, ROWS, Way
 from support.kind_reads import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farpeek.access import Access
+    from farpeek.access.capabilities import Capabilities
     from farpeek.identity import Process
 
 # Last the one that asks the server, for what it asked for stays on its way.

@@ -32,7 +32,7 @@ from support.targets import start
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farpeek.access.probe import Capabilities
+    from farpeek.access.capabilities import Capabilities
 
 FULL = replace(probe(), flag_nowait=False)
 OLD = replace(FULL, pagemap_scan=False, guards=False, procmap_query=False)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farpeek.access.probe import lacking, probe
+from farpeek.access.capabilities import lacking
+from farpeek.access.probe import probe
 from support.doctoring import answering, refusing
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from farpeek.errors import InvalidRequest
-from farpeek.search import patterns
+from farpeek.search import matchers
 from farpeek.search.model import Hex, Regex
 from farpeek.search.patterns import compile_pattern
 from support.scanning import whole_find
@@ -43,7 +43,7 @@ class _Counted:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[_Counted]:
     """The expressions that are made, in order."""
     found: list[_Counted] = []
-    real: Any = patterns.re2
+    real: Any = matchers.re2
 
     def counted(*arguments: Untyped) -> _Counted:
         found.append(_Counted(real.compile(*arguments)))
@@ -52,7 +52,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[_Counted]:
     fake = SimpleNamespace(
         compile=counted, Options=real.Options, error=real.error, purge=real.purge
     )
-    monkeypatch.setattr(patterns, "re2", fake)
+    monkeypatch.setattr(matchers, "re2", fake)
     return found
 
 
