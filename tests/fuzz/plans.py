@@ -17,6 +17,7 @@ from farpeek.plans.scalars import KINDS, Machine
 from farpeek_api.client.framing import split_frame
 from farpeek_api.http import frames, plan_answers
 from farpeek_api.http.plan_bodies import PlanRequest, check_size
+from farpeek_api.http.plan_specs import spec_of
 from fuzz.choices import Choices
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def plan_bodies(data: bytes) -> None:
     """A body is a plan that can be done, or it is refused with its place."""
     with suppress(ValidationError, InvalidRequest, TooLarge):
         check_size(data)
-        PlanRequest.model_validate_json(data).spec()
+        _spec(data)
         body = json.dumps({**json.loads(data), "limits": _LIMITS})
-        _do(PlanRequest.model_validate_json(body).spec(), Choices(data[::-1]))
+        _do(_spec(body), Choices(data[::-1]))
 
 
 def plans_done(data: bytes) -> None:
@@ -51,7 +52,7 @@ def plans_done(data: bytes) -> None:
     types = {f"T{number}": _type(choices) for number in range(3)}
     body = {"types": types, "limits": limits, "steps": _steps(choices, types, 0, [])}
     with suppress(InvalidRequest, TooLarge):
-        _do(PlanRequest.model_validate_json(json.dumps(body)).spec(), choices)
+        _do(_spec(json.dumps(body)), choices)
 
 
 def _type(choices: Choices) -> dict[str, Any]:
@@ -182,3 +183,8 @@ class _Memory:
 
 
 _BACKEND = Backend("native", "fuzzed")
+
+
+def _spec(body: bytes | str) -> PlanSpec:
+    wanted = PlanRequest.model_validate_json(body)
+    return spec_of(wanted, wanted.mode, wanted.generation)

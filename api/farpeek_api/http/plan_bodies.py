@@ -1,31 +1,19 @@
-"""Wire models of plans: what a request says, and how it becomes the service's values."""
+"""Wire models of plans: what a request says."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from farpeek.errors import InvalidRequest, TooLarge
+from farpeek.errors import TooLarge
 from farpeek.model import ADDRESS_LIMIT, Mode
 from farpeek.plans.checking import LARGEST_TYPE, MOST_STEPS
 from farpeek.plans.model import (
-    Array,
-    Bytes,
-    Chain,
-    Layout,
-    LinkedList,
-    One,
-    Place,
     PlanLimits,
-    PlanSpec,
-    Text,
 )
-from farpeek.plans.model import Field as PlanField
-from farpeek.plans.model import Step as PlanStep
-from farpeek.plans.scalars import KINDS, POINTERS, UNSIGNED
 from farpeek_api.http.schema import (
     BRANCH,
     LARGEST_UNCOUNTED,
@@ -37,7 +25,6 @@ from farpeek_api.http.schema import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-S = TypeVar("S", bound=PlanStep)
 
 _MOST_MEMBERS: Final = 16_384
 """Of a plan of that size: each is a colon, and 64 types of 256 fields have as many."""
@@ -48,7 +35,7 @@ _MOST_OFFSETS: Final = 64
 _MOST_ROWS: Final = 1 << 20
 _LONGEST_TEXT: Final = 1 << 20
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
-_PLACE: Final = re.compile(rf"\$(?:(?P<step>{_NAME}))?(?:\.(?P<field>{_NAME}))?")
+PLACE: Final = re.compile(rf"\$(?:(?P<step>{_NAME}))?(?:\.(?P<field>{_NAME}))?")
 
 Name = Annotated[str, Field(pattern=rf"^{_NAME}$")]
 """Of a step, a type or a field."""
@@ -74,15 +61,6 @@ class _PlaceSchema:
 
 
 PlaceText = Annotated[int | str, _PlaceSchema()]
-
-
-def _place(text: int | str) -> Place:
-    if isinstance(text, int):
-        return Place(number=text)
-    found = _PLACE.fullmatch(text)
-    if found is None:
-        return Place(number=int(text, 16))
-    return Place(step=found["step"], field=found["field"])
 
 
 class FieldOptions(Wire):
@@ -125,7 +103,9 @@ class When(Wire):
     """What it has to be."""
 
 
-class _StepBody(Wire):
+class StepOptions(Wire):
+    """What steps of every kind have."""
+
     id: Name
     """What the answer calls its rows."""
     when: When | None = None
@@ -141,7 +121,7 @@ _Max = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
 _Limit = Annotated[int, Field(ge=1, le=_LONGEST_TEXT)]
 
 
-class ReadStep(_StepBody):
+class ReadStep(StepOptions):
     """What is at a place, by its type."""
 
     read: Name
@@ -154,7 +134,7 @@ class ReadStep(_StepBody):
     """Read again until two readings are equal, so often at most."""
 
 
-class TextStep(_StepBody):
+class TextStep(StepOptions):
     """A text that ends with a 0 byte."""
 
     cstring: _Limit
@@ -165,7 +145,7 @@ class TextStep(_StepBody):
     """Bytes behind it."""
 
 
-class BytesStep(_StepBody):
+class BytesStep(StepOptions):
     """Bytes as they are."""
 
     bytes: _Count
@@ -199,7 +179,7 @@ class Then(Wire):
         return self
 
 
-class ChainStep(_StepBody):
+class ChainStep(StepOptions):
     """Pointers, one after the other."""
 
     chain: PlaceText
@@ -213,7 +193,7 @@ class ChainStep(_StepBody):
     """What is read where it leads."""
 
 
-class ListStep(_StepBody):
+class ListStep(StepOptions):
     """A linked list."""
 
     list: Name
@@ -230,7 +210,7 @@ class ListStep(_StepBody):
     """Read each node again until two readings are equal, so often at most."""
 
 
-class ArrayStep(_StepBody):
+class ArrayStep(StepOptions):
     """Elements one behind the other."""
 
     array: Name
@@ -247,7 +227,7 @@ class ArrayStep(_StepBody):
     """Read each element again until two readings are equal, so often at most."""
 
 
-_WAYS: Final[Mapping[str, type[_StepBody]]] = {
+_WAYS: Final[Mapping[str, type[StepOptions]]] = {
     "read": ReadStep,
     "cstring": TextStep,
     "bytes": BytesStep,
@@ -318,126 +298,8 @@ class PlanRequest(Plan):
     generation: Generation | None = None
     """The program that is meant: 409 `target-changed` if another one is executed by now."""
 
-    def spec(self) -> PlanSpec:
-        """Cross over to the service's value."""
-        return spec_of(self, self.mode, self.generation)
-
-
-def spec_of(plan: Plan, mode: Mode, generation: int | None) -> PlanSpec:
-    """Cross over to the service's value; InvalidRequest names the step and the member."""
-    layouts = {name: _layout(body, ("types", name)) for name, body in plan.types.items()}
-    crossing = _Crossing(layouts)
-    steps = crossing.steps(plan.steps, ("steps",))
-    return PlanSpec(steps, mode, plan.limits.limits(), generation)
-
 
 def check_size(body: bytes | bytearray) -> None:
     """Refuse far too many members before they are parsed."""
     if len(body) > LARGEST_UNCOUNTED and body.count(b":") > _MOST_MEMBERS:
         raise TooLarge(f"a plan may have {_MOST_MEMBERS} members: split it")
-
-
-def _layout(body: TypeBody, path: tuple[str, ...]) -> Layout:
-    fields: dict[str, PlanField] = {}
-    for name, (offset, kind, *rest) in body.fields.items():
-        options = rest[0] if rest else FieldOptions()
-        assert isinstance(options, FieldOptions)  # noqa: S101 - tells the type checkers
-        _check_options(str(kind), options, (*path, "fields", name))
-        fields[name] = PlanField(
-            offset, str(kind), options.bits, options.mask, options.shift, options.base
-        )
-    return Layout(body.size, fields)
-
-
-def _check_options(kind: str, options: FieldOptions, path: tuple[str, ...]) -> None:
-    of_pointers = options.mask is not None or options.shift or options.base
-    if of_pointers and kind not in POINTERS:
-        raise InvalidRequest(f"`mask`, `shift` and `base` are for pointers, not for {kind}", path)
-    if options.bits is not None and kind not in UNSIGNED:
-        raise InvalidRequest(f"`bits` are for {', '.join(UNSIGNED)}, not for {kind}", path)
-
-
-class _Crossing:
-    """Makes steps of what a request says."""
-
-    def __init__(self, layouts: Mapping[str, Layout]) -> None:
-        self._layouts = layouts
-
-    def steps(self, bodies: list[StepBody], path: tuple[str | int, ...]) -> tuple[PlanStep, ...]:
-        """Those of one level."""
-        return tuple(self._step(each, (*path, number)) for number, each in enumerate(bodies))
-
-    def _step(self, body: _StepBody, path: tuple[str | int, ...]) -> PlanStep:
-        common: dict[str, Any] = {
-            "id": body.id,
-            "when": None if body.when is None else (body.when.field, body.when.equals),
-            "each": self.steps(body.each or [], (*path, "each")),
-        }
-        match body:
-            case ReadStep():
-                return One(
-                    at=_place(body.at),
-                    content=self._layout(body.read, (*path, "read")),
-                    skip=body.skip,
-                    readings=body.consistent or 0,
-                    **common,
-                )
-            case TextStep():
-                return One(at=_place(body.at), content=Text(body.cstring), skip=body.skip, **common)
-            case BytesStep():
-                content = _bytes(body.bytes, body.max, path)
-                return One(at=_place(body.at), content=content, skip=body.skip, **common)
-            case ChainStep():
-                return Chain(
-                    at=_place(body.chain),
-                    offsets=body.offsets,
-                    content=None if body.then is None else self._then(body.then, path),
-                    skip=0 if body.then is None else body.then.skip,
-                    **common,
-                )
-            case ListStep():
-                return LinkedList(
-                    at=_place(body.at),
-                    layout=self._layout(body.list, (*path, "list")),
-                    next=body.next,
-                    most=body.max,
-                    until=None if body.until is None else _place(body.until),
-                    readings=body.consistent or 0,
-                    **common,
-                )
-            case ArrayStep():
-                layout = self._layout(body.array, (*path, "array"))
-                return Array(
-                    at=_place(body.at),
-                    layout=layout,
-                    count=body.count,
-                    most=body.max,
-                    stride=body.stride or 0,
-                    readings=body.consistent or 0,
-                    **common,
-                )
-            case _:
-                raise TypeError(body)
-
-    def _then(self, body: Then, path: tuple[str | int, ...]) -> Layout | Text | Bytes:
-        if body.read is not None:
-            return self._layout(body.read, (*path, "then", "read"))
-        if body.cstring is not None:
-            return Text(body.cstring)
-        assert body.bytes is not None  # noqa: S101 - the model has checked it
-        return _bytes(body.bytes, body.max, (*path, "then"))
-
-    def _layout(self, name: str, path: tuple[str | int, ...]) -> Layout:
-        if name in self._layouts:
-            return self._layouts[name]
-        if name not in KINDS:
-            raise InvalidRequest(f"there is no type {name!r}: define it in `types`", path)
-        return Layout(0, {"value": PlanField(0, name)})
-
-
-def _bytes(count: int | str, most: int | None, path: tuple[str | int, ...]) -> Bytes:
-    if most is None:
-        if isinstance(count, str):
-            raise InvalidRequest("where a field says how many, say `max`, too", (*path, "max"))
-        most = count
-    return Bytes(count, most)

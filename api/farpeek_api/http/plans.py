@@ -10,6 +10,7 @@ from farpeek_api.http import answers, frames, plan_answers, queries
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.frames import FRAME
 from farpeek_api.http.plan_bodies import PlanRequest, check_size
+from farpeek_api.http.plan_specs import spec_of
 from farpeek_api.http.turns import in_turn
 from farpeek_api.serving.connection import client_of, entry_of
 
@@ -54,4 +55,5 @@ class Plans:
 
 def _parse(body: bytes | bytearray) -> PlanSpec:
     check_size(body)
-    return PlanRequest.model_validate_json(body).spec()
+    wanted = PlanRequest.model_validate_json(body)
+    return spec_of(wanted, wanted.mode, wanted.generation)

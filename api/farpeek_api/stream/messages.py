@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import from_json
 
 from farpeek.model import ADDRESS_LIMIT, Mode, ReadSpec
-from farpeek_api.http import memory_bodies, plan_bodies, schema
+from farpeek_api.http import memory_bodies, plan_bodies, plan_specs, schema
 from farpeek_api.http.memory_bodies import ReadRequest
 from farpeek_api.http.plan_bodies import Plan  # noqa: TC001 - pydantic looks at it
 from farpeek_api.http.schema import LONGEST_TARGET, Columns, Generation, TargetId, Wire
@@ -57,7 +57,7 @@ class StreamPlan(Wire):
 
     def sample(self) -> PlanSample:
         """Cross over to the service's value."""
-        return PlanSample(plan_bodies.spec_of(self.plan, self.mode, self.generation))
+        return PlanSample(plan_specs.spec_of(self.plan, self.mode, self.generation))
 
 
 class _Sampling(Wire):
@@ -109,7 +109,7 @@ class PlanSampling(_Sampling):
 
     def sample(self) -> PlanSample:
         """Cross over to the service's value."""
-        return PlanSample(plan_bodies.spec_of(self.plan, self.mode, self.generation))
+        return PlanSample(plan_specs.spec_of(self.plan, self.mode, self.generation))
 
 
 class Subscribe(Wire):
