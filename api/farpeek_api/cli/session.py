@@ -87,7 +87,7 @@ class Session:
         except NoSuchProcess:
             if not word.match:
                 raise
-            raise NoSuchTargetWord(f"no process fits {word.word!r}{self._nearest(word)}") from None
+            raise self.nothing_fits(word) from None
         except Invalid as problem:
             readings = mapping(problem.members.get("readings"))
             if readings is None:
@@ -95,6 +95,10 @@ class Session:
             cure = "say which with --pid-namespace caller or --pid-namespace service:"
             shown = [_reading(name, mapping(each)) for name, each in readings.items()]
             raise WrongWord(f"pid {word.pid} may mean two processes, {cure}", shown) from None
+
+    def nothing_fits(self, word: TargetWord) -> NoSuchTargetWord:
+        """Say that no process fits a word, and which one may be meant."""
+        return NoSuchTargetWord(f"no process fits {word.word!r}{self._nearest(word)}")
 
     def _nearest(self, word: TargetWord) -> str:
         if "comm" not in word.match:

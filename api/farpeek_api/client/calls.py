@@ -121,6 +121,20 @@ def register(which: Mapping[str, object], labels: Mapping[str, str] | None) -> C
         return TargetInfo.parse(shown)
 
 
+def register_all(
+    match: Mapping[str, object], labels: Mapping[str, str] | None
+) -> Call[tuple[list[TargetInfo], list[tuple[int, Problem]]]]:
+    """``POST /v1/targets`` for all that fit: those that are targets, and the pids refused."""
+    body = {"match": given(match), "all": True, "labels": labels}
+    shown = yield from post("/v1/targets", body)
+    with answer_of_a_farpeek():
+        targets = [TargetInfo.parse(each) for each in shown.objects("targets")]
+        refused = shown.objects("refused")
+        return targets, [
+            (each.number("pid"), problem_of(each.all.get("problem"))) for each in refused
+        ]
+
+
 def which_process(
     process: int | str | None, match: Mapping[str, object], pid_namespace: str | None = None
 ) -> dict[str, object]:

@@ -111,6 +111,42 @@ class ClientOperations(Generic[TargetT]):
         return self._register(which, labels)
 
     @operation
+    def register_all(  # noqa: PLR0913 - ways to say what a process is
+        self,
+        *,
+        comm: str | None = None,
+        exe: str | None = None,
+        uid: int | None = None,
+        cgroup: str | None = None,
+        container: str | None = None,
+        ns_pid: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Call[tuple[list[TargetT], list[tuple[int, Problem]]]]:
+        """Register all processes that fit now; the targets, and pids with what stands against them.
+
+        At most 4,096. `hold` is for those that come later, too.
+
+        >>> targets, refused = peek.register_all(comm=target.info.process.comm)
+        >>> target.id in [each.id for each in targets]
+        True
+        """
+        match = {
+            "comm": comm,
+            "exe": exe,
+            "uid": uid,
+            "cgroup": cgroup,
+            "container": container,
+            "ns_pid": ns_pid,
+        }
+        return self._register_all(match, labels)
+
+    def _register_all(
+        self, match: Mapping[str, object], labels: Mapping[str, str] | None
+    ) -> Call[tuple[list[TargetT], list[tuple[int, Problem]]]]:
+        found, refused = yield from calls.register_all(match, labels)
+        return [self._target_of(each) for each in found], refused
+
+    @operation
     def myself(self, *, labels: Mapping[str, str] | None = None) -> Call[TargetT]:
         """Register the calling process, in whatever pid namespace it is; by unix sockets only.
 

@@ -184,27 +184,24 @@ def difference(found: Difference) -> memory_shapes.Difference:
 
 def written_mapping(found: MappingView) -> memory_shapes.WrittenMapping:
     """Show a mapping that would be written to, and whether others would see it."""
-    shown: memory_shapes.WrittenMapping = {**_place(found), "shared": found.perms.endswith("s")}
+    shown: memory_shapes.WrittenMapping = {
+        **_place(found, found.path),
+        "shared": found.perms.endswith("s"),
+    }
     _count(shown, found)
     return shown
 
 
 def searched_mapping(found: TargetMapping) -> target_shapes.MappingPlace:
     """Show the mapping that a match is in."""
-    return {
-        "start": hex(found.start),
-        "end": hex(found.end),
-        "perms": found.perms,
-        "offset": found.offset,
-        "device": f"{found.device[0]:x}:{found.device[1]:x}",
-        "inode": found.inode,
-        "path": names.shown(found.path),
-    }
+    return _place(found, names.shown(found.path))
 
 
 def mapping(found: MappingView) -> target_shapes.MemoryMapping:
     """Show a mapping; what was not asked for is left out."""
-    shown = cast("target_shapes.MemoryMapping", {**_place(found), "build_id": found.build_id})
+    shown = cast(
+        "target_shapes.MemoryMapping", {**_place(found, found.path), "build_id": found.build_id}
+    )
     if found.path.endswith(" (deleted)"):
         shown["deleted"] = found.deleted
     if found.build_id_reason is not None:
@@ -213,7 +210,7 @@ def mapping(found: MappingView) -> target_shapes.MemoryMapping:
     return shown
 
 
-def _place(found: MappingView) -> target_shapes.MappingPlace:
+def _place(found: MappingView | TargetMapping, path: str) -> target_shapes.MappingPlace:
     return {
         "start": hex(found.start),
         "end": hex(found.end),
@@ -221,7 +218,7 @@ def _place(found: MappingView) -> target_shapes.MappingPlace:
         "offset": found.offset,
         "device": f"{found.device[0]:x}:{found.device[1]:x}",
         "inode": found.inode,
-        "path": found.path,
+        "path": path,
     }
 
 

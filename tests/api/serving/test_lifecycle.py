@@ -112,26 +112,27 @@ def test_what_runs_is_finished_and_what_is_new_is_refused(folder: Path) -> None:
         assert service.process.wait(60) == 0
 
 
+def _begin(service: Served, sock: socket.socket) -> None:
+    """Begin a request whose body does not come."""
+    sock.sendall(
+        b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 10\r\n\r\n"
+    )
+    # It has begun once a later one on another connection is answered.
+    assert service.request("GET", "/readyz").status == 200
+
+
 def test_who_never_finishes_does_not_hold_up_the_end(folder: Path) -> None:
     # The deadline is longer than anybody waits for the end here.
     with Served(folder, "--deadline", "3600") as service, service.connect() as sock:
-        sock.sendall(
-            b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 10\r\n\r\n"
-        )
-        # The request has begun once a later one on another connection is answered.
-        assert service.request("GET", "/readyz").status == 200
+        _begin(service, sock)
         assert service.stop() == 0
 
 
 def test_another_service_can_begin_while_this_one_still_ends(folder: Path) -> None:
     """Whatever hangs in it, its path is free, and nobody waits in its queue for nothing."""
     with Served(folder, "--deadline", "60") as service, service.connect() as sock:
-        sock.sendall(
-            b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 10\r\n\r\n"
-        )
-        assert service.request("GET", "/readyz").status == 200
+        _begin(service, sock)
         service.process.send_signal(signal.SIGTERM)
         until(lambda: not service.path.exists(), "the path is free")
         assert service.process.poll() is None
@@ -141,11 +142,7 @@ def test_another_service_can_begin_while_this_one_still_ends(folder: Path) -> No
 
 def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
     with Served(folder, "--deadline", "60") as service, service.connect() as sock:
-        sock.sendall(
-            b"POST /v1/targets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 10\r\n\r\n"
-        )
-        assert service.request("GET", "/readyz").status == 200
+        _begin(service, sock)
         service.process.send_signal(signal.SIGTERM)
         until(lambda: not service.path.exists(), "it is stopping")
         assert service.stop() == 128 + signal.SIGTERM

@@ -14,9 +14,11 @@ from support.commands import run, screen
 from support.sample import Sample
 from support.targets import start
 from support.waiting import until
+from support.wire import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.targets import Target
 
@@ -74,6 +76,39 @@ def test_hostile_names_are_escaped_and_lines_fit(columns: int, hostile: Target) 
         assert b"\x1b[31m\\" not in seen.received
     whole = run("ps", hostile.pid).text
     assert shown in whole
+
+
+def test_all_that_fit_are_registered_a_line_each() -> None:
+    with start("plain", "--name", "many-of") as one, start("plain", "--name", "many-of") as other:
+        ran = run("register", "comm=many-o?", "--all", "--label", "kind=many")
+        assert ran.status == statuses.DONE
+        assert {line.split("-")[0] for line in ran.lines} == {str(one.pid), str(other.pid)}
+        shown = run("register", "comm=many-of", "--all", "--json").json
+        assert {each["id"] for each in shown["targets"]} == set(ran.lines)
+        assert shown["refused"] == []
+        assert run("register", "comm=many-of").status == statuses.USAGE
+        curl = run("register", "comm=many-of", "--all", "--curl").text
+        done = subprocess.run(["sh", "-c", curl], check=True, capture_output=True, text=True)
+        assert len(json.loads(done.stdout)["targets"]) == 2
+    none = run("register", "comm=many-off", "--all")
+    assert none.status == statuses.NO_TARGET
+    assert "no process fits 'comm=many-off'" in none.error
+    alone = run("register", one.pid, "--all")
+    assert alone.status == statuses.USAGE
+    assert "--all goes with comm=NAME" in alone.error
+
+
+def test_those_that_are_refused_are_told_with_the_reason(folder: Path) -> None:
+    with (
+        Served(folder, "--max-client-targets", "1") as service,
+        start("plain", "--name", "too-many"),
+        start("plain", "--name", "too-many"),
+    ):
+        ran = run("register", "comm=too-many", "--all", "--url", f"unix:{service.path}")
+    assert ran.status == statuses.FAILED
+    assert len(ran.lines) == 1
+    assert "farpeek register: pid " in ran.error
+    assert ran.error.count("\n") == 1
 
 
 def test_registering_prints_the_id_and_sets_labels() -> None:
