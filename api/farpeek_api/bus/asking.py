@@ -90,6 +90,7 @@ class Answer:
         """Bytes that have come, without problems that end it."""
         self._sent = 0
         self._has_room = asyncio.Event()
+        self._sending = asyncio.Lock()
         self.taken = 0
         """How many messages of ours the node has passed on."""
         self.status = 0
@@ -129,10 +130,20 @@ class Answer:
         return bytes(parts)
 
     async def send(self, payload: bytes) -> None:
-        """Send bytes behind the request, where another protocol is spoken there."""
+        """Send bytes behind the request, where another protocol is spoken there.
+
+        They go in as many messages as they take; what another task sends comes behind them all.
+        """
+        async with self._sending:
+            for begin in range(0, len(payload), messages.LARGEST_SENT):
+                await self._send(payload[begin : begin + messages.LARGEST_SENT])
+
+    async def _send(self, payload: bytes) -> None:
         while self._sent - self.taken >= _MOST_SENT and not self.is_over:
             self._has_room.clear()
             await self._has_room.wait()
+        if self.is_over:
+            return  # nobody takes it, and whoever listens is told why
         number, self._sent = self._sent, self._sent + 1
         await self._asking.say(self, subjects.SEND, {messages.CHUNK: str(number)}, payload)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -58,11 +60,18 @@ class Route:
         return [(k.encode(), v.encode()) for k, v in found.items() if v is not None]
 
 
+def digest(text: bytes) -> str:
+    """Name a document by its bytes, so that nobody can give another the same name."""
+    return f"sha256:{hashlib.sha256(text).hexdigest()}"
+
+
 class Catalogue:
     """All operations of a document."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, text: bytes) -> None:
         """Raises ValueError, KeyError, ... for what is no document."""
+        document: Mapping[str, Any] = json.loads(text)
+        self.digest = digest(text)
         self._common: Mapping[str, Any] = document["components"]["parameters"]
         self.routes: dict[str, Route] = {
             operation["operationId"]: self._route(method, path, operation)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import unquote
 
-from farpeek_api.bus import problems
+from farpeek_api.bus import messages, problems, subjects
 from farpeek_api.bus.asking import Question
-from farpeek_api.bus.catalogue import Catalogue
+from farpeek_api.bus.catalogue import Catalogue, digest
 from farpeek_api.bus.problems import Refusal
 
 if TYPE_CHECKING:
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 _DOCUMENT: Final = "openapi"
 _LARGEST_DOCUMENT: Final = 8 << 20
+_LARGEST_ABOUT: Final = 64 << 10
+_MOST_SHARED: Final = 16
+"""A fleet has few versions at once."""
 _SECOND_NS: Final = 10**9
 _OLD_NS: Final = 30 * _SECOND_NS
 """A clock is asked for anew then: the host may have been started again, and its clock with it."""
@@ -53,7 +55,33 @@ class Known:
         self._clock: tuple[int, int] | None = None  # the node's, and ours when it came
 
     async def learn(self, asking: Asking) -> None:
-        """Ask it which operations it has. Raises Refusal."""
+        """Ask it which operations it has. Raises Refusal.
+
+        What another node has told the same of is not sent a second time, at first: if an operation
+        is missing in that, the node has to tell it itself.
+        """
+        shared = None
+        if self.learned_at is None and _SHARED:
+            shared = _SHARED.get(await self._digest(asking))
+        self._patterns = await self._told(asking) if shared is None else shared
+        self.learned_at = time.monotonic()
+
+    async def _digest(self, asking: Asking) -> str:
+        """Ask it by which digest its document goes; it may be wrong, and is looked up alone."""
+        answer = await asking.ask(self.node, Question(subjects.CLOCK))
+        try:
+            text = await answer.whole(_LARGEST_ABOUT)
+        finally:
+            await answer.close()
+        self.heard(answer)
+        try:
+            said: object = json.loads(text)
+        except ValueError:
+            return ""
+        about = cast("dict[str, object]", said) if isinstance(said, dict) else {}
+        return str(about.get(messages.DOCUMENT, ""))
+
+    async def _told(self, asking: Asking) -> Sequence[_Pattern]:
         answer = await asking.ask(self.node, Question(_DOCUMENT))
         try:
             text = await answer.whole(_LARGEST_DOCUMENT)
@@ -63,12 +91,11 @@ class Known:
         if answer.status != 200:  # noqa: PLR2004 - HTTP's
             raise Refusal(problems.UNREACHABLE, f"the node {self.node!r} does not tell them")
         try:
-            self._patterns = _patterns(text)
+            return _shared(text)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Refusal(
                 problems.UNREACHABLE, f"the node {self.node!r} has no document of its operations"
             ) from error
-        self.learned_at = time.monotonic()
 
     def find(self, method: str, path: str) -> Found | None:
         """Give the operation that a request's method and its path, as it came, ask for.
@@ -106,10 +133,25 @@ class Known:
         return shown + (time.monotonic_ns() - came) + int(timeout_s * _SECOND_NS)
 
 
-@lru_cache(maxsize=4)
-def _patterns(text: bytes) -> Sequence[_Pattern]:
+_SHARED: Final[dict[str, Sequence[_Pattern]]] = {}
+"""Documents that are taken apart, by digests of what has come: no node chooses by which of them its
+own is found, and so none has another node's requests read by it."""
+
+
+def _shared(text: bytes) -> Sequence[_Pattern]:
     """Take a document apart, once for all nodes that have the same."""
-    routes = Catalogue(json.loads(text)).routes
+    key = digest(text)
+    known = _SHARED.get(key)
+    if known is None:
+        known = _patterns(text)
+        if len(_SHARED) >= _MOST_SHARED:
+            _SHARED.clear()
+        _SHARED[key] = known
+    return known
+
+
+def _patterns(text: bytes) -> Sequence[_Pattern]:
+    routes = Catalogue(text).routes
     made = [
         _Pattern(name, route, re.compile(re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(route.path))))
         for name, route in routes.items()

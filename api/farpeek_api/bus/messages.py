@@ -48,6 +48,11 @@ ERROR_CODE: Final = "Nats-Service-Error-Code"
 ROOM_FOR_HEADERS: Final = 4096
 """Kept free of each message, for the broker counts its headers as well."""
 LARGEST_CHUNK: Final = 512 << 10
+DOCUMENT: Final = "document"
+"""Member of what `clock` answers: the digest of the document of the node's operations."""
+LARGEST_SENT: Final = 16 << 10
+"""Bytes in one message of what a client sends on a stream: as many as may be on their way fit into
+what a node lets wait, whatever the sizes that they are written in."""
 MOST_CREDIT: Final = 32
 """Messages of one answer that may be under way."""
 

@@ -62,6 +62,7 @@ class Agent:
             Heartbeats(self._presence, service),
             History(node, service),
             self._samplers,
+            self._routes,
         ]
         self._running: list[asyncio.Task[None]] = []
 
@@ -219,7 +220,7 @@ class Agent:
     ) -> bool:
         try:
             if asked.operation == subjects.CLOCK:
-                await _tell(part.answer, self._presence.about())
+                await _tell(part.answer, {**self._presence.about(), **self._routes.about()})
             elif asked.operation == subjects.SAMPLERS:
                 await _tell(part.answer, {"samplers": self._samplers.of(asked.client)})
             else:

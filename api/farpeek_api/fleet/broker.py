@@ -39,6 +39,8 @@ _MOST_PENDING: Final = 8 << 20
 _PATIENCE_S: Final = 10.0
 _LOOK_S: Final = 0.01
 _MOST_WAITING: Final = 1024
+_MOST_TOLD: Final = 16
+"""Causes that are logged of one connection, or of its loss; the broker words some of them."""
 _MOST_WAITING_BYTES: Final = 32 << 20
 
 
@@ -148,7 +150,8 @@ class Broker:
     def __init__(self, way: Way, on_error: Callable[[str], None] | None = None) -> None:
         self._way = way
         self._on_error = on_error
-        self._said = ""
+        self._told: set[str] = set()
+        """What was logged since the connection was made, or was lost."""
         self._cause = ""
 
     async def run(self, begin: Callable[[Connection], Awaitable[None]]) -> None:
@@ -160,7 +163,10 @@ class Broker:
             self._cause = ""
             try:
                 connection = await self._connect(client, closed)
+                _end_if_cancelled()
                 await begin(connection)
+                _end_if_cancelled()
+                self._told.clear()
                 self._say(f"connected to {self._way.shown}")
                 failures = 0
                 await closed.wait()
@@ -170,6 +176,7 @@ class Broker:
                 self._say(f"no broker at {self._way.shown}: {why}: trying again")
             finally:
                 await _close(client)
+            _end_if_cancelled()
             failures += 1
             longest = min(_SHORTEST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)
             await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - so that not all come at once
@@ -212,10 +219,21 @@ class Broker:
             self._say(f"the broker says: {text[:500]}")
 
     def _say(self, text: str) -> None:
-        """Log what is new."""
-        if text != self._said:
-            self._said = text
+        """Log what is new: tries may fail by turns for one cause and another."""
+        if text not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(text)
             log.info("%s", text)
+
+
+def _end_if_cancelled() -> None:
+    """Raise CancelledError if that was lost.
+
+    asyncio.wait_for of Python 3.11 loses it where what it waits for is done in the same turn
+    (bpo-42130), and nats-py waits by it.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _close(client: Client) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
+from farpeek_api.bus import messages
+from farpeek_api.bus.problems import Refusal
+
 if TYPE_CHECKING:
     from farpeek_api.bus.catalogue import Catalogue, Route
+    from farpeek_api.fleet.broker import Connection
     from farpeek_api.fleet.service import LocalService
 
 _FRESH_S: Final = 10.0
@@ -22,6 +27,17 @@ class Routes:
         self._catalogue: Catalogue | None = None
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
+
+    async def run(self, connection: Connection) -> None:
+        """Look at the document, on each connection anew: the service may be another by then."""
+        del connection
+        with contextlib.suppress(Refusal):
+            self._catalogue = await self._service.catalogue()
+            self._looked_at = time.monotonic()
+
+    def about(self) -> dict[str, str]:
+        """Say which document is known, for those who may have it from another node."""
+        return {} if self._catalogue is None else {messages.DOCUMENT: self._catalogue.digest}
 
     def knows(self, operation: str) -> bool:
         """Whether there is such an operation, as far as is known."""

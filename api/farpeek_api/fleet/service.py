@@ -112,7 +112,7 @@ class LocalService:
     async def catalogue(self) -> Catalogue:
         """Ask for the document of all operations. Raises Refusal."""
         try:
-            return Catalogue(await self._document("/openapi.json"))
+            return Catalogue(await self._text("/openapi.json"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Refusal(problems.UNREACHABLE, "the service has no OpenAPI document") from error
 
@@ -160,10 +160,14 @@ class LocalService:
 
     async def _document(self, path: str) -> Mapping[str, Any]:
         """Ask for JSON, in the agent's own name."""
+        return cast("Mapping[str, Any]", json.loads(await self._text(path)))
+
+    async def _text(self, path: str) -> bytes:
+        """Ask for a document, in the agent's own name. Raises Refusal."""
         status, text = await self._get(path)
         if status != _OK:
             raise Refusal(problems.UNREACHABLE, _refused(path, status, text))
-        return cast("Mapping[str, Any]", json.loads(text))
+        return text
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         """Ask for a status and a document, in the agent's own name. Raises Refusal."""

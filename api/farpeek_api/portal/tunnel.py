@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 
+from farpeek_api.bus import messages
 from farpeek_api.serving.connection import connection_of
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 
 _SIGN_S: Final = 3.0
 """How often a node is told that its answer is still taken, while one part of it goes out."""
-
-_MOST: Final = 16 << 10
-"""Bytes in one message to the node: as many messages as may be on their way fit into what it lets
-wait."""
 
 _FULL: Final = 64 << 10
 
@@ -66,7 +63,7 @@ class _Incoming:
         while not self._bytes and not self._is_over:
             self._came.clear()
             await self._came.wait()
-        taken = bytes(self._bytes[:_MOST])
+        taken = bytes(self._bytes[: messages.LARGEST_SENT])
         was_full = len(self._bytes) >= _FULL
         del self._bytes[: len(taken)]
         if was_full and len(self._bytes) < _FULL and not self._is_over:

@@ -111,7 +111,7 @@ def test_no_operation_is_called_as_what_the_agent_does_itself() -> None:
 
 
 def test_the_document_says_what_changes_something_and_what_has_no_end() -> None:
-    routes = Catalogue(json.loads(document.text())).routes
+    routes = Catalogue(document.text()).routes
     assert {each.id for each in OPERATIONS} == set(routes)
     for each in OPERATIONS:
         assert (routes[each.id].changes, routes[each.id].endless) == (

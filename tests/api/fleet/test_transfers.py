@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from support.waiting import PATIENCE_S
 from support.websocket import frame, handshake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from farpeek_api.bus.asking import Answer, Asking
     from support.fleet import Fleet
@@ -128,6 +129,63 @@ async def test_a_stream_is_spoken_both_ways(fleet: Fleet) -> None:
                 came += await answer.part() or b""
         assert answer.taken > 100
         await answer.close()
+
+
+SIZES = [
+    *(messages.LARGEST_SENT - 1, messages.LARGEST_SENT, messages.LARGEST_SENT + 1),
+    *(512 << 10, (1 << 20) + 1, 4 << 20),
+]
+
+
+@contextlib.asynccontextmanager
+async def speaking(fleet: Fleet) -> AsyncIterator[Answer]:
+    """Speak on a stream, by a node that passes it on."""
+    request = handshake().decode().splitlines()[1:]
+    headers = dict(line.split(": ", 1) for line in request if line)
+    async with fleet.broker.asking() as alice:
+        answer = await alice.ask("n1", Question("stream", headers=headers))
+        answer.is_endless = True
+        await answer.part()
+        try:
+            yield answer
+        finally:
+            await answer.close()
+
+
+async def answered(answer: Answer, numbers: set[int]) -> None:
+    """Wait until each of the reads has its answer."""
+    came = bytearray()
+    while not all(b'"id":%d,' % number in came for number in numbers):
+        part = await answer.part()
+        assert part is not None, bytes(came[-300:])
+        came += part
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_is_said_on_a_stream_may_be_of_any_size(fleet: Fleet, size: int) -> None:
+    where = {"addresses": [hex(fleet.asking.address)], "lengths": [8]}
+    async with speaking(fleet) as answer:
+        for number in range(2):
+            text = json.dumps({"id": number, "target": fleet.asking.target, **where}).encode()
+            said = frame(text.ljust(size - 14))  # and the head of a frame
+            sending = asyncio.create_task(answer.send(said))
+            await answered(answer, {number})
+            await sending
+
+
+async def test_what_several_say_at_once_does_not_mix(fleet: Fleet) -> None:
+    """Together it is far more than a node lets wait."""
+    where = {"addresses": [hex(fleet.asking.address)], "lengths": [8]}
+    async with speaking(fleet) as answer:
+        texts = [
+            json.dumps({"id": number, "target": fleet.asking.target, **where}).encode()
+            for number in range(60)
+        ]
+        said = [frame(each.ljust(100_000 + 777 * number)) for number, each in enumerate(texts)]
+        async with asyncio.TaskGroup() as group:
+            for each in said:
+                group.create_task(answer.send(each))
+            await answered(answer, set(range(60)))
 
 
 async def test_what_is_sent_out_of_order_ends_the_stream(fleet: Fleet) -> None:
