@@ -36,7 +36,7 @@ HINT: Final = "samplers"
 
 _DAY_S: Final = 24 * 3600.0
 _LARGEST: Final = 16 << 10
-_MOST_SAMPLERS: Final = 10_000
+MOST_SAMPLERS: Final = 10_000
 _BATCH: Final = 256
 _PATIENCE_S: Final = 5.0
 NOBODY: Final = "the broker does not keep that: `farpeek fleet setup` has it do so"
@@ -79,7 +79,7 @@ def streams(replicas: int = 1) -> list[StreamConfig]:
             description="farpeek: samplers, by CLIENT.NAME",
             subjects=[KEYS],
             max_msgs_per_subject=1,
-            max_msgs=_MOST_SAMPLERS,
+            max_msgs=MOST_SAMPLERS,
             max_bytes=64 << 20,
             max_msg_size=_LARGEST,
             discard=DiscardPolicy.NEW,  # none is driven out by another
@@ -109,6 +109,12 @@ class Found:
     is_new: bool
     differences: tuple[str, ...] = ()
     """Of one that was there: what is not as it would be made."""
+
+
+async def forget_samplers(client: Client, whose: str) -> None:
+    """Take away all that a client keeps. Raises nats.errors.Error."""
+    manager = JetStreamManager(client)
+    await manager.purge_stream(SAMPLERS, subject=f"$KV.{BUCKET}.{whose}.>")
 
 
 async def set_up(client: Client, replicas: int = 1) -> AsyncIterator[Found]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MOST_OF_ONE: Final = 16
 """Samplers of one client that a node runs."""
+MOST_KEPT: Final = 64
+"""Samplers that one client may keep. The broker cannot count by clients: nodes look at no more, and
+commands put no more."""
 MOST: Final = 128
 MOST_HZ: Final = 400.0
 """Ticks a second of one client's samplers together, for each target."""
@@ -173,6 +176,26 @@ def wanted(message: kept.Message) -> Wanted | None:
     if name is None or message.headers.get("KV-Operation") in _DELETIONS:
         return None
     return Wanted(name, message.sequence, message.payload)
+
+
+class Kept:
+    """All that is kept, as far as it is looked at: of each client what was put first."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[Name, Wanted] = {}
+        self.beyond: dict[str, int] = {}
+        """How many more each client keeps."""
+        self._counts: dict[str, int] = {}
+
+    def add(self, each: Wanted) -> None:
+        """Take the next one; they come as they were put."""
+        client = each.name.client
+        count = self._counts.get(client, 0)
+        if count >= MOST_KEPT:
+            self.beyond[client] = self.beyond.get(client, 0) + 1
+            return
+        self._counts[client] = count + 1
+        self.wanted[each.name] = each
 
 
 def admitted(samplers: Iterable[tuple[Wanted, Sampler]]) -> set[Name]:

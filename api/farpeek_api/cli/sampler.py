@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from farpeek_api.bus.samplers import Name
+    from farpeek_api.bus.scatter import Scatter
     from farpeek_api.cli.broker import Connected
 
 _EPILOG: Final = """\
@@ -43,6 +44,8 @@ _TIMEOUT_S: Final = 5.0
 _MARK_S: Final = 24 * 3600
 _MOST_SHOWN: Final = 32
 _MOST_WAITING: Final = 4096
+_FULL: Final = "maximum messages exceeded"
+"""What nats-server says of a stream that takes no more."""
 
 
 def parser() -> parsers.Parser:
@@ -123,6 +126,7 @@ async def _put(chosen: argparse.Namespace, words: broker.Words) -> int:
     text = _text(chosen)
     async with broker.connected(words, "sampler") as connected:
         name = _name(chosen, words)
+        await _check_room(connected, name)
         await _keep(connected, name, text, {})
     _line(f"{name.name}: put for {name.client}; `farpeek sampler ls` says how it is on each node")
     return statuses.DONE
@@ -135,25 +139,53 @@ async def _rm(chosen: argparse.Namespace, words: broker.Words) -> int:
     return statuses.DONE
 
 
+async def _check_room(connected: Connected, name: Name) -> None:
+    """Ask a node how many are kept already: the broker does not tell that. Raises CommandError."""
+    from farpeek_api.bus import samplers  # noqa: PLC0415 - it takes nats-py, as all below
+
+    scatter = _asking(connected)
+    async for reply in scatter:
+        if reply.how == "answered":
+            said = json.loads(reply.body)
+            kept = {each["name"] for each in said["samplers"]}
+            count = len(kept) + said.get("beyond", 0)
+            if count >= samplers.MOST_KEPT and name.name not in kept:
+                raise CommandError(
+                    f"{name.client} keeps {count} samplers, and {samplers.MOST_KEPT} are the most: "
+                    "take one away (`farpeek sampler ls` lists them, `farpeek sampler rm NAME`)"
+                )
+            return
+
+
+def _asking(connected: Connected) -> Scatter:
+    from farpeek_api.bus import subjects  # noqa: PLC0415
+    from farpeek_api.bus.asking import Question  # noqa: PLC0415
+    from farpeek_api.bus.replies import Whom  # noqa: PLC0415
+    from farpeek_api.bus.scatter import Scatter  # noqa: PLC0415
+
+    return Scatter(
+        connected.asking, Question(subjects.SAMPLERS), Whom.everybody(), timeout_s=_TIMEOUT_S
+    )
+
+
 async def _keep(connected: Connected, name: Name, text: bytes, headers: dict[str, str]) -> None:
-    from farpeek_api.bus import kept  # noqa: PLC0415 - it takes nats-py, as all below
+    from farpeek_api.bus import kept  # noqa: PLC0415
 
     answer = await connected.client.request(name.key, text, timeout=_TIMEOUT_S, headers=headers)
     error = json.loads(answer.data or b"{}").get("error")
     if error is not None:
-        raise kept.NotKept(str(error.get("description", error)))
+        said = str(error.get("description", error))
+        if _FULL in said:
+            raise CommandError(
+                f"the fleet keeps {kept.MOST_SAMPLERS} samplers of all clients, and no more: "
+                "`farpeek fleet setup` says who keeps too many, and has them taken away"
+            )
+        raise kept.NotKept(said)
 
 
 async def _ls(chosen: argparse.Namespace, words: broker.Words) -> int:
     async with broker.connected(words, "sampler") as connected:
-        from farpeek_api.bus import subjects  # noqa: PLC0415
-        from farpeek_api.bus.asking import Question  # noqa: PLC0415
-        from farpeek_api.bus.replies import Whom  # noqa: PLC0415
-        from farpeek_api.bus.scatter import Scatter  # noqa: PLC0415
-
-        scatter = Scatter(
-            connected.asking, Question(subjects.SAMPLERS), Whom.everybody(), timeout_s=_TIMEOUT_S
-        )
+        scatter = _asking(connected)
         async for reply in scatter:
             if reply.how == "answered":
                 _show_states(reply.node, json.loads(reply.body), as_json=chosen.json)
@@ -166,6 +198,11 @@ async def _ls(chosen: argparse.Namespace, words: broker.Words) -> int:
 
 
 def _show_states(node: str, said: dict[str, Any], *, as_json: bool) -> None:
+    if "beyond" in said:
+        sys.stderr.write(
+            one_line(f"farpeek sampler: {node}: {said['beyond']} more are kept than looked at")
+            + "\n"
+        )
     for each in said["samplers"]:
         if as_json:
             _line(json.dumps({"node": node, **each}))

@@ -222,7 +222,7 @@ class Agent:
             if asked.operation == subjects.CLOCK:
                 await _tell(part.answer, {**self._presence.about(), **self._routes.about()})
             elif asked.operation == subjects.SAMPLERS:
-                await _tell(part.answer, {"samplers": self._samplers.of(asked.client)})
+                await _tell(part.answer, self._samplers.of(asked.client))
             else:
                 await self._pass_on(asked, headers, body, terms, part)
         except Refusal as refusal:

@@ -50,17 +50,20 @@ class Samplers:
         self._service = service
         self._routes = routes
         self._wanted: dict[Name, Wanted] = {}
+        self._beyond: dict[str, int] = {}
         self._not_run: dict[Name, tuple[str, str]] = {}
         self._running: dict[Name, _Running] = {}
         self._rates: dict[str, Rate] = {}
 
-    def of(self, client: str) -> list[dict[str, Any]]:
-        """Say how those of a client are."""
-        return [
+    def of(self, client: str) -> dict[str, Any]:
+        """Say how those of a client are, and how many more it keeps than are looked at."""
+        shown = [
             {"name": name.name, "sampler": each.shown, **self._about(name)}
             for name, each in sorted(self._wanted.items())
             if name.client == client
         ]
+        beyond = self._beyond.get(client)
+        return {"samplers": shown, **({} if beyond is None else {"beyond": beyond})}
 
     def _about(self, name: Name) -> dict[str, Any]:
         running = self._running.get(name)
@@ -118,20 +121,28 @@ class Samplers:
             raise Gone
 
     async def _look_at_all(self, connection: Connection) -> None:
-        found = [
-            samplers.wanted(each)
-            async for each in kept.messages(connection.client, kept.SAMPLERS, kept.KEYS)
-        ]
-        await self._want(connection, {each.name: each for each in found if each is not None})
+        found = samplers.Kept()
+        async for message in kept.messages(connection.client, kept.SAMPLERS, kept.KEYS):
+            each = samplers.wanted(message)
+            if each is not None:
+                found.add(each)
+        self._beyond = found.beyond
+        await self._want(connection, found.wanted)
 
     async def _look_at(self, connection: Connection, names: list[Name]) -> None:
-        wanted = {key: each for key, each in self._wanted.items() if key not in names}
+        # Of who keeps too many, others are looked at when all are.
+        names = [each for each in names if each in self._wanted or each.client not in self._beyond]
+        found = samplers.Kept()
+        for each in self._wanted.values():
+            if each.name not in names:
+                found.add(each)
         for name in names:
             message = await kept.message(connection.client, kept.SAMPLERS, name.key)
-            found = None if message is None else samplers.wanted(message)
-            if found is not None:
-                wanted[name] = found
-        await self._want(connection, wanted)
+            changed = None if message is None else samplers.wanted(message)
+            if changed is not None:
+                found.add(changed)
+        self._beyond |= found.beyond
+        await self._want(connection, found.wanted)
 
     async def _want(self, connection: Connection, wanted: dict[Name, Wanted]) -> None:
         """Run those that are wanted, and no others."""
