@@ -28,7 +28,7 @@ from farpeek.access.probe import probe
 from farpeek.errors import NoSuchProcess, TargetExited
 from farpeek.identity import Process
 from farpeek.memory import MemoryService
-from farpeek.model import Gap, GapReason, Limits, ReadSpec, Regions
+from farpeek.model import Gap, GapReason, Limits, Mode, ReadResult, ReadSpec, Regions
 from support.asking import ask
 from support.reading import NaiveReader
 from support.targets import build
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from farpeek.access import Access
-    from farpeek.access.seam import Witness
+    from farpeek.access.witness import Witness
 
 MARKER = 0x5EC000000000
 PAGE = mmap.PAGESIZE
@@ -131,7 +131,13 @@ class Race:
         self.running = True
         self.readers = [Racer() for _ in range(READERS)]
         self.quick = Racer()
+        self.joint = Racer()
         self.control = Racer()
+
+    @property
+    def fast(self) -> list[Racer]:
+        """Those that not every race has."""
+        return [self.quick, self.joint]
 
     def read_with_care(self, reader: Racer, access: Access) -> None:
         """Read through the service's own access code, with each round's handle."""
@@ -162,15 +168,30 @@ class Race:
         while self.running:
             number, generation, process = self.current
             reader.begin(number)
-            result = access.read_quickly(process, spec, program)
-            if result is None:
-                reader.gone += 1
-            elif bytes(result.data) == struct.pack("=Q", generation):
-                reader.own += 1
-            else:
-                reader.impostors += 1
-                reader.failure = f"quickly, as generation {generation}: {result.data!r}"
-            reader.reads_in_round += 1
+            self._note(reader, generation, access.read_quickly(process, spec, program))
+
+    def read_jointly(self, access: Access, program: Witness) -> None:
+        """The same with others, so that the pidfd is looked at long behind the read."""
+        spec = ReadSpec(Regions([MARKER], [8]))
+        reader = self.joint
+        while self.running:
+            number, generation, process = self.current
+            reader.begin(number)
+            prepared = [access.prepare(process, spec, program) for _ in range(4)]
+            results = access.jointly(prepared, Mode.WAIT).run()
+            for result in results or ():
+                self._note(reader, generation, result)
+
+    @staticmethod
+    def _note(reader: Racer, generation: int, result: ReadResult | None) -> None:
+        if result is None:
+            reader.gone += 1
+        elif bytes(result.data) == struct.pack("=Q", generation):
+            reader.own += 1
+        else:
+            reader.impostors += 1
+            reader.failure = f"as generation {generation}: {result.data!r}"
+        reader.reads_in_round += 1
 
     def read_naively(self, reader: Racer) -> None:
         """Read by number alone."""
@@ -188,11 +209,12 @@ class Race:
             reader.reads_in_round += 1
 
     def failed(self) -> bool:
-        return any(reader.failure for reader in [*self.readers, self.quick])
+        return any(reader.failure for reader in [*self.readers, *self.fast])
 
     def wait_for_reads(self, more: int) -> None:
         """Wait until every reader has read ``more`` times with this round's handle."""
-        everybody = [*self.readers, self.control, *([self.quick] if self.quick.own else [])]
+        fast = [reader for reader in self.fast if reader.own]
+        everybody = [*self.readers, self.control, *fast]
         number = self.current[0]
         wanted = [more + reader.reads_in(number) for reader in everybody]
         give_up = time.monotonic() + PATIENCE_S
@@ -247,6 +269,7 @@ def race_of_reads(rounds: int) -> dict[str, object]:
         with program_of(swapping.pid) as program:
             racing = [partial(race.read_with_care, reader, access) for reader in race.readers]
             racing.append(partial(race.read_quickly, access, program))
+            racing.append(partial(race.read_jointly, access, program))
             racing.append(partial(race.read_naively, race.control))
             race.run_under(racing, swapping, rounds)
     return {
@@ -255,7 +278,8 @@ def race_of_reads(rounds: int) -> dict[str, object]:
         "gone": sum(reader.gone for reader in race.readers),
         "impostors": sum(reader.impostors for reader in race.readers),
         "quick": asdict(race.quick),
-        "failures": [reader.failure for reader in [*race.readers, race.quick] if reader.failure],
+        "joint": asdict(race.joint),
+        "failures": [each.failure for each in [*race.readers, *race.fast] if each.failure],
         "control_impostors": race.control.impostors,
     }
 

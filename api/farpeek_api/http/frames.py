@@ -73,7 +73,7 @@ def simple(target_id: str, result: ReadResult, data: bytes, elapsed_us: int) -> 
 
     The same as the two parts, in a third of the time: an answer may have thousands.
     """
-    if result.gaps or result.stable is not None or result.prefetch is not None:
+    if not is_simple(result):
         return None
     return _SIMPLE % (
         target_id.encode(),
@@ -87,24 +87,28 @@ def simple(target_id: str, result: ReadResult, data: bytes, elapsed_us: int) -> 
     )
 
 
-def simple_members(target_id: str, result: ReadResult, elapsed_us: int) -> bytes | None:
-    """Write the same without ``data``, and without its braces."""
-    if result.gaps or result.stable is not None or result.prefetch is not None:
-        return None
-    return _SIMPLE_MEMBERS % (
+def is_simple(result: ReadResult) -> bool:
+    """Whether it gave all, and there is nothing more to say of it than that."""
+    return not result.gaps and result.stable is None and result.prefetch is None
+
+
+def simple_opening(target_id: str, result: ReadResult) -> bytes:
+    """Write what all simple results of a read have in common that are of one program."""
+    return _SIMPLE_OPENING % (
         target_id.encode(),
         result.requested,
         result.read,
         _backend(result.backend),
         b"null" if result.generation is None else b"%d" % result.generation,
-        result.began_ns,
-        elapsed_us,
     )
 
 
-_SIMPLE_MEMBERS: Final = (
+SIMPLE_TIMES: Final = b'%b"began_ns":%d,"elapsed_us":%d'
+"""The members of a simple result without ``data``: an opening, and two numbers."""
+
+_SIMPLE_OPENING: Final = (
     b'"target":"%b","requested":%d,"read":%d,"complete":true,"gaps":[],"backend":%b,'
-    b'"generation":%b,"began_ns":%d,"elapsed_us":%d'
+    b'"generation":%b,'
 )
 _SIMPLE: Final = (
     b'{"target":"%b","requested":%d,"read":%d,"complete":true,"data":"%b","gaps":[],"backend":%b,'

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from farpeek.errors import TargetChanged
 from farpeek_api.http.refusals import Changing, WordUnknown
 from farpeek_api.policy.guarded import GuardedFile, GuardedPieces, GuardedSearch, GuardedTransfer
+from farpeek_api.policy.standing_read import AskedFor, StandingRead
 from farpeek_api.policy.verbs import Verb
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class MemoryReach:
     ) -> Task[ReadResult]:
         """Read, for one who does not await it."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, spec.mode)
-        done = partial(self._done, judged, spec.mode, on_done)
+        done = partial(self.confirm_and_tell, judged, spec.mode, on_done)
         return self._service.begin_read(target_id, spec, lease, timeout_s, done)
 
     def add_read(
@@ -128,10 +129,16 @@ class MemoryReach:
     ) -> Visit | None:
         """Add a read to others; see ``GatheredReads.add``."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, spec.mode)
-        done = partial(self._done, judged, spec.mode, on_done)
+        done = partial(self.confirm_and_tell, judged, spec.mode, on_done)
         return gathered.add(judged.target, spec, cost, lease, done)
 
-    def _done(
+    def standing_read(
+        self, target_id: str, spec: ReadSpec, cost: int, on_done: OnDone
+    ) -> StandingRead:
+        """Give a read that will be done again and again; ``cost`` is what `check_read` answers."""
+        return StandingRead(self, self._guard, AskedFor(target_id, spec, cost), on_done)
+
+    def confirm_and_tell(
         self,
         judged: Judged,
         mode: Mode,
@@ -139,6 +146,7 @@ class MemoryReach:
         result: ReadResult | None,
         error: BaseException | None,
     ) -> None:
+        """Tell what came of a read, if the client may have it still; else what stands against."""
         if result is not None and not self._guard.is_plain(judged, result.generation):
             error = self._refusal(judged, result.generation, mode)
             result = result if error is None else None

@@ -5,6 +5,7 @@ Both are begun, recorded and shown in the same way; what differs between them is
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +14,7 @@ from farpeek_api.http import frames, plan_answers, render
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek.model import Mode, ReadResult, ReadSpec
+    from farpeek.model import Backend, Mode, ReadResult, ReadSpec
     from farpeek.plans.model import PlanResult, PlanSpec
     from farpeek.reading.gathered import GatheredReads
     from farpeek.threads.budget import Lease
@@ -22,8 +23,25 @@ if TYPE_CHECKING:
     from farpeek_api.audit.entry import Entry
     from farpeek_api.http.plan_answers import Encoded
     from farpeek_api.policy.reach import Reach
+    from farpeek_api.policy.standing_read import StandingRead
 
     OnDone = Callable[[Any, BaseException | None], None]
+
+
+class Standing(Protocol):
+    """A sample of one target that is taken again and again, never while it is under way."""
+
+    def begin(self, gathered: GatheredReads, lease: Lease) -> Task[Any] | Visit:
+        """Begin it once more, with others where that may be."""
+        ...
+
+    def end(self) -> None:
+        """It is not begun any more."""
+        ...
+
+    def members(self, result: Any, gaps: bytes, elapsed_us: int) -> bytes:  # noqa: ANN401 - its own
+        """See ``Sample.members``."""
+        ...
 
 
 class Sample(Protocol):
@@ -51,15 +69,12 @@ class Sample(Protocol):
         """Take what it may cost, for once."""
         ...
 
-    def begin(
-        self,
-        reach: Reach,
-        target: str,
-        lease: Lease,
-        on_done: OnDone,
-        gathering: GatheredReads | None = None,
-    ) -> Task[Any] | Visit:
-        """Begin; ``on_done`` is told what came of it. With others, where that may be."""
+    def begin(self, reach: Reach, target: str, lease: Lease, on_done: OnDone) -> Task[Any]:
+        """Begin; ``on_done`` is told what came of it."""
+        ...
+
+    def standing(self, reach: Reach, target: str, on_done: OnDone) -> Standing:
+        """Give what does it again and again; it was checked."""
         ...
 
     def record(self, entry: Entry, result: Any) -> None:  # noqa: ANN401 - its own
@@ -128,20 +143,14 @@ class ReadSample:
         del target
         return reach.lease(self.spec)
 
-    def begin(
-        self,
-        reach: Reach,
-        target: str,
-        lease: Lease,
-        on_done: OnDone,
-        gathering: GatheredReads | None = None,
-    ) -> Task[Any] | Visit:
+    def begin(self, reach: Reach, target: str, lease: Lease, on_done: OnDone) -> Task[Any]:
         """See ``Sample``."""
-        if gathering is not None:
-            visit = reach.add_read(gathering, target, self.spec, self._cost, lease, on_done)
-            if visit is not None:
-                return visit
         return reach.begin_read(target, self.spec, lease, self._timeout_s, on_done)
+
+    def standing(self, reach: Reach, target: str, on_done: OnDone) -> Standing:
+        """See ``Sample``."""
+        read = reach.standing_read(target, self.spec, self._cost, on_done)
+        return _StandingRead(read, partial(self.members, target), target)
 
     def record(self, entry: Entry, result: ReadResult) -> None:
         """See ``Sample``."""
@@ -165,9 +174,9 @@ class ReadSample:
 
     def members(self, target: str, result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
         """See ``Sample``."""
-        simple = frames.simple_members(target, result, elapsed_us)
-        if simple is not None:
-            return simple
+        if frames.is_simple(result):
+            opening = frames.simple_opening(target, result)
+            return frames.SIMPLE_TIMES % (opening, result.began_ns, elapsed_us)
         before = frames.before_data(target, result)
         return before[1:] + frames.behind_data(result, gaps, elapsed_us)[:-1]
 
@@ -183,6 +192,39 @@ class ReadSample:
 
 
 Found = tuple["PlanResult", "Encoded"]
+
+
+class _StandingRead:
+    """See ``Standing``. What all frames of a target say is written once."""
+
+    __slots__ = ("_in_full", "_opening", "_read", "_said_of", "_target", "begin")
+
+    def __init__(
+        self,
+        read: StandingRead,
+        in_full: Callable[[ReadResult, bytes, int], bytes],
+        target: str,
+    ) -> None:
+        self._read = read
+        self._in_full = in_full
+        self._target = target
+        self._said_of: tuple[int | None, Backend] | None = None
+        self._opening = b""
+        self.begin = read.begin  # each tick comes here
+
+    def end(self) -> None:
+        """See ``Standing``."""
+        self._read.end()
+
+    def members(self, result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
+        """See ``Standing``."""
+        if not frames.is_simple(result):
+            return self._in_full(result, gaps, elapsed_us)
+        said_of = result.generation, result.backend
+        if said_of != self._said_of:
+            self._said_of = said_of
+            self._opening = frames.simple_opening(self._target, result)
+        return frames.SIMPLE_TIMES % (self._opening, result.began_ns, elapsed_us)
 
 
 class PlanSample:
@@ -205,17 +247,13 @@ class PlanSample:
         """See ``Sample``."""
         return reach.lease_bytes(self.check(reach, target))
 
-    def begin(
-        self,
-        reach: Reach,
-        target: str,
-        lease: Lease,
-        on_done: OnDone,
-        gathering: GatheredReads | None = None,
-    ) -> Task[Any] | Visit:
+    def begin(self, reach: Reach, target: str, lease: Lease, on_done: OnDone) -> Task[Any]:
         """See ``Sample``."""
-        del gathering  # it takes too long for others to wait behind it
         return reach.begin_plan(target, self._spec, lease, plan_answers.as_frame, on_done)
+
+    def standing(self, reach: Reach, target: str, on_done: OnDone) -> Standing:
+        """See ``Sample``."""
+        return _StandingPlan(self, reach, target, on_done)
 
     def record(self, entry: Entry, result: Found) -> None:
         """See ``Sample``."""
@@ -254,3 +292,20 @@ class PlanSample:
         digest = blake2b(result[1].found, digest_size=16)
         digest.update(result[1].behind)
         return digest.digest()
+
+
+class _StandingPlan:
+    """See ``Standing``."""
+
+    def __init__(self, sample: PlanSample, reach: Reach, target: str, on_done: OnDone) -> None:
+        self._begin = partial(sample.begin, reach, target)
+        self._on_done = on_done
+        self.members = partial(sample.members, target)
+
+    def begin(self, gathered: GatheredReads, lease: Lease) -> Task[Any]:
+        """See ``Standing``."""
+        del gathered  # it takes too long for others to wait behind it
+        return self._begin(lease, self._on_done)
+
+    def end(self) -> None:
+        """See ``Standing``."""

@@ -1,7 +1,6 @@
 """Subscriptions: reads on the service's own clock, one after the other, for clients of a stream.
 
-Subscriptions of one rate tick together, a few at a time: they share a timer, and threads are
-woken once for all of them. No tick waits for anything: what cannot be read or sent at its time is
+When each ticks is up to its beat (see ``beats``). What cannot be read or sent at its time is
 dropped, and counted.
 """
 
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from farpeek.errors import FarpeekError, TooBusy, is_out_of_files
@@ -20,6 +19,7 @@ from farpeek_api.http.refusals import AuditUnavailable, Forbidden
 from farpeek_api.policy.guard import FORBIDDEN, reason_of
 from farpeek_api.policy.verbs import Verb
 from farpeek_api.serving.logs import log
+from farpeek_api.stream.beats import Beats
 from farpeek_api.stream.drops import Drops
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from farpeek_api.audit.trail import Trail
     from farpeek_api.policy.reach import Reaches
     from farpeek_api.serving.metrics import StreamCounts
+    from farpeek_api.stream.beats import Beat
     from farpeek_api.stream.frame_writer import FrameWriter
     from farpeek_api.stream.messages import Subscribe, SubscribePlan
     from farpeek_api.stream.room import Room
@@ -41,14 +42,6 @@ if TYPE_CHECKING:
 
     Ended = Callable[[int, str], None]
 
-TOGETHER: Final = 64
-"""Subscriptions that tick at one instant: with more, the last one is read a millisecond late."""
-
-_EARLY_S: Final = 0.0005
-"""Timers of the loop count in milliseconds, and may fire this much before their time."""
-
-_LONGEST_PERIOD_S: Final = 1e9
-_LONGEST_SLEEP_S: Final = 3600.0
 _ENDS: Final = {EventKind.EXITED: "target-exited", EventKind.RELEASED: "no-such-target"}
 
 
@@ -79,7 +72,7 @@ class Sampler:
         self.counted = counted
         counted.subscriptions = lambda: room.count
         self._by_target: dict[str, dict[Subscription, None]] = {}
-        self._beats: dict[float, list[_Beat]] = {}
+        self._beats = Beats(service)
         self._following: asyncio.Task[None] | None = None
 
     def subscribe(
@@ -104,7 +97,7 @@ class Sampler:
         subscription.release = self.service.subscribe(target)
         self._by_target.setdefault(target, {})[subscription] = None
         self.room.take(reach.client, sampling.hz, sample.regions)
-        subscription.beat = self._beat(sampling.hz)
+        subscription.beat = self._beats.of(sampling.hz)
         subscription.beat.add(subscription)
         subscription.look_no_more = self.reaches.guard.rounds.add(
             partial(reach.look, target, sample.mode), partial(subscription.end, FORBIDDEN)
@@ -125,27 +118,11 @@ class Sampler:
             del self._by_target[subscription.target]
         regions = subscription.sample.regions
         self.room.give_back(subscription.client, subscription.hz, regions)
-        beat = subscription.beat
-        if beat is not None and beat.remove(subscription):
-            self._beats[subscription.hz].remove(beat)
-            if not self._beats[subscription.hz]:
-                del self._beats[subscription.hz]
+        if subscription.beat is not None:
+            self._beats.leave(subscription.beat, subscription.hz, subscription)
         if not self.room.count and self._following is not None:
             self._following.cancel()
             self._following = None
-
-    def _beat(self, hz: float) -> _Beat:
-        """Find a beat of that rate with room, or begin one, as far from the others as may be."""
-        beats = self._beats.setdefault(hz, [])
-        for beat in beats:
-            if len(beat.members) < TOGETHER and hz >= 1:
-                return beat
-        taken = {beat.number for beat in beats}
-        number = next(each for each in range(len(beats) + 1) if each not in taken)
-        # A slow one begins at once. The others keep to a common clock, so that they meet.
-        offset = time.monotonic() if hz < 1 else _spread(number) / hz
-        beats.append(_Beat(self.service, number, min(1 / hz, _LONGEST_PERIOD_S), offset))
-        return beats[-1]
 
     async def _follow_targets(self) -> None:
         """End subscriptions with their targets, before their next tick would find out."""
@@ -162,73 +139,14 @@ class Sampler:
                         subscription.end(reason)
 
 
-def _wall_clock(monotonic: float) -> float:
-    """Give a time of time.monotonic in seconds since the epoch."""
-    return time.time() - time.monotonic() + monotonic
-
-
-def _spread(number: int) -> float:
-    """The ``number``-th of fractions that lie apart: 0, 1/2, 1/4, 3/4, 1/8, 5/8, ..."""
-    fraction, weight = 0.0, 0.5
-    while number:
-        fraction += weight * (number & 1)
-        number >>= 1
-        weight /= 2
-    return fraction
+@lru_cache(maxsize=64)
+def _time_of(monotonic_ns: int) -> bytes:
+    """Write a time of CLOCK_MONOTONIC; reads that are done together have one of them."""
+    return render.exact_time(time.time() - time.monotonic() + monotonic_ns / 1e9).encode()
 
 
 def _nothing() -> None:
     """Of a subscription that has not begun."""
-
-
-class _Beat:
-    """Subscriptions of one rate that tick at the same instants, and their timer.
-
-    Instants are ``offset`` + whole periods, by time.monotonic.
-    """
-
-    def __init__(self, service: MemoryService, number: int, period: float, offset: float) -> None:
-        self._service = service
-        self.number = number
-        self.members: dict[Subscription, None] = {}
-        self._period = period
-        self._offset = offset
-        self._last = int((time.monotonic() - offset) / period) - (period > 1)
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, subscription: Subscription) -> None:
-        """Have it tick too."""
-        self.members[subscription] = None
-        if self._timer is None:
-            self._set_timer()
-
-    def remove(self, subscription: Subscription) -> bool:
-        """Have it tick no more; True if there is none left."""
-        del self.members[subscription]
-        if self.members:
-            return False
-        if self._timer is not None:
-            self._timer.cancel()
-        return True
-
-    def _set_timer(self) -> None:
-        left = self._offset + (self._last + 1) * self._period - time.monotonic()
-        sleep = min(max(left, 0.0), _LONGEST_SLEEP_S)
-        self._timer = asyncio.get_running_loop().call_later(sleep, self._wake)
-
-    def _wake(self) -> None:
-        now = time.monotonic()
-        number = int((now + _EARLY_S - self._offset) / self._period)
-        missed = number - self._last - 1
-        if missed >= 0:
-            self._last = number
-            late_s = now - self._offset - number * self._period
-            scheduled = render.exact_time(time.time() - late_s).encode()
-            with self._service.gather() as gathering:
-                for subscription in list(self.members):
-                    subscription.tick(missed, scheduled, gathering)
-        if self.members:
-            self._set_timer()
 
 
 class _Sampled(NamedTuple):
@@ -252,12 +170,14 @@ class Subscription:
         self._sampler = sampler
         wanted, self.sample, self._entry = order
         self.client = writer.client
-        self._reach = sampler.reaches.of(writer.client)
-        self.target, self._size = sampled
+        self.reach = sampler.reaches.of(writer.client)
+        self.target, self.size = sampled
+        self._standing = self.sample.standing(self.reach, self.target, self._on_done)
+        self._is_recorded = sampler.trail.covers(self._entry.verb)
         self.hz = wanted.subscribe.hz
         self.release: Callable[[], None] = _nothing
         self.look_no_more: Callable[[], None] = _nothing
-        self.beat: _Beat | None = None
+        self.beat: Beat | None = None
         self._number = wanted.id
         self._changed_only = wanted.subscribe.changed_only
         self._writer = writer
@@ -290,26 +210,33 @@ class Subscription:
         reading, self._reading = self._reading, None  # which leads back to this
         if reading is not None:
             reading.forget()
+        self._standing.end()
         if self._rendering is not None:
             self._rendering.cancel()
         self._let_go()
 
-    def tick(self, missed: int, scheduled: bytes, gathering: GatheredReads) -> None:
-        """Begin a read, unless the last one is under way, or could not be sent if it came."""
-        if self._over:  # since this beat began
-            return
+    def is_due(self, missed: int) -> bool:
+        """See ``Ticking``: not while the last read is under way, or could not be sent if it came.
+
+        A tick that is dropped is counted here.
+        """
         if self._ticks:
             self._ticks += missed
             self._dropped.service += missed
             self._sampler.counted.dropped += missed
         self._ticks += 1
+        if self._lease is None and self._writer.is_open:
+            return True
         if self._lease is not None:
             self._dropped.target += 1
-            self._sampler.counted.dropped += 1
-            return
-        if not self._writer.is_open:
+        else:
             self._dropped.client += 1
-            self._sampler.counted.dropped += 1
+        self._sampler.counted.dropped += 1
+        return False
+
+    def tick(self, scheduled: bytes, gathering: GatheredReads, lease: Lease | None) -> None:
+        """See ``Ticking``."""
+        if self._over:  # since this beat began
             return
         self._scheduled = scheduled
         self._tick = self._ticks
@@ -317,10 +244,12 @@ class Subscription:
         self._began = time.perf_counter_ns()
         try:
             self._sampler.trail.check(Verb.READ)
-            self._lease = self._reach.lease_bytes(self._size)
-            self._reading = self.sample.begin(
-                self._reach, self.target, self._lease, self._on_done, gathering
-            )
+            if lease is None:
+                lease = self.reach.lease_bytes(self.size)
+            else:
+                lease.hold()
+            self._lease = lease
+            self._reading = self._standing.begin(gathering, lease)
             self._sampler.counted.ticks += 1
         except (FarpeekError, Forbidden, AuditUnavailable) as error:
             self._fail(error)
@@ -331,7 +260,8 @@ class Subscription:
         if result is None or reading is None:
             self._fail(error)
             return
-        self.sample.record(self._entry, result)
+        if self._is_recorded:
+            self.sample.record(self._entry, result)
         if self.sample.is_large(result):
             self._rendering = asyncio.ensure_future(self._show_slowly(result))
         else:
@@ -355,10 +285,10 @@ class Subscription:
         elapsed_us = (time.perf_counter_ns() - self._began) // 1000
         text = b'{"id":%d,%b,"tick":%d,"scheduled":"%b","at":"%b",%b}' % (
             self._number,
-            self.sample.members(self.target, result, gaps, elapsed_us),
+            self._standing.members(result, gaps, elapsed_us),
             self._tick,
             self._scheduled,
-            render.exact_time(_wall_clock(self.sample.began_ns(result) / 1e9)).encode(),
+            _time_of(self.sample.began_ns(result)),
             self._dropped_before.as_members(),
         )
         lease, self._lease = self._lease, None

@@ -5,7 +5,8 @@ values back; no state of the service is touched.
 """
 
 from farpeek.access.choice import Ways, choose
-from farpeek.access.seam import Access, ProcessGone
+from farpeek.access.seam import Access
+from farpeek.access.witness import ProcessGone
 from farpeek.access.writing.write import WriteAccess
 
 __all__ = ["Access", "ProcessGone", "Ways", "WriteAccess", "choose"]

@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from farpeek.access.seam import ProcessGone
+from farpeek.access.witness import ProcessGone
 from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited
 

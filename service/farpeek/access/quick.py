@@ -22,15 +22,15 @@ from farpeek.model import PAGE_SIZE, ReadResult
 
 if TYPE_CHECKING:
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.access.seam import Witness
+    from farpeek.access.witness import Witness
     from farpeek.model import Backend, ReadSpec
 
 MOST_REGIONS: Final = 8
-_MOST_BYTES: Final = 16 << 10
+MOST_BYTES: Final = 16 << 10
 
 _MOST_WITNESS: Final = 16
 
-_PAIR: Final = 16  # bytes of an iovec: address and length
+PAIR: Final = 16  # bytes of an iovec: address and length
 _ENTRY: Final = 8  # bytes of pagemap for each page
 _HIGHEST: Final = 7 if sys.byteorder == "little" else 0  # byte of an entry
 _PRESENT: Final = 0x80  # in that byte; Documentation/admin-guide/mm/pagemap.rst
@@ -44,8 +44,8 @@ class _Room(threading.local):
     """
 
     def __init__(self) -> None:
-        content = bytearray(_MOST_BYTES + _MOST_WITNESS)
-        iovecs = array("Q", bytes(_PAIR * (3 + MOST_REGIONS)))
+        content = bytearray(MOST_BYTES + _MOST_WITNESS)
+        iovecs = array("Q", bytes(PAIR * (3 + MOST_REGIONS)))
         self.all = content, iovecs, uapi.address_of(content), iovecs.buffer_info()[0]
 
 
@@ -61,7 +61,7 @@ def read(ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend) ->
     addresses, lengths = addressing.HERE.all_untagged(regions.addresses), regions.lengths
     pagemap, random = witness.pagemap, witness.random
     size = sum(lengths)
-    if pagemap is None or random is None or not 0 < size <= _MOST_BYTES:
+    if pagemap is None or random is None or not 0 < size <= MOST_BYTES:
         return None
     began_ns = time.monotonic_ns()
     address, expected = random
@@ -75,10 +75,10 @@ def read(ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend) ->
     for number in range(1, len(addresses)):
         iovecs[6 + 2 * number], iovecs[7 + 2 * number] = addresses[number], lengths[number]
     if (
-        readv(who, local, 1, local + 3 * _PAIR, len(addresses), flags) == size
+        readv(who, local, 1, local + 3 * PAIR, len(addresses), flags) == size
         # Whoever does not wait for pages does not wait for the witness's.
         and _is_present(pagemap, address, len(expected))
-        and readv(who, local + _PAIR, 1, local + 2 * _PAIR, 1, flags) == len(expected)
+        and readv(who, local + PAIR, 1, local + 2 * PAIR, 1, flags) == len(expected)
         and content.startswith(expected, size)
         and not has_exited(ref.process.pidfd)
     ):
@@ -93,15 +93,24 @@ def are_present(spec: ReadSpec, witness: Witness) -> bool:
         return False
     addresses = addressing.HERE.all_untagged(spec.regions.addresses)
     for address, length in zip(addresses, spec.regions.lengths, strict=True):
-        if length > _MOST_BYTES or (length and not _is_present(pagemap, address, length)):
+        if length > MOST_BYTES or (length and not _is_present(pagemap, address, length)):
             return False
     return True
 
 
-def _is_present(pagemap: int, address: int, length: int) -> bool:
+def entries(pagemap: int, address: int, length: int) -> tuple[int, int, int]:
+    """Give the arguments of pread(2) for what the page table has of some bytes."""
     first = address // PAGE_SIZE
-    size = ((address + length - 1) // PAGE_SIZE - first + 1) * _ENTRY
-    entries = os.pread(pagemap, size, first * _ENTRY)
+    return pagemap, ((address + length - 1) // PAGE_SIZE - first + 1) * _ENTRY, first * _ENTRY
+
+
+def are_all_present(entries: bytes, size: int) -> bool:
+    """Whether ``entries`` are as many bytes as were asked for, and all say that a page is there."""
     if len(entries) == _ENTRY:
         return size == _ENTRY and entries[_HIGHEST] >= _PRESENT
-    return len(entries) == size and min(entries[_HIGHEST::_ENTRY]) >= _PRESENT
+    return len(entries) == size and min(entries[_HIGHEST::_ENTRY], default=_PRESENT) >= _PRESENT
+
+
+def _is_present(pagemap: int, address: int, length: int) -> bool:
+    asked = entries(pagemap, address, length)
+    return are_all_present(os.pread(*asked), asked[1])

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farpeek import addressing, columns, regions
-from farpeek.access import quick
+from farpeek.access import joint, quick
+from farpeek.access.joint import JointRead
 from farpeek.access.pieces import PieceReader
 from farpeek.access.sparse import MOST_AT_ONCE, PageTablesGrew, Watched, may_grow, must_grow
 from farpeek.access.stable import stable
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
     from farpeek.access.absent import Unread
     from farpeek.access.checks import Checker
+    from farpeek.access.joint import Prepared
     from farpeek.access.pieces import Looker
     from farpeek.access.process_ref import ProcessRef
-    from farpeek.access.seam import Witness
+    from farpeek.access.witness import Witness
     from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
     from farpeek.model import Backend, ReadSpec
@@ -90,6 +92,17 @@ class Reader:
         if must_be_there and not quick.are_present(spec, witness):
             return None
         return quick.read(self._refer(process), spec, witness, self.backend)
+
+    def prepare(self, process: Process, spec: ReadSpec, witness: Witness) -> Prepared | None:
+        """See ``Access.prepare``."""
+        if spec.stable or len(spec.regions.addresses) > quick.MOST_REGIONS:
+            return None
+        return joint.prepare(self._refer(process), spec, witness)
+
+    def jointly(self, reads: Sequence[Prepared | None], mode: Mode) -> JointRead:
+        """See ``Access.jointly``."""
+        must_be_there = mode is Mode.NOWAIT or hugepages.are_kept()
+        return JointRead(reads, self.backend, must_be_there=must_be_there)
 
     def _once(self, process: Process, spec: ReadSpec, deadline: float) -> ReadResult:
         attempt = partial(self._attempt, spec=spec, deadline=deadline)

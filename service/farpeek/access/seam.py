@@ -5,26 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farpeek.access.joint import JointRead, Prepared
+    from farpeek.access.witness import Witness
     from farpeek.identity import Process
-    from farpeek.model import Backend, ReadResult, ReadSpec
-
-
-class ProcessGone(Exception):
-    """The process has exited, as its pidfd says; nothing that was read may be believed."""
-
-
-class Witness(Protocol):
-    """One program, and what shows that it is still executed."""
-
-    @property
-    def pagemap(self) -> int | None:
-        """A descriptor on its page table, which gives nothing once its memory is gone."""
-        ...
-
-    @property
-    def random(self) -> tuple[int, bytes] | None:
-        """Where bytes are that no other program has, and what they are; None: not known."""
-        ...
+    from farpeek.model import Backend, Mode, ReadResult, ReadSpec
 
 
 class Access(Protocol):
@@ -47,4 +33,15 @@ class Access(Protocol):
         None where that was not it, or anything else stands against it: `read` tells. Raises
         nothing.
         """
+        ...
+
+    def prepare(self, process: Process, spec: ReadSpec, witness: Witness) -> Prepared | None:
+        """Make such a read ready to be done, once or often, with others; None where it is not one.
+
+        What is prepared belongs to one thread at a time.
+        """
+        ...
+
+    def jointly(self, reads: Sequence[Prepared | None], mode: Mode) -> JointRead:
+        """Give the work of doing ``reads``, which are of one mode, once; nothing, for None."""
         ...

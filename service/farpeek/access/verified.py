@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.access.process_ref import ByThread, NoMemory, live_thread
-from farpeek.access.seam import ProcessGone
+from farpeek.access.witness import ProcessGone
 from farpeek.errors import AccessDenied, DeadlineExceeded, Unsupported
 from farpeek.kernel import gates, uapi
 from farpeek.kernel.pidfd import has_exited

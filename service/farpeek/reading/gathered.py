@@ -11,12 +11,14 @@ from farpeek.threads.sweeps import Visit, begin_sweeps
 from farpeek.threads.threads import READING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from farpeek.access import Access
+    from farpeek.access.joint import Prepared
     from farpeek.counts import Counts
     from farpeek.model import Mode, ReadResult, ReadSpec
+    from farpeek.targets.programs import Program
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
     from farpeek.threads.lanes import Lane
@@ -25,25 +27,93 @@ if TYPE_CHECKING:
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
 
 
-class _Read(Visit):
-    __slots__ = ("access", "lease", "on_done", "spec", "target")
+class GatheredRead(Visit):
+    """A read that is done with others, once or again and again.
 
-    def __init__(
-        self,
-        lane: Lane,
-        target: Target,
-        access: Access,
-        spec: ReadSpec,
-        lease: Lease,
-        on_done: OnDone,
-    ) -> None:
+    What is read a second time is made ready for that, and for all further ones.
+    """
+
+    __slots__ = ("access", "lease", "on_done", "prepared", "program", "spec", "target", "times")
+
+    def __init__(self, lane: Lane, target: Target, access: Access, spec: ReadSpec) -> None:
         self.lane = lane
         self.is_over = False
         self.target = target
         self.access = access
         self.spec = spec
+        self.times = 0
+        self.lease: Lease | None = None  # these two, while it is in the hands of a thread
+        self.on_done: OnDone | None = None
+        # By its thread.
+        self.program: Program | None = None  # what `prepared` is about
+        self.prepared: Prepared | None = None  # None where it cannot be done with others
+
+    def is_the_same(self, spec: ReadSpec) -> bool:
+        """Whether what was made ready is for ``spec``, which is of the same mode, as well."""
+        own = self.spec
+        return own is spec or (
+            own.regions.addresses == spec.regions.addresses
+            and own.regions.lengths == spec.regions.lengths
+            and own.generation == spec.generation
+            and own.stable == spec.stable
+        )
+
+    def begin(self, spec: ReadSpec, lease: Lease, on_done: OnDone) -> None:
+        """It goes to a thread; its lane has given it a slot."""
+        self.is_over = False
+        self.times += 1
+        self.spec = spec
         self.lease = lease
         self.on_done = on_done
+        lease.hold()
+        self.target.hold()
+
+    def come_back(self) -> None:
+        """The thread is done with it."""
+        lease, self.lease = self.lease, None
+        self.on_done = None
+        if lease is not None:
+            lease.let_go()
+        self.target.let_go()
+
+    def prepare(self) -> Prepared | None:
+        """Make it ready to be done with others, where that can be, unless it is already."""
+        if self.times == 1:
+            return None  # that takes as long as it saves
+        program = self.target.programs.current
+        if program is self.program and not program.is_doubted:
+            return self.prepared
+        self.program, self.prepared = program, None
+        if self.spec.generation in {None, program.number} and not program.is_doubted:
+            self.prepared = self.access.prepare(self.target.process, self.spec, program)
+        return self.prepared
+
+
+class _Together:
+    """Reads of one mode that are done together; see ``Joint``."""
+
+    def __init__(self, visits: Sequence[GatheredRead], counts: Counts) -> None:
+        first = visits[0]
+        self._visits = visits
+        self._counts = counts
+        self._mode = first.spec.mode
+        self._joint = first.access.jointly([visit.prepare() for visit in visits], self._mode)
+        self.stop = self._joint.stop
+
+    def run(self) -> Sequence[ReadResult | None] | None:
+        """See ``Joint.run``."""
+        results = self._joint.run()
+        if results is None:
+            return None
+        size = 0
+        for visit, result in zip(self._visits, results, strict=True):
+            program = visit.program
+            if result is not None and program is not None:
+                result.generation = program.number
+                program.shown_ns = result.began_ns
+                size += result.read
+        self._counts.add_read(self._mode, size)
+        return results
 
 
 class GatheredReads:
@@ -62,11 +132,11 @@ class GatheredReads:
         self._accesses: dict[Mode, Access] = {}
         self._deadline = deadline
         self._counts = counts
-        self._visits: list[_Read] = []
+        self._visits: list[GatheredRead] = []
 
     def add(
         self, target: Target, spec: ReadSpec, cost: int, lease: Lease, on_done: OnDone
-    ) -> Visit | None:
+    ) -> GatheredRead | None:
         """Add a read, as ``MemoryService.begin_read`` begins it; raises what that does.
 
         ``cost`` is what ``MemoryService.cost`` answers.
@@ -78,18 +148,34 @@ class GatheredReads:
             raise TargetExited(target.snapshot())
         if spec.prefetch or cost > reads.LIGHT:
             return None
-        # Nothing happens on the loop between the first read and the last: the way is the same.
-        access = self._accesses.get(spec.mode)
-        if access is None:
-            access = self._accesses[spec.mode] = self._find_access(spec.mode)
+        access = self._access(spec.mode)
         lane = self._threads.lane(target, READING[spec.mode])
         if not lane.admit():
             return None
-        target.hold()
-        lease.hold()
-        visit = _Read(lane, target, access, spec, lease, on_done)
-        self._visits.append(visit)
-        return visit
+        read: GatheredRead | None = lane.last
+        if read is None or read.lease is not None or not read.is_the_same(spec):
+            read = lane.last = GatheredRead(lane, target, access, spec)
+        read.begin(spec, lease, on_done)
+        self._visits.append(read)
+        return read
+
+    def add_again(self, read: GatheredRead, lease: Lease, on_done: OnDone) -> bool:
+        """Add one that `add` gave, maybe of another context, and that is over; False: anew."""
+        if read.target.state is not TargetState.RUNNING:
+            raise TargetExited(read.target.snapshot())
+        self._access(read.spec.mode)
+        if read.lease is not None or not read.lane.admit():
+            return False
+        read.begin(read.spec, lease, on_done)
+        self._visits.append(read)
+        return True
+
+    def _access(self, mode: Mode) -> Access:
+        # Nothing happens on the loop between the first read and the last: the way is the same.
+        access = self._accesses.get(mode)
+        if access is None:
+            access = self._accesses[mode] = self._find_access(mode)
+        return access
 
     def __enter__(self) -> Self:
         return self
@@ -98,21 +184,27 @@ class GatheredReads:
         """Begin them, whatever happened meanwhile: somebody waits for them."""
         begin_sweeps(self, self._visits, self._deadline)
 
-    def pay(self, visit: _Read) -> ReadResult:
+    def pay(self, visit: GatheredRead) -> ReadResult:
         """See ``Visiting.pay``."""
         target = visit.target
         return reads.read(
             visit.access, target.process, target.programs, visit.spec, self._deadline, self._counts
         )
 
-    def tell(self, visit: _Read, value: ReadResult | None, error: BaseException | None) -> None:
+    def join(self, visits: Sequence[GatheredRead]) -> _Together:
+        """See ``Visiting.join``. They are of one pool, and so of one mode."""
+        return _Together(visits, self._counts)
+
+    def tell(
+        self, visit: GatheredRead, value: ReadResult | None, error: BaseException | None
+    ) -> None:
         """See ``Visiting.tell``."""
         target = visit.target
         if value is None or value.generation != target.generation:
             error = self._threads.look_after(target, error)
-        visit.on_done(value, error)
+        if visit.on_done is not None:
+            visit.on_done(value, error)
 
-    def returned(self, visit: _Read) -> None:
+    def returned(self, visit: GatheredRead) -> None:
         """See ``Visiting.returned``."""
-        visit.lease.let_go()
-        visit.target.let_go()
+        visit.come_back()

@@ -33,6 +33,10 @@ _FRESH_S: Final = 1.0
 """How long one who asks for a target waits for what it is now; what is known comes at once."""
 
 
+_SHOWN_NS: Final = 500_000_000
+"""How long a program need not be looked for that a read was of: its bytes had to be there."""
+
+
 class Lookups:
     """What is looked up in /proc. Lives on the event loop."""
 
@@ -95,7 +99,13 @@ class Lookups:
                 target.let_go()
 
         def look() -> list[Target]:
-            return [each for each in targets if not seems_to_run(each.programs.current)]
+            since = time.monotonic_ns() - _SHOWN_NS
+            return [
+                each
+                for each in targets
+                if each.programs.current.shown_ns < since
+                and not seems_to_run(each.programs.current)
+            ]
 
         changed: list[Target] = []
         with suppress(TooBusy, DeadlineExceeded):

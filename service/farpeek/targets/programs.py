@@ -63,6 +63,7 @@ class Program:
         "opted_out",
         "pagemap",
         "random",
+        "shown_ns",
         "was_asked",
     )
 
@@ -72,6 +73,7 @@ class Program:
         self.identity = identity
         self.is_known = pagemap is not None
         self.is_doubted = False  # somebody saw another one; no thread has looked since
+        self.shown_ns = 0  # when a read began that was of it, by CLOCK_MONOTONIC; of some reads
         self.has_ended = False  # with its process, whose number may be another's
         self.was_asked = False  # for its arguments
         self.opted_out: bool | None = None  # see `environments`; None: not looked at yet

@@ -58,6 +58,7 @@ class Lane:
         "_tasks",
         "_waiting",
         "_whose",
+        "last",
         "pool",
     )
 
@@ -84,6 +85,8 @@ class Lane:
         self._open: Slot | None = None
         self._waiting: deque[Task[Any]] = deque()
         self._tasks: set[Task[Any]] = set()
+        self.last: Any = None
+        """What whoever visits keeps for the next time; dropped with the target's end."""
 
     async def run(self, work: Callable[[], T], deadline: float, returned: Callable[[], None]) -> T:
         """Have ``work`` done by a thread, and wait for it until ``deadline`` (time.monotonic).
@@ -139,6 +142,7 @@ class Lane:
 
     def fail(self, error: BaseException) -> None:
         """End the wait of everybody with ``error``. Threads return when they return."""
+        self.last = None
         for task in list(self._tasks):
             self.pool.abandon(task)
             task.tell(None, error)

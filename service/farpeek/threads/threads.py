@@ -261,6 +261,8 @@ class Threads:
         for target_id in list(self._leaving):
             lanes = self._lanes.get(target_id, {})
             if all(lane.is_idle for lane in lanes.values()):
+                for lane in lanes.values():
+                    lane.last = None  # it leads back to the lane
                 self._lanes.pop(target_id, None)
                 self._leaving.discard(target_id)
 

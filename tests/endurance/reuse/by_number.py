@@ -19,11 +19,12 @@ def _never(_pidfd: int, _wait_ms: int = 0) -> bool:
 
 def main() -> int:
     """Run `PYTHON -m farpeek_api ...` like that."""
-    from farpeek.access import process_ref, quick, verified  # noqa: PLC0415
+    from farpeek.access import joint, process_ref, quick, verified  # noqa: PLC0415
     from farpeek.targets import cmdlines, processes, programs  # noqa: PLC0415
 
     for module in (process_ref, quick, verified, cmdlines, processes, programs):
         module.has_exited = _never
+    joint.alive = lambda reads: reads
     # Nor is it found out that the memory is another program's.
     programs.Program.runs = lambda _self: True  # type: ignore[method-assign]
 

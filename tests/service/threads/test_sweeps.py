@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,9 +25,12 @@ from support.targets import start
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from farpeek.model import ReadResult
+    from farpeek.threads.sweeps import Joint
+
+    Join = Callable[[Sequence["Work"]], Joint]
 
 
 class Work(Visit):
@@ -55,10 +58,57 @@ def soon(seconds: float = 10) -> float:
     return time.monotonic() + seconds
 
 
+class Apart:
+    """Visits of which none is paid together with others."""
+
+    def __init__(self, visits: Sequence[Work]) -> None:
+        self.visits = visits
+
+    def run(self) -> list[object | None]:
+        return [None] * len(self.visits)
+
+    def stop(self) -> int:
+        return 0
+
+
+class InARow(Apart):
+    """Visits that are paid one behind the other until that is stopped; what gives None, alone."""
+
+    def __init__(self, visits: Sequence[Work]) -> None:
+        super().__init__(visits)
+        self.left = deque(visits)
+        self.is_stopped = False
+
+    def run(self) -> list[object | None] | None:
+        values: list[object | None] = []
+        while True:
+            try:
+                visit = self.left.popleft()
+            except IndexError:
+                return None if self.is_stopped else values
+            try:
+                values.append(visit.work())
+            except LookupError:
+                values.append(None)
+
+    def stop(self) -> int:
+        self.is_stopped = True
+        number = len(self.visits)
+        with contextlib.suppress(IndexError):
+            while True:
+                self.left.pop()
+                number -= 1
+        return max(0, number - 1)
+
+
+WAYS: tuple[Join, ...] = (Apart, InARow)
+
+
 class Told:
     """Has visits paid; what is told of each, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, join: Join = Apart) -> None:
+        self.join = join
         self.told: dict[str, object] = {}
         self.times = Counter[str]()
         self.back = Counter[str]()
@@ -89,8 +139,9 @@ def visit(lane: Lane, name: str, work: Callable[[], object]) -> Work:
     return Work(lane, name, work)
 
 
-async def test_visits_of_many_targets_are_paid_in_another_thread(pool: Pool) -> None:
-    lanes, told = await answering(pool, 3 * MOST_VISITS), Told()
+@pytest.mark.parametrize("join", WAYS)
+async def test_visits_of_many_targets_are_paid_in_another_thread(pool: Pool, join: Join) -> None:
+    lanes, told = await answering(pool, 3 * MOST_VISITS), Told(join)
     visits = [
         visit(lane, str(number), lambda number=number: number) for number, lane in enumerate(lanes)
     ]
@@ -104,8 +155,9 @@ async def test_visits_of_many_targets_are_paid_in_another_thread(pool: Pool) -> 
     await aio_until(lambda: all(lane.is_idle for lane in lanes), "all slots are free")
 
 
-async def test_what_one_raises_is_told_of_that_one(pool: Pool) -> None:
-    lanes, told = await answering(pool, 3), Told()
+@pytest.mark.parametrize("join", WAYS)
+async def test_what_one_raises_is_told_of_that_one(pool: Pool, join: Join) -> None:
+    lanes, told = await answering(pool, 3), Told(join)
 
     def fail() -> None:
         raise LookupError("from the thread")
@@ -120,8 +172,9 @@ async def test_what_one_raises_is_told_of_that_one(pool: Pool) -> None:
     assert told.told["0"] is told.told["2"] is None
 
 
-async def test_one_that_hangs_is_late_and_holds_up_no_other(pool: Pool) -> None:
-    lanes, told, release = await answering(pool, 20), Told(), threading.Event()
+@pytest.mark.parametrize("join", WAYS)
+async def test_one_that_hangs_is_late_and_holds_up_no_other(pool: Pool, join: Join) -> None:
+    lanes, told, release = await answering(pool, 20), Told(join), threading.Event()
     visits = [
         visit(lane, str(number), release.wait if number in {0, 7} else nothing)
         for number, lane in enumerate(lanes)
@@ -162,8 +215,11 @@ async def test_a_target_that_has_not_answered_or_has_no_slot_left_is_not_visited
     assert lane.is_idle
 
 
-async def test_what_is_forgotten_is_not_told_and_its_slot_comes_back(pool: Pool) -> None:
-    lanes, told, release = await answering(pool, 3), Told(), threading.Event()
+@pytest.mark.parametrize("join", WAYS)
+async def test_what_is_forgotten_is_not_told_and_its_slot_comes_back(
+    pool: Pool, join: Join
+) -> None:
+    lanes, told, release = await answering(pool, 3), Told(join), threading.Event()
     visits = [
         visit(lane, str(n), release.wait if n == 1 else nothing) for n, lane in enumerate(lanes)
     ]
@@ -177,8 +233,11 @@ async def test_what_is_forgotten_is_not_told_and_its_slot_comes_back(pool: Pool)
     assert set(told.told) == {"0"}
 
 
-async def test_the_end_of_its_target_ends_the_wait_for_one_that_hangs(pool: Pool) -> None:
-    lanes, told, release = await answering(pool, 2), Told(), threading.Event()
+@pytest.mark.parametrize("join", WAYS)
+async def test_the_end_of_its_target_ends_the_wait_for_one_that_hangs(
+    pool: Pool, join: Join
+) -> None:
+    lanes, told, release = await answering(pool, 2), Told(join), threading.Event()
     visits = [visit(lane, str(n), release.wait) for n, lane in enumerate(lanes)]
     begin_sweeps(told, visits, soon())
     await aio_until(lambda: pool.counts.stuck == 2, "they are stuck")
@@ -190,9 +249,10 @@ async def test_the_end_of_its_target_ends_the_wait_for_one_that_hangs(pool: Pool
     assert told.times == {"0": 1, "1": 1}
 
 
-async def test_those_whose_turn_does_not_come_are_told_so() -> None:
+@pytest.mark.parametrize("join", WAYS)
+async def test_those_whose_turn_does_not_come_are_told_so(join: Join) -> None:
     pool = Pool(asyncio.get_running_loop(), working=1, stuck_limit=StuckLimit(1))
-    lanes, told, release = await answering(pool, 3), Told(), threading.Event()
+    lanes, told, release = await answering(pool, 3), Told(join), threading.Event()
     visits = [visit(lane, str(n), release.wait) for n, lane in enumerate(lanes)]
     begin_sweeps(told, visits, soon(2 * STUCK_AFTER_S))
     await aio_until(lambda: len(told.told) == 3, "all are told")
@@ -206,11 +266,16 @@ async def test_those_whose_turn_does_not_come_are_told_so() -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.sampled_from(["fast", "slow", "fails", "hangs", "forgotten"]), max_size=80))
-def test_each_is_told_once_and_comes_back_once_whatever_the_others_do(kinds: list[str]) -> None:
+@given(
+    st.lists(st.sampled_from(["fast", "slow", "fails", "hangs", "forgotten"]), max_size=80),
+    st.sampled_from(WAYS),
+)
+def test_each_is_told_once_and_comes_back_once_whatever_the_others_do(
+    kinds: list[str], join: Join
+) -> None:
     async def run() -> None:
         pool = Pool(asyncio.get_running_loop(), working=8, stuck_limit=StuckLimit(100))
-        lanes, told, release = await answering(pool, len(kinds)), Told(), threading.Event()
+        lanes, told, release = await answering(pool, len(kinds)), Told(join), threading.Event()
 
         def fail() -> None:
             raise LookupError
