@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farpeek.errors import FarpeekError, TooLarge
 from farpeek_api.audit.entry import DONE, GONE
 from farpeek_api.http import answers, frames, memory_bodies, problems, queries, render
 from farpeek_api.http.answers import JSON
+from farpeek_api.http.asked_before import AskedBefore
 from farpeek_api.http.frames import FRAME
 from farpeek_api.http.refusals import Forbidden
 from farpeek_api.http.turns import in_turn
@@ -55,6 +56,20 @@ _NO_TIME_S: Final = 1e-6
 _NOT_BEGUN: Final = Exception("of a read that is about to be begun")
 
 
+class _Asked(NamedTuple):
+    """What a request asks for; many requests may have it."""
+
+    targets: Sequence[str]
+    specs: Sequence[ReadSpec]
+    timeout_s: float | None
+    encoding: str
+
+
+def _asked_for(wanted: memory_bodies.ManyReadsRequest) -> _Asked:
+    targets = [each.target for each in wanted.reads]
+    return _Asked(targets, wanted.specs(), wanted.timeout_s, wanted.encoding)
+
+
 class ManyReads:
     """Reads many targets."""
 
@@ -65,6 +80,7 @@ class ManyReads:
         self._trail = trail
         self._reaches = reaches
         self._bodies = bodies
+        self._asked_before = AskedBefore[_Asked]()
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read all that is asked for, and answer in the order of the request."""
@@ -72,14 +88,17 @@ class ManyReads:
         queries.parse_query(queries.NoQuery, request.query_string, request.query.items)
         with self._bodies.lease(request) as held:
             body = await self._bodies.read_json(request, held)
-            wanted = await in_turn(len(body), partial(self._parse, body))
+            asked = self._asked_before.find(body)
+            if asked is None:
+                asked = _asked_for(await in_turn(len(body), partial(self._parse, body)))
+                self._asked_before.keep(body, asked)
         record = _Record(self._trail, entry_of(request))
-        reads = _Reads(self._service, self._reaches.of(client_of(request)), wanted, record)
+        reads = _Reads(self._service, self._reaches.of(client_of(request)), asked, record)
         try:
             await reads.run()
             if form == FRAME:
-                return await _send_frame(request, reads, wanted.encoding)
-            return await _send_json(request, reads, wanted.encoding)
+                return await _send_frame(request, reads, asked.encoding)
+            return await _send_json(request, reads, asked.encoding)
         finally:
             reads.close()
 
@@ -125,31 +144,31 @@ class _Reads:
         self,
         service: MemoryService,
         reach: Reach,
-        wanted: memory_bodies.ManyReadsRequest,
+        asked: _Asked,
         record: _Record,
     ) -> None:
         self._record = record
         self._service = service
         self._reach = reach
-        self._wanted = wanted
-        self.targets = [each.target for each in wanted.reads]
+        self.targets = asked.targets
         self._begun: list[Task[ReadResult] | Visit] = []
         self._left = 0  # of those under way
         # By target, where one has more than may be begun with at once.
         self._room = dict.fromkeys(_frequent(self.targets), _OF_ONE_TARGET)
         self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until there is some
-        self._specs: Sequence[ReadSpec] = ()
+        self._specs = asked.specs
+        self._timeout_s = asked.timeout_s
         self._costs: Sequence[int] = ()
         self._give_up = 0.0
         self._lease: Lease | None = None  # of them all
         self._all_done: asyncio.Future[None] | None = None  # before all are begun
         self._began = time.perf_counter_ns()
-        self.results: list[ReadResult | Exception] = [_NOT_BEGUN] * len(wanted.reads)
-        self.elapsed_us = [0] * len(wanted.reads)
+        self.results: list[ReadResult | Exception] = [_NOT_BEGUN] * len(asked.specs)
+        self.elapsed_us = [0] * len(asked.specs)
 
     async def run(self) -> None:
         """Do them all. Raises TooBusy, and TooLarge if one answer may not carry as much."""
-        self._specs = specs = self._wanted.specs()
+        specs = self._specs
         asked = sum([sum(spec.regions.lengths) for spec in specs])
         most = self._service.limits.max_request_bytes
         if asked > most:
@@ -157,7 +176,7 @@ class _Reads:
         self._costs = self._find_costs(specs)
         self._lease = self._reach.lease_bytes(sum(self._costs))
         longest = self._service.limits.deadline_s
-        self._give_up = time.monotonic() + min(self._wanted.timeout_s or longest, longest)
+        self._give_up = time.monotonic() + min(self._timeout_s or longest, longest)
         for first in range(0, len(specs), _BEGUN_AT_ONCE):
             if first:
                 await asyncio.sleep(0)

@@ -93,8 +93,8 @@ class StandingRead:
 
     def end(self) -> None:
         """It is not begun any more, and nobody is told; what was made ready is kept no longer."""
-        self._read = None  # both lead back to this
-        self._on_done = _nothing
+        self._read = self._judged = None
+        self._on_done = _nothing  # it leads back to this, as the read did
 
     def _done(self, result: ReadResult | None, error: BaseException | None) -> None:
         judged = self._judged

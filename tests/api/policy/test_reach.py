@@ -31,7 +31,9 @@ class _Judged:
 RESULT = ReadResult(bytearray(8), 8, 8, (), Backend("emulated", "by number"))
 
 
-@pytest.mark.parametrize(("way", "value"), [("_done", RESULT), ("_plan_done", (RESULT, b""))])
+@pytest.mark.parametrize(
+    ("way", "value"), [("confirm_and_tell", RESULT), ("_plan_done", (RESULT, b""))]
+)
 def test_a_refusal_holds_nothing_of_its_target_once_it_is_told(way: str, value: object) -> None:
     guard: Any = _Refusing()
     service: Any = None
