@@ -1,4 +1,4 @@
-"""The shapes of a stream's frames, as the OpenAPI document shows them; see ``http.shapes``."""
+"""The shapes of a stream's frames, as the OpenAPI document shows them; see ``http.memory_shapes``."""
 
 from __future__ import annotations
 
