@@ -1,4 +1,4 @@
-"""The shapes of a stream's frames, as the OpenAPI document shows them; see ``http.memory_shapes``."""
+"""The shapes of a stream's frames, as the OpenAPI document shows them (``http.memory_shapes``)."""
 
 from __future__ import annotations
 
