@@ -151,7 +151,7 @@ class _Reads:
         self._service = service
         self._reach = reach
         self.targets = asked.targets
-        self._begun: list[Task[ReadResult] | Visit] = []
+        self._begun: dict[int, Task[ReadResult] | Visit] = {}  # and not over
         self._left = 0  # of those under way
         # By target, where one has more than may be begun with at once.
         self._room = dict.fromkeys(_frequent(self.targets), _OF_ONE_TARGET)
@@ -219,7 +219,7 @@ class _Reads:
             return False
         if visit is None:
             return self._begin(number, lease)
-        self._begun.append(visit)
+        self._begun[number] = visit
         self._left += 1
         return True
 
@@ -244,7 +244,7 @@ class _Reads:
         except (FarpeekError, Forbidden) as error:
             self._keep(number, error)
             return False
-        self._begun.append(task)
+        self._begun[number] = task
         self._left += 1
         return True
 
@@ -252,6 +252,7 @@ class _Reads:
         return max(self._give_up - time.monotonic(), _NO_TIME_S)
 
     def _done(self, number: int, result: ReadResult | None, error: BaseException | None) -> None:
+        del self._begun[number]  # what was a visit of this one may be another client's next
         self.elapsed_us[number] = (time.perf_counter_ns() - self._began) // 1000
         came: ReadResult | Exception
         if result is not None:
@@ -290,7 +291,7 @@ class _Reads:
         """Wait for none of them any more, and give back what is held."""
         self._waiting.clear()
         if self._left:
-            for each in self._begun:
+            for each in self._begun.values():
                 each.forget()
             left = [n for n, came in enumerate(self.results) if came is _NOT_BEGUN]
             for number in left if self._record.is_asked_for else ():

@@ -80,8 +80,13 @@ class MemoryReach:
 
     def lease_bytes(self, size: int) -> Lease:
         """Do the same for what was checked before."""
-        self._guard.rights(self.client).rates.take_bytes(size)
-        return self._service.lease_bytes(size, self.client)
+        lease = self._service.lease_bytes(size, self.client)
+        try:
+            self._guard.rights(self.client).rates.take_bytes(size)
+        except BaseException:
+            lease.let_go()
+            raise
+        return lease
 
     def check(self, verb: Verb) -> None:
         """Raise NotPermitted unless the client may do that to anything."""

@@ -48,14 +48,21 @@ class GatheredRead(Visit):
         self.program: Program | None = None  # what `prepared` is about
         self.prepared: Prepared | None = None  # None where it cannot be done with others
 
-    def is_the_same(self, spec: ReadSpec) -> bool:
-        """Whether what was made ready is for ``spec``, which is of the same mode, as well."""
+    def is_the_same(self, target: Target, access: Access, spec: ReadSpec) -> bool:
+        """Whether this is a read of ``target`` as ``spec``, which is of the same mode, says.
+
+        A process that is registered again has the id that it had, and its lanes, but another
+        pidfd; the old one is closed, and its number may be another process's.
+        """
+        if self.target is not target or self.access is not access:
+            return False
         own = self.spec
         return own is spec or (
             own.regions.addresses == spec.regions.addresses
             and own.regions.lengths == spec.regions.lengths
             and own.generation == spec.generation
             and own.stable == spec.stable
+            and own.on_gap is spec.on_gap
         )
 
     def begin(self, spec: ReadSpec, lease: Lease, on_done: OnDone) -> None:
@@ -153,7 +160,7 @@ class GatheredReads:
         if not lane.admit():
             return None
         read: GatheredRead | None = lane.last
-        if read is None or read.lease is not None or not read.is_the_same(spec):
+        if read is None or read.lease is not None or not read.is_the_same(target, access, spec):
             read = lane.last = GatheredRead(lane, target, access, spec)
         read.begin(spec, lease, on_done)
         self._visits.append(read)

@@ -255,6 +255,8 @@ class Threads:
     def forgotten(self, target: Target) -> None:
         """See ``Follower.forgotten``: its lanes go as soon as no thread works in them."""
         self._leaving.add(target.id)
+        for lane in self._lanes.get(target.id, {}).values():
+            lane.last = None  # of this target's pidfd, and its program's descriptor
         self._drop_idle()
 
     def _drop_idle(self) -> None:

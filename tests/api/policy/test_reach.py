@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from farpeek.errors import TooBusy
 from farpeek.model import Backend, Mode, ReadResult
+from farpeek.threads.budget import Budget
+from farpeek_api.policy.rates import Rates
 from farpeek_api.policy.reach import Reach
+from farpeek_api.policy.rules import Rate
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -50,3 +54,43 @@ def test_a_refusal_holds_nothing_of_its_target_once_it_is_told(way: str, value: 
     finally:
         gc.enable()
     assert told == [type(None), TooBusy]
+
+
+class _Full:
+    """Stands for a service whose bytes are all held."""
+
+    def lease_bytes(self, size: int, client: str) -> NoReturn:
+        raise TooBusy(f"no {size} bytes are left for {client}")
+
+
+class _Metered:
+    """Stands for a guard whose clients may have little."""
+
+    def __init__(self, rates: Rates) -> None:
+        self.rates = rates
+
+    def rights(self, client: str) -> _Metered:
+        del client
+        return self
+
+
+def test_what_the_service_has_no_bytes_for_is_not_charged_to_the_client() -> None:
+    guard: Any = _Metered(Rates(Rate(bytes_per_s=1)))
+    service: Any = _Full()
+    reach = Reach(service, guard, "profiler")
+    for _ in range(3):
+        with pytest.raises(TooBusy, match="no 1000 bytes are left"):
+            reach.lease_bytes(1000)
+
+
+def test_what_the_client_has_had_already_is_not_held() -> None:
+    guard: Any = _Metered(Rates(Rate(bytes_per_s=1)))
+    budget = Budget(1 << 20)
+    service: Any = SimpleNamespace(lease_bytes=lambda size, client: budget.lease(size, 0, client))
+    reach = Reach(service, guard, "profiler")
+    lease = reach.lease_bytes(1000)
+    with pytest.raises(TooBusy, match="the policy lets this client have 1 bytes"):
+        reach.lease_bytes(1000)
+    assert budget.used == 1000
+    lease.let_go()
+    assert budget.used == 0
