@@ -13,7 +13,7 @@ import sys
 from farpeek_api.__main__ import main
 status = main(sys.argv[1:])
 ours = {name for name in sys.modules if name.startswith("farpeek")}
-allowed = ("farpeek_api.cli", "farpeek_api.client", "farpeek_api.__main__")
+allowed = ("farpeek_api.cli", "farpeek_api.client", "farpeek_api.__main__", "farpeek_api.output")
 server = [each for each in ours - {"farpeek", "farpeek_api"} if not each.startswith(allowed)]
 heavy = {"pydantic", "aiohttp", "uvloop", "prometheus_client", "zstandard", "asyncio", "wsproto"}
 commands = [each for each in ours if each.startswith("farpeek_api.cli.commands.")]

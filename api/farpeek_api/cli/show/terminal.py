@@ -126,7 +126,9 @@ def saved(path: str) -> Generator[Terminal, None, None]:
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is open
             yield Terminal(file)
-    except BaseException:
+    except BaseException as error:
         if is_new:
             Path(path).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path  # else it is taken for the standard output's
         raise
