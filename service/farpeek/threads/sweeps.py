@@ -103,6 +103,7 @@ class Sweep(Generic[V]):
         self._joint: Joint | None = None  # by this
         self._done: deque[tuple[V, Any, BaseException | None]] = deque()
         self._adopted: V | None = None  # whose lane has the task now
+        self._is_back = False  # that one has come back, and may be paid anew by others
         self._task: Task[None] | None = None  # until it is over
 
     def task(self, deadline: float) -> Task[None]:
@@ -226,7 +227,7 @@ class Sweep(Generic[V]):
         """See ``Task.on_done``, of the visit whose lane has the task."""
         adopted = self._adopted
         if error is not None and adopted is not None:
-            if not adopted.is_over:
+            if not self._is_back and not adopted.is_over:
                 self._tell(adopted, value, error)
         else:
             self._tell_done()
@@ -240,7 +241,9 @@ class Sweep(Generic[V]):
         done, adopted = self._done, self._adopted
         while done:
             visit, value, error = done.popleft()
-            if visit is not adopted:
+            if visit is adopted:
+                self._is_back = True
+            else:
                 visit.lane.leave()
             if not visit.is_over:
                 self._tell(visit, value, error)

@@ -19,7 +19,7 @@ from farpeek.model import Limits, ReadSpec, Regions, Stage
 from farpeek.threads.lanes import Lane
 from farpeek.threads.pool import Pool
 from farpeek.threads.supervision import STUCK_AFTER_S, StuckLimit
-from farpeek.threads.sweeps import MOST_VISITS, Visit, begin_sweeps
+from farpeek.threads.sweeps import MOST_VISITS, Sweep, Visit, begin_sweeps
 from support.asking import ask, close
 from support.targets import start
 from support.waiting import aio_until
@@ -262,6 +262,24 @@ async def test_those_whose_turn_does_not_come_are_told_so(join: Join) -> None:
     await aio_until(lambda: told.back.total() == 3, "all are back")
     await aio_until(lambda: all(lane.is_idle for lane in lanes), "all slots are free")
     await pool.drain(5)
+    pool.close()
+
+
+async def test_what_has_come_back_and_is_paid_anew_is_not_told_by_the_sweep_before() -> None:
+    class Anew(Told):
+        def tell(self, visit: Work, value: object, error: BaseException | None) -> None:
+            super().tell(visit, value, error)
+            visit.is_over = False  # as that of a read that is begun again
+
+    pool, told = Pool(asyncio.get_running_loop(), working=1, stuck_limit=StuckLimit(1)), Anew()
+    (lane,) = await answering(pool, 1)
+    # Its thread is late: the loop takes it for one that hangs, and then its time is over.
+    sweep = Sweep(pool, told, [visit(lane, "0", lambda: sweep.slow(task) or "done")])
+    task = sweep.task(soon())
+    task.work()
+    sweep.expire(task)
+    assert told.told == {"0": "done"}
+    assert told.times == told.back == {"0": 1}
     pool.close()
 
 
