@@ -254,7 +254,9 @@ def broker(place: Place) -> Iterator[None]:
         yield
 
 
-_ADMIN: Final = permits.Permits(["$JS.API.INFO", "$JS.API.STREAM.>"], ["_INBOX.admin.>"])
+_ADMIN: Final = permits.Permits(
+    ["$JS.API.INFO", "$JS.API.STREAM.>", "$JS.API.DIRECT.GET.>"], ["_INBOX.admin.>"]
+)
 
 
 def _user(key: str, may: permits.Permits) -> str:

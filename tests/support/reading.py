@@ -57,12 +57,12 @@ def one_system_call(pid: int, addresses: list[int], lengths: list[int]) -> bytes
 
 def proc_mem(pid: int, address: int, length: int) -> bytes | None:
     """Return ``length`` bytes of /proc/PID/mem; None where it cannot give them all."""
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        try:
+    try:
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             memory.seek(address)
             data = memory.read(length)
-        except (OSError, OverflowError, ValueError):
-            return None
+    except (OSError, OverflowError, ValueError):
+        return None
     return data if len(data) == length else None
 
 

@@ -110,6 +110,13 @@ class Held(NamedTuple):
             tuple(len(list((each / "task").iterdir())) for each in homes),
         )
 
+    def is_within(self, before: Held) -> bool:
+        """Whether it is no more than ``before``, when something may just have been passing."""
+        each = zip(
+            self.descriptors + self.threads, before.descriptors + before.threads, strict=True
+        )
+        return self[:2] == before[:2] and all(now <= then for now, then in each)
+
 
 async def test_a_broker_that_goes_and_comes_back_has_each_node_go_on_once(
     own_place: Place,
@@ -141,4 +148,4 @@ async def test_a_broker_that_goes_and_comes_back_has_each_node_go_on_once(
             again = await heard(broker, lambda each: each.samples > 2)
             assert not again.keys() & runs.keys(), "each is a run of its own"
             runs |= again
-        until(lambda: Held.of(service, agents) == before, f"nothing has grown: {before}")
+        until(lambda: Held.of(service, agents).is_within(before), f"nothing has grown: {before}")

@@ -476,7 +476,14 @@ def test_a_target_that_forks_and_executes_all_the_time_goes_on(
 
 
 def _generation(target: Target, marker: int) -> int:
-    return int.from_bytes(proc_mem(target.pid, marker, 8) or b"", "little")
+    found: list[bytes] = []
+
+    def is_told() -> bool:  # not between two programs, when a second thread executes the next one
+        found.append(proc_mem(target.pid, marker, 8) or b"")
+        return bool(found[-1])
+
+    until(is_told, "it has memory")
+    return int.from_bytes(found[-1], "little")
 
 
 def test_a_target_in_a_debuggers_hands_is_left_to_it(
