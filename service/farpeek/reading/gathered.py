@@ -189,7 +189,8 @@ class GatheredReads:
 
     def __exit__(self, *_: object) -> None:
         """Begin them, whatever happened meanwhile: somebody waits for them."""
-        begin_sweeps(self, self._visits, self._deadline)
+        visits, self._visits = self._visits, []  # a thread that hangs would keep all of them
+        begin_sweeps(self, visits, self._deadline)
 
     def pay(self, visit: GatheredRead) -> ReadResult:
         """See ``Visiting.pay``."""
