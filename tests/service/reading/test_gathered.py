@@ -129,3 +129,51 @@ async def test_nothing_is_kept_open_of_a_target_that_was_let_go(asking: Asking) 
         asking.service.release(target_id)
         assert lane.last is None
         hung.command("resolve-all")
+
+
+async def test_a_thread_that_hangs_keeps_nothing_open_of_those_it_has_read(asking: Asking) -> None:
+    service = asking.service
+    with start("uffd", 1) as hung, start("plain") as other:
+        there = ReadSpec(Regions([hung["missing"] - 8], [8]))
+        marker = ReadSpec(Regions([other["marker"]], [8]))
+        slow, quick = [(await service.register(each.pid))[0].id for each in (hung, other)]
+        for target_id, spec in ((slow, there), (quick, marker)):
+            await ask(service, target_id, spec)
+            for _ in range(3):
+                await asking.one(target_id, spec)
+        assert other.pid in page_tables()
+        told: dict[str, ReadResult | None] = {}
+
+        def begin() -> None:
+            wanted = ((quick, marker), (slow, ReadSpec(Regions([hung["missing"]], [8]))))
+            with service.lease_bytes(4096) as lease, service.gather(0.05) as gathered:
+                for target_id, spec in wanted:
+                    target = service.find(target_id)
+                    assert target is not None
+                    gathered.add(
+                        target,
+                        spec,
+                        service.cost(spec),
+                        lease,
+                        lambda value, _, name=target_id: told.update({name: value}),
+                    )
+
+        begin()
+        await aio_until(lambda: len(told) == 2, "both are told of")
+        assert told[quick] is not None
+        assert told[slow] is None
+        service.release(quick)
+        await aio_until(lambda: other.pid not in page_tables(), "its page table is closed")
+        assert hung.pid in page_tables()
+        hung.command("resolve-all")
+
+
+def page_tables() -> set[int]:
+    """Give the numbers of processes whose page tables are open here."""
+    found: set[int] = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            shown = entry.readlink()
+            if shown.name == "pagemap" and shown.parent.name.isdigit():
+                found.add(int(shown.parent.name))
+    return found
