@@ -46,8 +46,8 @@ class _Stopped(Exception):
 class Prepared:
     """The calls that one small read takes, with their arguments, and the memory for what they give.
 
-    Its iovecs and what is read lie in one array: ``content`` from ``start`` to ``end``, and the
-    witness behind it.
+    Its iovecs and what is read lie in one array: the bytes from ``start`` to ``end``, and the
+    witness behind them.
     """
 
     __slots__ = (
