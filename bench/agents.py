@@ -14,9 +14,10 @@ from typing import Any
 import uvloop
 
 from farpeek_api.bus import subjects
+from farpeek_api.bus.connecting import Way
 from farpeek_api.client import address
 from farpeek_api.fleet.agent import Agent
-from farpeek_api.fleet.broker import Broker, Way
+from farpeek_api.fleet.broker import Broker
 from farpeek_api.fleet.service import LocalService
 
 _AT_ONCE = 50
@@ -28,7 +29,12 @@ async def _serve(url: str, first: int, count: int, sockets: list[str]) -> None:
     for number in range(first, first + count):
         node = f"n{number}"
         place = address.find(f"unix:{sockets[number % len(sockets)]}")
-        way = Way([url], f"farpeek agent {node}", inbox_prefix=subjects.own_inbox(node))
+        way = Way(
+            [url],
+            f"farpeek agent {node}",
+            inbox_prefix=subjects.own_inbox(node),
+            hears_itself=False,
+        )
         agent = Agent(LocalService(place), node, {}, 10.0)
         running.append(asyncio.ensure_future(agent.run(Broker(way))))
         if not len(running) % _AT_ONCE:

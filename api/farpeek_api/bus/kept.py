@@ -17,6 +17,7 @@ from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
 from nats.js.manager import JetStreamManager
 
 from farpeek_api.bus import subjects
+from farpeek_api.bus.cancelling import heeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -170,7 +171,9 @@ async def messages(client: Client, stream: str, subject: str) -> AsyncIterator[M
 async def message(client: Client, stream: str, subject: str) -> Message | None:
     """Give the last of a subject; None if there is none. Raises as `messages`."""
     try:
-        answer = await client.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=_PATIENCE_S)
+        answer = await heeded(
+            client.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=_PATIENCE_S)
+        )
     except nats.errors.NoRespondersError:
         raise NotKept(NOBODY) from None
     return _taken(answer)

@@ -132,9 +132,10 @@ async def _serve(own: parsers.Parser, chosen: argparse.Namespace) -> int:
 def _made(chosen: argparse.Namespace) -> tuple[Agent, Broker]:
     """Put everything together. Raises ValueError, OSError."""
     from farpeek_api.bus import subjects  # noqa: PLC0415 - the same
+    from farpeek_api.bus.connecting import Way  # noqa: PLC0415 - the same
     from farpeek_api.client import address  # noqa: PLC0415 - slow to load, as all of it
     from farpeek_api.fleet.agent import Agent  # noqa: PLC0415 - the same
-    from farpeek_api.fleet.broker import Broker, Way  # noqa: PLC0415 - the same
+    from farpeek_api.fleet.broker import Broker  # noqa: PLC0415 - the same
     from farpeek_api.fleet.service import LocalService  # noqa: PLC0415 - the same
 
     node = subjects.check_node(chosen.node)
@@ -147,6 +148,13 @@ def _made(chosen: argparse.Namespace) -> tuple[Agent, Broker]:
             path.open("rb").close()
     tls = None if chosen.tls_ca is None else ssl.create_default_context(cafile=chosen.tls_ca)
     place = address.find(url, token_file=chosen.token_file)
-    inbox = subjects.own_inbox(node)
-    way = Way(chosen.nats, f"farpeek agent {node}", chosen.nkey, chosen.creds, tls, inbox)
+    way = Way(
+        chosen.nats,
+        f"farpeek agent {node}",
+        chosen.nkey,
+        chosen.creds,
+        tls,
+        subjects.own_inbox(node),
+        hears_itself=False,
+    )
     return Agent(LocalService(place), node, labels, chosen.deadline), Broker(way)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farpeek_api.cli.errors import CommandError, WrongWord
@@ -12,12 +13,9 @@ from farpeek_api.cli.errors import CommandError, WrongWord
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from nats.aio.client import Client
-
-    from farpeek_api.bus.asking import Asking
+    from farpeek_api.bus.connecting import Connected
     from farpeek_api.cli import parsers
 
-_CONNECT_S: Final = 5
 _MISSING: Final = "it takes nats-py: pip install 'farpeek[fleet]'"
 _SILENT: Final = (
     "the broker has not answered: it has no JetStream (`jetstream {store_dir: ...}` in its "
@@ -42,8 +40,8 @@ class Words(NamedTuple):
 
     servers: list[str]
     client: str
-    nkey: str | None
-    creds: str | None
+    nkey: Path | None
+    creds: Path | None
 
     @classmethod
     def find(cls, chosen: object, client: str = "") -> Words:
@@ -59,14 +57,8 @@ class Words(NamedTuple):
         client = word("client") or client
         if not client:
             raise WrongWord("in whose name? --client NAME, or $FARPEEK_CLIENT")
-        return cls(servers, client, word("nkey") or None, word("creds") or None)
-
-
-class Connected(NamedTuple):
-    """A connection in one client's name."""
-
-    client: Client
-    asking: Asking
+        nkey, creds = word("nkey"), word("creds")
+        return cls(servers, client, Path(nkey) if nkey else None, Path(creds) if creds else None)
 
 
 @asynccontextmanager
@@ -74,46 +66,34 @@ async def connected(words: Words, name: str) -> AsyncGenerator[Connected, None]:
     """Connect, as the client. Raises CommandError, also for what goes wrong within."""
     try:
         import nats.errors  # noqa: PLC0415 - slow to load, as all of it
-        from nats.aio.client import Client  # noqa: PLC0415
         from nats.js.errors import APIError, ServiceUnavailableError  # noqa: PLC0415
 
-        from farpeek_api.bus.asking import Asking  # noqa: PLC0415
+        from farpeek_api.bus import connecting, subjects  # noqa: PLC0415
         from farpeek_api.bus.kept import NotKept  # noqa: PLC0415
         from farpeek_api.bus.problems import Refusal  # noqa: PLC0415
     except ImportError:
         raise CommandError(_MISSING) from None
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # it has a traceback for each failure
-    client = Client()
     try:
-        asking = Asking(client, words.client)
+        subjects.check_client(words.client)
     except ValueError as error:
         raise WrongWord(str(error)) from None
-    shown = ", ".join(each.rpartition("@")[2] for each in words.servers)
+    way = connecting.Way(
+        words.servers,
+        f"farpeek {name} {words.client}",
+        words.nkey,
+        words.creds,
+        inbox_prefix=f"_INBOX.{words.client}",
+    )
     denied: list[str] = []
 
-    async def failed(error: Exception) -> None:
+    def failed(error: Exception) -> None:
         denied.append(str(error).removeprefix("nats: "))
-        asking.denied(str(error))
 
-    async def closed() -> None:
-        asking.lost()
-
+    made: Connected | None = None
     try:
-        await client.connect(
-            words.servers,
-            name=f"farpeek {name} {words.client}",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=_CONNECT_S,
-            pending_size=0,
-            error_cb=failed,
-            closed_cb=closed,
-            nkeys_seed=words.nkey,
-            user_credentials=words.creds,
-            inbox_prefix=f"_INBOX.{words.client}",
-        )
-        yield Connected(client, asking)
+        made = await connecting.connect_to_ask(way, words.client, failed)
+        yield made
     except Refusal as refusal:
         raise CommandError(str(refusal)) from None
     except (
@@ -127,6 +107,7 @@ async def connected(words: Words, name: str) -> AsyncGenerator[Connected, None]:
         raise CommandError(f"the broker says: {str(error).removeprefix('nats: ')}") from None
     except (nats.errors.Error, OSError, ValueError) as error:
         why = (denied or [str(error).removeprefix("nats: ")])[0]
-        raise CommandError(f"no broker at {shown}: {why[:200]}") from None
+        raise CommandError(f"no broker at {way.shown}: {why[:200]}") from None
     finally:
-        await client.close()
+        if made is not None:
+            await connecting.close(made.client)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
+    from farpeek_api.bus.connecting import Connected
     from farpeek_api.bus.samplers import Name
     from farpeek_api.bus.scatter import Scatter
-    from farpeek_api.cli.broker import Connected
 
 _EPILOG: Final = """\
 put   have every node read what fits, as long as it is there

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from farpeek_api.bus import problems as bus
 from farpeek_api.bus import subjects
 from farpeek_api.bus.asking import Question
+from farpeek_api.bus.connecting import ERRORS
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.bus.replies import MOST_NAMED, Outcome, Whom
 from farpeek_api.bus.roster import Roster
@@ -21,7 +22,7 @@ from farpeek_api.bus.scatter import Scatter
 from farpeek_api.client import calls
 from farpeek_api.client.address import Node
 from farpeek_api.client.client import AsyncClient, Client
-from farpeek_api.client.links import ERRORS, Thread
+from farpeek_api.client.links import Thread
 from farpeek_api.client.node_answers import (
     JSON,
     NodeAnswer,

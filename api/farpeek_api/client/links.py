@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
 
 try:
-    import nats.errors
-    from nats.aio.client import Client
+    from farpeek_api.bus import connecting
 except ImportError as error:  # said here, for nothing else of the client takes it
     raise ImportError("a node is reached by nats-py: pip install 'farpeek[fleet]'") from error
 
-from farpeek_api.bus.asking import Asking
-
 if TYPE_CHECKING:
+    import os
     from collections.abc import Coroutine, Sequence
 
+    from farpeek_api.bus.asking import Asking
+    from farpeek_api.bus.connecting import Connected
+
 T = TypeVar("T")
-
-ERRORS: Final = (nats.errors.Error, OSError)
-"""What goes wrong with a connection."""
-
-_CONNECT_S: Final = 5
 
 
 class Link:
@@ -38,52 +34,28 @@ class Link:
         nkey: str | os.PathLike[str] | None,
         credentials: str | os.PathLike[str] | None,
     ) -> None:
-        self._servers = servers
         self._name = name
-        self._nkey = nkey
-        self._credentials = credentials
-        self._client: Client | None = None
-        self._asking: Asking | None = None
+        self._way = connecting.Way(servers, f"farpeek {name}", _path(nkey), _path(credentials))
+        self._connected: Connected | None = None
         self._connecting = asyncio.Lock()
 
     async def asking(self) -> Asking:
         """Give what asks over it. Raises nats.errors.Error, OSError."""
         async with self._connecting:
-            if self._asking is None or self._client is None or not self._client.is_connected:
-                self._asking = await self._connect()
-            return self._asking
+            if self._connected is None or not self._connected.asking.is_connected:
+                await self.close()
+                self._connected = await connecting.connect_to_ask(self._way, self._name)
+            return self._connected.asking
 
     async def close(self) -> None:
         """End the connection."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            await connecting.close(connected.client)
 
-    async def _connect(self) -> Asking:
-        await self.close()
-        client = self._client = Client()
-        asking = Asking(client, self._name)
 
-        async def failed(error: Exception) -> None:
-            asking.denied(str(error))
-
-        async def ended() -> None:
-            asking.lost()
-
-        await client.connect(
-            list(self._servers),
-            name=f"farpeek {self._name}",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=_CONNECT_S,
-            pending_size=0,
-            error_cb=failed,
-            closed_cb=ended,
-            nkeys_seed=None if self._nkey is None else os.fspath(self._nkey),
-            user_credentials=None if self._credentials is None else os.fspath(self._credentials),
-        )
-        return asking
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 class Thread:

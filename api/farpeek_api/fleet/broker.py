@@ -1,36 +1,30 @@
-"""The connection to the broker: made again for ever, and each time from the start.
-
-nats-py can go on by itself after a loss; but it gives up for good where a broker refuses it once,
-and keeps what is sent meanwhile to send it later, when it may be too late. So each connection is
-one of its clients, that ends when it ends.
-"""
+"""The connection to the broker: made again for ever, and each time from the start."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
 from nats.aio.client import Client
 
-from farpeek_api.bus import messages
+from farpeek_api.bus import connecting, messages
+from farpeek_api.bus.cancelling import heeded
+from farpeek_api.bus.connecting import CONNECT_S
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from nats.aio.msg import Msg
+
+    from farpeek_api.bus.connecting import Way
 
     Came = Callable[[Msg], Awaitable[None]]
 
 log: Final = logging.getLogger("farpeek.fleet")
 
-_CONNECT_S: Final = 5
-_PING_S: Final = 10
 _LONGEST_PAUSE_S: Final = 15.0
 _SHORTEST_PAUSE_S: Final = 0.1
 _LEAST_PAYLOAD: Final = 16 << 10
@@ -46,23 +40,6 @@ _MOST_WAITING_BYTES: Final = 32 << 20
 
 class Gone(Exception):
     """The connection has ended, or takes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How the broker is reached."""
-
-    servers: list[str]
-    name: str
-    nkey: Path | None = None
-    credentials: Path | None = None
-    tls: ssl.SSLContext | None = None
-    inbox_prefix: str = "_INBOX"
-
-    @property
-    def shown(self) -> str:
-        """The addresses, without the passwords that may be in them."""
-        return ", ".join(each.rpartition("@")[2] for each in self.servers)
 
 
 class Connection:
@@ -113,8 +90,8 @@ class Connection:
     async def ask(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> Msg:
         """Ask for one answer. Raises NoRespondersError, nats.errors.TimeoutError, Gone."""
         try:
-            return await self._client.request(
-                subject, payload, timeout=_CONNECT_S, headers=dict(headers)
+            return await heeded(
+                self._client.request(subject, payload, timeout=CONNECT_S, headers=dict(headers))
             )
         except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
             raise
@@ -138,8 +115,8 @@ class Connection:
         try:
             # nats-py writes a PING before what waits to be written (2.16, `Client._send_ping`): the
             # first one has that written, and the second comes behind it.
-            await self._client.flush()
-            await self._client.flush()
+            await heeded(self._client.flush())
+            await heeded(self._client.flush())
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise Gone from error
 
@@ -162,10 +139,10 @@ class Broker:
             client = Client()
             self._cause = ""
             try:
-                connection = await self._connect(client, closed)
-                _end_if_cancelled()
-                await begin(connection)
-                _end_if_cancelled()
+                await connecting.connect(client, self._way, self._failed, closed.set)
+                if client.max_payload < _LEAST_PAYLOAD:
+                    raise Gone(f"its max_payload is under {_LEAST_PAYLOAD} bytes")
+                await begin(Connection(client))
                 self._told.clear()
                 self._say(f"connected to {self._way.shown}")
                 failures = 0
@@ -175,40 +152,12 @@ class Broker:
                 why = self._cause or str(error).removeprefix("nats: ") or type(error).__name__
                 self._say(f"no broker at {self._way.shown}: {why}: trying again")
             finally:
-                await _close(client)
-            _end_if_cancelled()
+                await connecting.close(client)
             failures += 1
             longest = min(_SHORTEST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)
             await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - so that not all come at once
 
-    async def _connect(self, client: Client, closed: asyncio.Event) -> Connection:
-        async def has_closed() -> None:
-            closed.set()
-
-        way = self._way
-        await client.connect(
-            way.servers,
-            name=way.name,
-            allow_reconnect=False,
-            # Else it tries the first connection for ever, and by a clock of its own.
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=_CONNECT_S,
-            ping_interval=_PING_S,
-            pending_size=0,
-            no_echo=True,
-            closed_cb=has_closed,
-            error_cb=self._failed,
-            nkeys_seed=None if way.nkey is None else str(way.nkey),
-            user_credentials=None if way.credentials is None else str(way.credentials),
-            tls=way.tls,
-            inbox_prefix=way.inbox_prefix,
-        )
-        if client.max_payload < _LEAST_PAYLOAD:
-            raise Gone(f"its max_payload is under {_LEAST_PAYLOAD} bytes")
-        return Connection(client)
-
-    async def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         text = str(error).removeprefix("nats: ")
         if "ermissions" not in text and not isinstance(error, nats.errors.SlowConsumerError):
             self._cause = text  # of the end of the connection, which is told of
@@ -223,23 +172,3 @@ class Broker:
         if text not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(text)
             log.info("%s", text)
-
-
-def _end_if_cancelled() -> None:
-    """Raise CancelledError if that was lost.
-
-    asyncio.wait_for of Python 3.11 loses it where what it waits for is done in the same turn
-    (bpo-42130), and nats-py waits by it.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def _close(client: Client) -> None:
-    """End a connection, in whatever state it is."""
-    try:
-        async with asyncio.timeout(_CONNECT_S):
-            await client.close()
-    except (nats.errors.Error, OSError, TimeoutError):
-        pass

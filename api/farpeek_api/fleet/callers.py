@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import nats.errors
-from nats.aio.client import Client
-
-from farpeek_api.bus import problems, subjects
-from farpeek_api.bus.asking import NOT_PERMITTED, Asking
+from farpeek_api.bus import connecting, problems, subjects
+from farpeek_api.bus.asking import NOT_PERMITTED
+from farpeek_api.bus.connecting import Way
 from farpeek_api.bus.problems import Refusal
 
 if TYPE_CHECKING:
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-_CONNECT_S: Final = 5
-_PING_S: Final = 10
+    from farpeek_api.bus.asking import Asking
+    from farpeek_api.bus.connecting import Connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Keys:
     @property
     def shown(self) -> str:
         """The brokers, without the passwords that may be in their addresses."""
-        return ", ".join(each.rpartition("@")[2] for each in self.servers)
+        return connecting.shown(self.servers)
 
     def of(self, client: str) -> tuple[Path | None, Path | None]:
         """Give the files of a client: a seed, or a JWT. Raises Refusal."""
@@ -60,7 +58,7 @@ class Callers:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._connections: dict[str, tuple[Client, Asking]] = {}
+        self._connections: dict[str, Connected] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._failed: dict[str, tuple[float, Refusal]] = {}
         """Why the latest try came to nothing, and when."""
@@ -75,7 +73,7 @@ class Callers:
     @property
     def connected(self) -> int:
         """How many connections there are."""
-        return sum(each.is_connected for each, _ in self._connections.values())
+        return sum(each.asking.is_connected for each in self._connections.values())
 
     async def asking(self, client: str) -> Asking:
         """Give what asks in a client's name. Raises Refusal."""
@@ -87,8 +85,8 @@ class Callers:
         began = loop.time()
         async with self._connecting.setdefault(client, asyncio.Lock()):
             known = self._connections.get(client)
-            if known is not None and known[0].is_connected:
-                return known[1]
+            if known is not None and known.asking.is_connected:
+                return known.asking
             failed = self._failed.get(client)
             if failed is not None and failed[0] >= began:
                 raise failed[1]  # for who has waited meanwhile it is tried no second time
@@ -99,43 +97,19 @@ class Callers:
                 self.tries["failed"] += 1
                 raise
             self.tries["connected"] += 1
-            return known[1]
+            return known.asking
 
     async def close(self) -> None:
         """End all connections."""
-        for connection, _ in self._connections.values():
-            with suppress(nats.errors.Error, OSError):
-                await connection.close()
+        for each in self._connections.values():
+            await connecting.close(each.client)
         self._connections.clear()
 
-    async def _connect(self, client: str) -> tuple[Client, Asking]:
+    async def _connect(self, client: str) -> Connected:
         seed, token = self._keys.of(client)
-        connection = Client()
-        asking = Asking(connection, client)
-
-        async def failed(error: Exception) -> None:
-            asking.denied(str(error))
-
-        async def ended() -> None:
-            asking.lost()
-
+        way = Way(self._keys.servers, f"farpeek gateway {client}", seed, token, self._keys.tls)
         with broker_errors(self._keys.shown):
-            await connection.connect(
-                list(self._keys.servers),
-                name=f"farpeek gateway {client}",
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=_CONNECT_S,
-                ping_interval=_PING_S,
-                pending_size=0,
-                error_cb=failed,
-                closed_cb=ended,
-                nkeys_seed=None if seed is None else str(seed),
-                user_credentials=None if token is None else str(token),
-                tls=self._keys.tls,
-            )
-        return connection, asking
+            return await connecting.connect_to_ask(way, client)
 
 
 @contextmanager
@@ -143,7 +117,7 @@ def broker_errors(shown: str) -> Generator[None]:
     """Say what errors of nats-py mean."""
     try:
         yield
-    except (nats.errors.Error, OSError, ValueError) as error:
+    except (*connecting.ERRORS, ValueError) as error:
         why = str(error).removeprefix("nats: ") or type(error).__name__
         if "uthorization" in why:
             raise Refusal(NOT_PERMITTED, f"{shown} does not let the client in: {why}") from error

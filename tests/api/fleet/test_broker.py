@@ -7,7 +7,8 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from farpeek_api.fleet.broker import Broker, Connection, Way
+from farpeek_api.bus.connecting import Way
+from farpeek_api.fleet.broker import Broker, Connection
 from support.waiting import PATIENCE_S, aio_until
 
 if TYPE_CHECKING:

@@ -1,0 +1,28 @@
+"""Cancellations that others lose: whoever is told to end ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+T = TypeVar("T")
+
+
+async def heeded(work: Awaitable[T]) -> T:
+    """Await it; CancelledError if the task was cancelled meanwhile, whatever has come of it.
+
+    asyncio.wait_for of Python 3.11 loses a cancellation where what it waits for is done in the
+    same turn (bpo-42130), and nats-py waits by it. Then loops would go on for ever, and
+    asyncio.timeout would be over without having ended anything.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - tells the type checkers: who awaits is in one
+    before = task.cancelling()
+    try:
+        return await work
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
