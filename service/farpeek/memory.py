@@ -2,59 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar
 
-from farpeek import cores, plans, regions
-from farpeek.access import WriteAccess, choose, task_listing
-from farpeek.access.listing import Course
+from farpeek import cores, plans
+from farpeek.access import WriteAccess, choose
 from farpeek.access.probe import probe
 from farpeek.counts import Counts
 from farpeek.doctor import examine
-from farpeek.errors import ShuttingDown, TooLarge, Unsupported
-from farpeek.identity import ListedProcess, TargetState
-from farpeek.mappings.mounts import KEPT_FOR_S, TABLES
-from farpeek.model import MapsSpec, Mode, NowaitCheck, ServiceState
+from farpeek.errors import Unsupported
+from farpeek.held import HeldTargets
+from farpeek.model import Mode, NowaitCheck, ServiceState
 from farpeek.plans.model import PlanLimits
 from farpeek.plans.work import machine_of
-from farpeek.reading import bulk, files, pieces, reads
+from farpeek.reading import bulk, files, pieces, reads, writes
 from farpeek.reading.bulk import Transfer
 from farpeek.reading.files import FileTransfer
 from farpeek.reading.gathered import GatheredReads
-from farpeek.reading.lookups import Lookups
 from farpeek.reading.pieces import PieceTransfer
 from farpeek.reading.prefetches import Prefetches
-from farpeek.reading.program_watch import ProgramWatch
-from farpeek.reading.registering import Registering
-from farpeek.reading.standing import StandingMatches
 from farpeek.search import places
 from farpeek.search.places import MappingLister
 from farpeek.search.scan import ReusedBuffer
 from farpeek.search.searching import Search
-from farpeek.targets.exits import AskingExitWatch, ExitWatch
-from farpeek.targets.processes import identify
-from farpeek.targets.registry import Registry
 from farpeek.threads.budget import Account, Budget
 from farpeek.threads.tasks import settle
-from farpeek.threads.threads import PLANNED, READING, TRANSFER, WRITING, Purpose, Threads
+from farpeek.threads.threads import PLANNED, READING, TRANSFER, WRITING, Purpose
 from farpeek.threads.trimming import Trimmer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import asyncio
+    from collections.abc import Callable, Sequence
 
     from farpeek.access import Access
     from farpeek.access.capabilities import Capabilities
-    from farpeek.access.task_listing import TasksPage
     from farpeek.cores.layout import Layout
     from farpeek.doctor import Finding
-    from farpeek.identity import Identity, Match, Process, TargetSnapshot
+    from farpeek.identity import Process
     from farpeek.model import (
         Limits,
-        MappingView,
-        MapsPage,
         Piece,
         RangeSpec,
         ReadResult,
@@ -65,22 +52,16 @@ if TYPE_CHECKING:
     )
     from farpeek.plans.model import PlanResult, PlanSpec
     from farpeek.search.model import Found, SearchSpec
-    from farpeek.targets.events import EventRing
-    from farpeek.targets.target import Target
     from farpeek.threads.budget import Lease
     from farpeek.threads.tasks import Task
 
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
 
 T = TypeVar("T")
-A = TypeVarTuple("A")
-
-_COPIES_OF_A_WRITE = 3
-"""What is written, what was there before, and what is there afterwards."""
 
 
-class MemoryService:
-    """Holds targets, and reads their memory. Every method is for the event loop's thread."""
+class MemoryService(HeldTargets):
+    """Holds targets, and reads and writes their memory."""
 
     def __init__(
         self,
@@ -89,36 +70,21 @@ class MemoryService:
         nowait_check: NowaitCheck = NowaitCheck.AUTO,
     ) -> None:
         """Use `open`; this is for tests that bring capabilities of their own."""
-        loop = asyncio.get_running_loop()
         self._found = found
         self.capabilities = found.as_mapping(nowait_check)
-        self._registry = Registry(limits, loop, ExitWatch if found.hangs_up else AskingExitWatch)
-        self._budget = Budget(limits.max_inflight_bytes, limits.max_client_inflight_bytes)
-        self.limits = replace(
-            self._registry.limits, max_client_inflight_bytes=self._budget.most_of_one
-        )
-        self._loop = loop
         self._ways = choose(found, nowait_check)
-        self._threads = Threads(loop, limits, self._registry.look_at)
-        self._registry.followers.append(self._threads)
-        self._lookups = Lookups(self._threads, self.limits)
-        self._program_watch = ProgramWatch(loop, self._registry, self._lookups)
-        self._registering = Registering(self._registry, self._lookups, self._program_watch)
-        self._matches = StandingMatches(
-            self._registry, self._lookups, self._registering, limits.deadline_s
-        )
+        super().__init__(limits, self._ways.lister, hangs_up=found.hangs_up)
+        self._budget = Budget(limits.max_inflight_bytes, limits.max_client_inflight_bytes)
+        self.limits = replace(self.limits, max_client_inflight_bytes=self._budget.most_of_one)
         self._prefetches = Prefetches(
-            loop,
+            self._loop,
             self._threads,
             self._ways.prefetcher,
             self.capabilities["prefetch"].detail,
             limits.deadline_s,
         )
         self.counts = Counts()
-        self._trimmer = Trimmer(loop, self._budget)
-        self._stopping = False
-        self._closed = False
-        self._tidying = loop.call_later(KEPT_FOR_S, self._tidy)
+        self._trimmer = Trimmer(self._loop, self._budget)
 
     @classmethod
     async def open(
@@ -126,11 +92,6 @@ class MemoryService:
     ) -> MemoryService:
         """Find out what can be done here, and start. Unsupported if it is too little."""
         return cls(limits, probe(), nowait_check)
-
-    @property
-    def events(self) -> EventRing:
-        """What happens to targets."""
-        return self._registry.events
 
     def state(self) -> ServiceState:
         """A look at the service from outside."""
@@ -148,96 +109,6 @@ class MemoryService:
         self._check_open()
         return await self._lookups.look(lambda _deadline: examine(pid, self._found))
 
-    async def identify(self, pid: int) -> Identity | None:
-        """Who process ``pid`` is; None if there is none, or it is a kernel thread or a zombie."""
-        self._check_open()
-        return await self._lookups.look(lambda _deadline: identify(pid))
-
-    async def processes(self, match: Match) -> list[ListedProcess]:
-        """The processes that fit ``match``, without kernel threads and zombies."""
-        self._check_open()
-        return self._listed(await self._lookups.find(match))
-
-    async def register(
-        self, pid: int, labels: Mapping[str, str] | None = None, client: str = ""
-    ) -> tuple[TargetSnapshot, bool]:
-        """Hold process ``pid``; see `Registering`, which has all other ways."""
-        return await self.registering.by_pid(pid, labels, client)
-
-    @property
-    def registering(self) -> Registering:
-        """What makes processes targets; ShuttingDown if that is over."""
-        self._check_open()
-        return self._registering
-
-    def targets(self, state: TargetState | None = None) -> list[TargetSnapshot]:
-        """All targets, or those in one state."""
-        return [target.snapshot() for target in self._registry if state in (None, target.state)]
-
-    @property
-    def matches(self) -> StandingMatches:
-        """The standing matches; ShuttingDown if that is over."""
-        self._check_open()
-        return self._matches
-
-    def numbered_targets(
-        self, first: int = 0, state: TargetState | None = None
-    ) -> Iterator[tuple[int, TargetSnapshot]]:
-        """The same from number ``first`` on, each with its number, as it is when it is asked for.
-
-        Numbers rise with each registration; those that are let go of meanwhile may be missing.
-        """
-        for target in list(self._registry):
-            if target.number >= first and state in (None, target.state):
-                yield target.number, target.snapshot()
-
-    def find(self, target_id: str) -> Target | None:
-        """A target, for those who look at it and change nothing."""
-        return self._registry.find(target_id)
-
-    def target_of(self, identity: Identity) -> Target | None:
-        """The running target that is this process, if it is one."""
-        return self._registry.running(identity)
-
-    def begin_to_look_inside(self, target: Target) -> None:
-        """Have found out what only its memory tells."""
-        self._lookups.begin_to_look_inside(target)
-
-    async def renew_identities(self) -> None:
-        """Find out who all running targets are by now, as far as names and users go."""
-        await self._lookups.renew([each for each in self._registry if not each.has_exited])
-
-    async def look_inside(self, target: Target) -> None:
-        """Find out what only its memory tells; what is known stays if that takes a second."""
-        await self._lookups.look_inside(target)
-
-    async def target(self, target_id: str) -> TargetSnapshot:
-        """One target as it is now: execve may have changed who it is."""
-        target = self._registry.get(target_id)
-        if target.state is TargetState.RUNNING:
-            await self._lookups.refresh(target)
-            self._registry.look_at(target)
-        return target.snapshot()
-
-    async def wait_exit(self, target_id: str, timeout_s: float) -> TargetSnapshot:
-        """The target when it has exited; the running one after ``timeout_s`` seconds."""
-        self._check_open()
-        return await self._registry.wait_exit(target_id, timeout_s)
-
-    def release(self, target_id: str, client: str = "") -> None:
-        """Drop a client's claim, and with the last one the target; reads under way finish."""
-        self._registry.release(target_id, client)
-
-    def release_for_all(self, target_id: str) -> None:
-        """Let go of a target, whoever has a claim on it."""
-        self._registry.release_for_all(target_id)
-
-    def subscribe(self, target_id: str) -> Callable[[], None]:
-        """Hold a target for one who reads it again and again, until the answer is called."""
-        target = self._registry.get_running(target_id)
-        target.claims.subscribe()
-        return partial(self._registry.unsubscribe, target)
-
     def lease(self, spec: ReadSpec, client: str = "") -> Lease:
         """Check ``spec``, and take what its answer may cost from the budget of bytes in flight.
 
@@ -252,10 +123,9 @@ class MemoryService:
 
     def check(self, target_id: str, spec: ReadSpec) -> int:
         """Answer what `lease_bytes` is to take for a read; raises what stands against it."""
-        self._check_open()
-        self._registry.get_running(target_id)
+        self._running(target_id)
         if spec.mode is Mode.NOWAIT:
-            self._nowait_access()
+            self._if_provided(self._ways.nowait)
         return self.cost(spec)
 
     def cost(self, spec: ReadSpec) -> int:
@@ -294,7 +164,7 @@ class MemoryService:
         target = self._registry.get_running(target_id)
         access = self._access(spec.mode)
         if spec.prefetch:
-            on_done = partial(self._prefetched, target, on_done)
+            on_done = partial(self._prefetches.pass_on, target, on_done)
         deadline = self._deadline(timeout_s)
         lease.hold()
         return self._threads.begin(
@@ -317,7 +187,8 @@ class MemoryService:
     def _access(self, mode: Mode) -> Access:
         """Find the way to read; ShuttingDown where there is none any more."""
         self._check_open()
-        return self._ways.wait if mode is Mode.WAIT else self._nowait_access()
+        ways = self._ways
+        return ways.wait if mode is Mode.WAIT else self._if_provided(ways.nowait)
 
     def fit_plan(self, plan: PlanSpec) -> PlanSpec:
         """Cut what a plan may take to what the service allows."""
@@ -385,14 +256,7 @@ class MemoryService:
 
     def lease_write(self, spec: WriteSpec, client: str = "") -> Lease:
         """Check ``spec``, and take its bytes from the budget; as `lease`."""
-        count = len(spec.addresses)
-        if count > self.limits.max_regions:
-            raise TooLarge(f"{count} regions; one request may have {self.limits.max_regions}")
-        size = regions.check_write(spec)
-        if size > self.limits.max_request_bytes:
-            most = self.limits.max_request_bytes
-            raise TooLarge(f"{size} bytes; one request may write {most} (--max-request-bytes)")
-        return self.lease_bytes(reads.cost(_COPIES_OF_A_WRITE * size, count), client)
+        return self.lease_bytes(writes.cost(spec, self.limits), client)
 
     async def write(
         self, target_id: str, spec: WriteSpec, lease: Lease, timeout_s: float | None = None
@@ -418,8 +282,7 @@ class MemoryService:
         timeout_s: float | None,
         act: Callable[[WriteAccess, Process, WriteSpec, float], T],
     ) -> T:
-        self._check_open()
-        target = self._registry.get_running(target_id)
+        target = self._running(target_id)
         deadline = self._deadline(timeout_s)
         write = partial(act, self._writer(spec.mode), target.process, spec, deadline)
         work = partial(target.programs.if_it_is, spec.generation, write)
@@ -439,12 +302,9 @@ class MemoryService:
 
         Raises InvalidRequest, NoSuchTarget, TargetExited, Unsupported, ShuttingDown.
         """
-        self._check_open()
         bulk.check(spec)
-        target = self._registry.get_running(target_id)
-        reader = self._ways.ranges.reader(spec.mode)
-        if reader is None:
-            raise Unsupported(self.capabilities["nowait"].detail)
+        target = self._running(target_id)
+        reader = self._if_provided(self._ways.ranges.reader(spec.mode))
         run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
         account = Account(self._budget, client)
         return Transfer(target, spec, reader, run, account, self.limits, self.counts)
@@ -462,12 +322,9 @@ class MemoryService:
 
         ``encode`` is called in a thread. Raises what `transfer` does.
         """
-        self._check_open()
         pieces.check(ranges)
-        target = self._registry.get_running(target_id)
-        reader = self._ways.ranges.pieces(mode)
-        if reader is None:
-            raise Unsupported(self.capabilities["nowait"].detail)
+        target = self._running(target_id)
+        reader = self._if_provided(self._ways.ranges.pieces(mode))
         run = partial(self._threads.run_chunk, target, TRANSFER[mode])
         account = Account(self._budget, client)
         return PieceTransfer(
@@ -481,8 +338,7 @@ class MemoryService:
 
         Raises what `maps` does, and TargetChanged.
         """
-        self._check_open()
-        target = self._registry.get_running(target_id)
+        target = self._running(target_id)
         deadline = self._deadline()
         work = partial(
             cores.begin,
@@ -503,9 +359,8 @@ class MemoryService:
 
         Raises InvalidRequest, NoSuchTarget, TargetExited, ShuttingDown.
         """
-        self._check_open()
         files.check(address)
-        target = self._registry.get_running(target_id)
+        target = self._running(target_id)
         run = partial(self._threads.run_chunk, target, Purpose.BULK)
         account = Account(self._budget, client)
         return FileTransfer(
@@ -523,104 +378,25 @@ class MemoryService:
 
         ``encode`` is called in a thread. Raises what `transfer` does.
         """
-        self._check_open()
         places.check(spec)
-        target = self._registry.get_running(target_id)
-        reader = self._ways.ranges.pieces(spec.mode, ReusedBuffer())
-        if reader is None:
-            raise Unsupported(self.capabilities["nowait"].detail)
+        target = self._running(target_id)
+        reader = self._if_provided(self._ways.ranges.pieces(spec.mode, ReusedBuffer()))
         lister = MappingLister(self._ways.open_map)
         run = partial(self._threads.run_chunk, target, TRANSFER[spec.mode])
         account = Account(self._budget, client)
         return Search(target, spec, lister, reader, run, account, self.limits, encode, self.counts)
-
-    async def maps(
-        self, target_id: str, spec: MapsSpec | None = None, course: Course | None = None
-    ) -> MapsPage:
-        """Some mappings of a target from ``spec.start`` on; lease `PAGE_COST` bytes for them.
-
-        ``course``: the same for the pages of one list, which is quicker. Raises NoSuchTarget,
-        TargetExited, AccessDenied, Unsupported, and what is Unavailable.
-        """
-        page = self._ways.lister.page
-        return await self._look_at_maps(target_id, page, spec or MapsSpec(), course or Course())
-
-    async def mapping_at(
-        self, target_id: str, address: int, spec: MapsSpec | None = None
-    ) -> MappingView | None:
-        """The mapping that holds ``address``, None if it is unmapped. Raises what `maps` does."""
-        at = self._ways.lister.at
-        return await self._look_at_maps(target_id, at, address, spec or MapsSpec())
-
-    async def auxv(self, target_id: str) -> dict[str, int]:
-        """The auxiliary vector of a target's program. Raises what `maps` does."""
-        return await self._look_at_maps(target_id, self._ways.lister.auxv)
-
-    async def threads(self, target_id: str, first: int = 0) -> TasksPage:
-        """Some threads of a target, from id ``first`` on. Raises what `maps` does."""
-        return await self._look_at_maps(target_id, task_listing.page, first)
-
-    async def _look_at_maps(
-        self, target_id: str, look: Callable[[Process, *A, float], T], *arguments: *A
-    ) -> T:
-        self._check_open()
-        target = self._registry.get_running(target_id)
-        deadline = self._deadline()
-        work = partial(look, target.process, *arguments, deadline)
-        return await self._threads.run(target, Purpose.MAPS, work, deadline)
-
-    def _tidy(self) -> None:
-        """Let go of mount tables that nobody needs: each keeps a mount namespace alive."""
-        TABLES.forget(KEPT_FOR_S)
-        self._tidying = self._loop.call_later(KEPT_FOR_S, self._tidy)
-
-    def begin_shutdown(self) -> None:
-        """Take no new work; what waits for an exit need not wait any more."""
-        self._stopping = True
-        self._registry.stop_waiting()
 
     async def close(self, grace_s: float) -> bool:
         """Wait at most ``grace_s`` for what runs; then let go of everything.
 
         True if no thread is left in the kernel.
         """
-        self.begin_shutdown()
-        await self._threads.drain(grace_s)
-        if not self._closed:
-            self._closed = True
-            self._trimmer.close()
-            self._tidying.cancel()
-            TABLES.forget()
-            self._threads.close()
-            self._matches.close()
-            self._registry.close()
-            self._prefetches.close()
-            self._lookups.close()
-            self._program_watch.close()
-        return self._threads.are_drained
+        are_drained = await super().close(grace_s)
+        self._trimmer.close()
+        self._prefetches.close()
+        return are_drained
 
-    def _check_open(self) -> None:
-        if self._stopping:
-            raise ShuttingDown
-
-    def _deadline(self, timeout_s: float | None = None) -> float:
-        longest = self.limits.deadline_s
-        return time.monotonic() + min(timeout_s or longest, longest)
-
-    def _listed(self, found: list[Identity]) -> list[ListedProcess]:
-        return [ListedProcess(identity, self._registry.id_of(identity)) for identity in found]
-
-    def _nowait_access(self) -> Access:
-        if self._ways.nowait is None:
+    def _if_provided(self, nowait: T | None) -> T:
+        if nowait is None:
             raise Unsupported(self.capabilities["nowait"].detail)
-        return self._ways.nowait
-
-    def _prefetched(
-        self,
-        target: Target,
-        on_done: OnDone,
-        result: ReadResult | None,
-        error: BaseException | None,
-    ) -> None:
-        """Pass on what came of a read, with what came of its prefetch."""
-        on_done(None if result is None else self._prefetches.after(target, result), error)
+        return nowait

@@ -47,6 +47,16 @@ class Prefetches:
         """Begin to have what ``result`` missed read in; ``result``, and what came of that wish."""
         return replace(result, prefetch=self._begin(target, result))
 
+    def pass_on(
+        self,
+        target: Target,
+        on_done: Callable[[ReadResult | None, BaseException | None], None],
+        result: ReadResult | None,
+        error: BaseException | None,
+    ) -> None:
+        """Tell what came of a read, with what came of its prefetch."""
+        on_done(None if result is None else self.after(target, result), error)
+
     def close(self) -> None:
         """Wait for none of them."""
         for task in self._tasks:
