@@ -152,7 +152,11 @@ class Service(Ending):
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Put one request on a connection of its own; a body that is no bytes goes as JSON."""
-        return ask(UnixConnection(self.path), method, path, body, headers)
+        try:
+            return ask(UnixConnection(self.path), method, path, body, headers)
+        except http.client.IncompleteRead as error:
+            error.add_note(f"the service's log:\n{self.log[-2000:]}")
+            raise
 
     def register(self, pid: int) -> str:
         """Register a process; its target's id."""

@@ -25,6 +25,7 @@ from farpeek_api.serving.connection import (
     log_failure,
     route_of,
 )
+from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -295,7 +296,8 @@ class Gate:
             log_failure(_connection(request), error)
         empty_frames(error)
         if request.writer.output_size > 0:
-            # A second answer inside of the first would be taken for its bytes.
+            # A second answer inside of the first would be taken for its bytes: the log alone tells.
+            _log_early_end(request, error)
             raise ConnectionError("the answer has begun already") from error
         named = _TARGET.match(request.path)
         client = _connection(request).client
@@ -303,6 +305,17 @@ class Gate:
         if self._lifecycle.stopping:
             response.force_close()
         return response
+
+
+def _log_early_end(request: web.BaseRequest, error: Exception) -> None:
+    why = str(error) if problems.is_known(error) else type(error).__name__
+    log.info(
+        "an answer to %s ends early, behind %d bytes with its head: %s: %s",
+        route_of(request),
+        request.writer.output_size,
+        problems.slug(error),
+        why,
+    )
 
 
 def _verb_of(method: str, path: str) -> Verb | None:

@@ -7,7 +7,6 @@ chunks at most: one that its client takes, and one that is being read meanwhile.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from farpeek.access.ranges import RangeReader
     from farpeek.counts import Counts
     from farpeek.model import Gap, Limits, RangeSpec
+    from farpeek.reading.transfers import Times
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
 
@@ -46,7 +46,11 @@ class Run(Protocol):
     """Has work done by a thread in the target's lane."""
 
     async def __call__(
-        self, work: Callable[[], T], deadline: float, returned: Callable[[], None]
+        self,
+        work: Callable[[], T],
+        deadline: float,
+        returned: Callable[[], None],
+        latest: float = 0.0,
     ) -> T:
         """See ``Lane.run``."""
         ...
@@ -113,11 +117,11 @@ class Transfer(TargetTransfer):
         Raises RangeUnreadable if its first byte cannot be read, and what MemoryService.read does.
         """
         most = self._piece_end(self._spec.start) - self._spec.start
-        deadline = time.monotonic() + self._limits.deadline_s
-        begin = partial(self._reader.begin, self._target.process, self._spec, most, deadline)
+        times = self._first_times()
+        begin = partial(self._reader.begin, self._target.process, self._spec, most, times.latest)
         work = partial(self._target.programs.within_one, begin, self._generation)
         lease = self._account.lease(most, self._spare)
-        beginning, generation = await self._in_thread(work, deadline, lease)
+        beginning, generation = await self._in_thread(work, times, lease)
         # What follows has to be of the same program, or the transfer ends.
         self._generation = generation
         self._end = beginning.end
@@ -154,18 +158,20 @@ class Transfer(TargetTransfer):
 
     async def _read(self, start: int) -> _Chunk:
         end = self._piece_end(start)
-        deadline = time.monotonic() + self._limits.deadline_s
-        read = partial(self._reader.read, self._target.process, self._spec, start, end, deadline)
+        latest = self._further_times().latest
+        lease = await self._account.wait_for(end - start, self._spare, latest)
+        times = self._further_times()
+        process, spec = self._target.process, self._spec
+        read = partial(self._reader.read, process, spec, start, end, times.latest)
         work = partial(self._target.programs.within_one, read, self._generation)
-        lease = await self._account.wait_for(end - start, self._spare, deadline)
-        result, _ = await self._in_thread(work, deadline, lease)
+        result, _ = await self._in_thread(work, times, lease)
         ends_early = len(result.data) < end - start
         return _Chunk(result.data, result.gaps[0] if ends_early else None, lease)
 
-    async def _in_thread(self, work: Callable[[], T], deadline: float, lease: Lease) -> T:
+    async def _in_thread(self, work: Callable[[], T], times: Times, lease: Lease) -> T:
         lease.hold()
         try:
-            return await self._run(work, deadline, lease.let_go)
+            return await self._run(work, times.deadline, lease.let_go, times.latest)
         except BaseException:
             lease.let_go()
             raise

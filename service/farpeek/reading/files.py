@@ -5,7 +5,6 @@ Deadline, slot and bytes of the budget are those of a chunk; a transfer has no t
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from farpeek.access.mapped_file import FileOpener, TargetFile
     from farpeek.model import Limits
     from farpeek.reading.bulk import Run
+    from farpeek.reading.transfers import Times
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
 
@@ -70,11 +70,11 @@ class FileTransfer(TargetTransfer):
 
         Raises NoFile, FileRemote, TargetChanged, and what MemoryService.maps does.
         """
-        deadline = time.monotonic() + self._limits.deadline_s
-        open_it = partial(self._opener.open, self._target.process, self._address, deadline)
+        times = self._first_times()
+        open_it = partial(self._opener.open, self._target.process, self._address, times.deadline)
         work = partial(self._target.programs.within_one, open_it, self._wanted)
         lease = self._account.lease(min(_IMAGE, self._chunk_size))
-        found, generation = await self._in_thread(work, deadline, lease)
+        found, generation = await self._in_thread(work, times, lease)
         self._file = found
         return found, generation
 
@@ -86,16 +86,15 @@ class FileTransfer(TargetTransfer):
         assert self._file is not None  # noqa: S101 - it was begun
         self._let_go()
         length = min(end - start, self._chunk_size)
-        deadline = time.monotonic() + self._limits.deadline_s
-        lease = await self._account.wait_for(length, 0, deadline)
+        lease = await self._account.wait_for(length, 0, self._further_times().latest)
         work = partial(self._file.read, start, length)
-        return await self._in_thread(work, deadline, lease)
+        return await self._in_thread(work, self._further_times(), lease)
 
-    async def _in_thread(self, work: Callable[[], T], deadline: float, lease: Lease) -> T:
+    async def _in_thread(self, work: Callable[[], T], times: Times, lease: Lease) -> T:
         """Have it done; the lease is kept until the next chunk, or the end."""
         lease.hold()
         self._held.append(lease)
-        return await self._run(work, deadline, lease.let_go)
+        return await self._run(work, times.deadline, lease.let_go, times.latest)
 
     def _let_go(self) -> None:
         while self._held:

@@ -6,7 +6,6 @@ As with `reading.bulk`, deadline, slot and bytes of the budget are those of a ba
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from farpeek.counts import Counts
     from farpeek.model import Limits
     from farpeek.reading.bulk import Run
+    from farpeek.reading.transfers import Times
     from farpeek.targets.target import Target
     from farpeek.threads.budget import Account, Lease
 
@@ -106,7 +106,7 @@ class PieceTransfer(TargetTransfer):
         """
         start, end = self._ranges[0]
         lease = self._account.lease(self._most + _DESCRIPTIONS, self._spare)
-        self._ahead = asyncio.create_task(self._read(start, end, lease))
+        self._ahead = asyncio.create_task(self._read(start, end, self._first_times(), lease))
         await asyncio.wait([self._ahead])
         if self._ahead.exception() is not None:
             task, self._ahead = self._ahead, None
@@ -131,23 +131,27 @@ class PieceTransfer(TargetTransfer):
                 return
             reached = self._ranges[self._number][0]
         end = self._ranges[self._number][1]
-        self._ahead = asyncio.create_task(self._read(reached, end))
+        self._ahead = asyncio.create_task(self._read_further(reached, end))
 
     def _let_go_of_last(self) -> None:
         if self._out is not None:
             self._out.let_go()
             self._out = None
 
-    async def _read(self, start: int, end: int, lease: Lease | None = None) -> _Read:
-        deadline = time.monotonic() + self._limits.deadline_s
-        if lease is None:
-            size = self._most + _DESCRIPTIONS
-            lease = await self._account.wait_for(size, self._spare, deadline)
+    async def _read_further(self, start: int, end: int) -> _Read:
+        size = self._most + _DESCRIPTIONS
+        latest = self._further_times().latest
+        lease = await self._account.wait_for(size, self._spare, latest)
+        return await self._read(start, end, self._further_times(), lease)
+
+    async def _read(self, start: int, end: int, times: Times, lease: Lease) -> _Read:
         lease.hold()
-        work = partial(self._work, start, end, self._tags[self._number], deadline)
+        work = partial(self._work, start, end, self._tags[self._number], times.latest)
         try:
             # What follows has to be of the same program, or the transfer ends.
-            encoded, reached, self.generation = await self._run(work, deadline, lease.let_go)
+            encoded, reached, self.generation = await self._run(
+                work, times.deadline, lease.let_go, times.latest
+            )
         except BaseException:
             lease.let_go()
             raise

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farpeek.threads.pool import Pool
+    from farpeek.threads.workers import Worker
 
 T = TypeVar("T")
 
@@ -37,6 +38,9 @@ _DOING: Final = {
     Stage.PIN: "at holding the target still, so that the write finds no other process",
     Stage.EXIT: "at the target's exit: its memory is being given up",
 }
+
+LOOK_AGAIN_S: Final = 1.0
+"""Between looks at a task that is late, and has time as long as nothing hangs."""
 
 MOST_WAITING = 64
 MOST_TOGETHER = 64
@@ -88,15 +92,21 @@ class Lane:
         self.last: Any = None
         """What whoever visits keeps for the next time; dropped with the target's end."""
 
-    async def run(self, work: Callable[[], T], deadline: float, returned: Callable[[], None]) -> T:
+    async def run(
+        self,
+        work: Callable[[], T],
+        deadline: float,
+        returned: Callable[[], None],
+        latest: float = 0.0,
+    ) -> T:
         """Have ``work`` done by a thread, and wait for it until ``deadline`` (time.monotonic).
 
         ``returned`` is called once the thread is done with it, however long that takes after
-        this has raised; if it never began, at once. Raises what ``work`` does, TooBusy,
-        TargetStuck, DeadlineExceeded, and what `fail` is given.
+        this has raised; if it never began, at once. ``latest``: see ``Task``. Raises what ``work``
+        does, TooBusy, TargetStuck, DeadlineExceeded, and what `fail` is given.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        task = Task(work, deadline, settle(future), returned)
+        task = Task(work, deadline, settle(future), returned, latest=latest)
         self.begin(task)
         try:
             return await future
@@ -183,7 +193,12 @@ class Lane:
     def expire(self, task: Task[Any]) -> None:
         """See ``Owner.expire``."""
         worker = self.pool.crew.worker_of(task)
-        since = time.time() - time.monotonic() + task.began
+        now = time.monotonic()
+        if now < task.latest and self._is_only_late(task, worker):
+            task.deadline = now + LOOK_AGAIN_S
+            self.pool.deadlines.add(task)
+            return
+        since = time.time() - now + task.began
         slot = task.slot
         if slot is None:
             self._waiting.remove(task)
@@ -205,7 +220,7 @@ class Lane:
         self.pool.abandon(task)
         task.tell(None, late)
         if self._overdue >= self._slots:
-            self._end_line(self._overdue_error())
+            self._end_overdue_line(self._overdue_error())
 
     def forget(self, task: Task[Any]) -> None:
         """See ``Owner.forget``.
@@ -230,8 +245,8 @@ class Lane:
             raise no_thread_for_unproven()
         if self._shared(task) is not None or self._taken < self._slots:
             return
-        if self._overdue >= self._slots:
-            raise self._overdue_error()
+        if self._overdue >= self._slots and _ends(error := self._overdue_error(), task):
+            raise error
         if len(self._waiting) >= self._most_waiting:
             waiting = f"{self._most_waiting} requests wait for {self._whose} already"
             raise TooBusy(waiting + self._setting())
@@ -297,6 +312,22 @@ class Lane:
             task.tell(None, error)
             task.returned()
 
+    def _end_overdue_line(self, error: Unavailable) -> None:
+        """Do so, but for those that have time while others are slow."""
+        staying = deque(task for task in self._waiting if not _ends(error, task))
+        for task in staying:
+            self._waiting.remove(task)
+        self._end_line(error)
+        self._waiting = staying
+
+    def _is_only_late(self, task: Task[Any], worker: Worker | None) -> bool:
+        """Whether ``task``, which ``worker`` is at, is late while nothing hangs that it needs."""
+        if worker is not None:
+            return not activity.is_blocked(worker)
+        if task.slot is not None or self._overdue < self._slots:
+            return True  # its turn has not come
+        return not _ends(self._overdue_error(), task)
+
     def _doing(self, at: Stage) -> str:
         return _DOING[at]
 
@@ -312,6 +343,11 @@ class Lane:
             f"all {self._slots} threads of this target hang in the kernel past their deadline; "
             "they are free again when the page or the lock they wait for comes, or the target ends"
         )
+
+
+def _ends(overdue: Unavailable, task: Task[Any]) -> bool:
+    """Whether nobody waits for ``task`` in a line of which all slots are ``overdue``."""
+    return isinstance(overdue, TargetStuck) or time.monotonic() >= task.latest
 
 
 class CommonLane(Lane):

@@ -37,6 +37,7 @@ class Task(Generic[T]):
         "began",
         "deadline",
         "hung",
+        "latest",
         "light",
         "moved",
         "on_done",
@@ -55,13 +56,19 @@ class Task(Generic[T]):
         returned: Callable[[], None],
         *,
         light: bool = False,
+        latest: float = 0.0,
     ) -> None:
-        """``light``: it takes microseconds, unless it hangs."""
+        """``light``: it takes microseconds, unless it hangs.
+
+        ``latest`` (of time.monotonic): past its deadline it has time until then where nothing
+        hangs, and others only need the processor.
+        """
         self.work = work
         self.deadline = deadline
         self.on_done: Callable[[T | None, BaseException | None], None] | None = on_done
         self.returned = returned
         self.light = light
+        self.latest = latest
         # What lane, pool and thread note on it.
         self.began = time.monotonic()  # in its line; by its thread again when that begins with it
         self.moved = 0.0  # when its thread went on within it last

@@ -183,6 +183,7 @@ class Threads:
         returned: Callable[[], None],
         *,
         light: bool = False,
+        latest: float = 0.0,
     ) -> Task[T]:
         """Have ``work`` done, which uses the target's pidfd; see ``Task`` and ``Lane.begin``.
 
@@ -198,7 +199,7 @@ class Threads:
             returned()
             target.let_go()
 
-        task = Task(work, deadline, done, let_go, light=light)
+        task = Task(work, deadline, done, let_go, light=light, latest=latest)
         self.lane(target, purpose).begin(task)
         return task
 
@@ -218,10 +219,13 @@ class Threads:
         work: Callable[[], T],
         deadline: float,
         returned: Callable[[], None] = _nothing,
+        *,
+        latest: float = 0.0,
     ) -> T:
         """Do the same, and wait for it."""
         future: asyncio.Future[T] = self._loop.create_future()
-        task = self.begin(target, purpose, work, deadline, settle(future), returned)
+        on_done = settle(future)
+        task = self.begin(target, purpose, work, deadline, on_done, returned, latest=latest)
         try:
             return await future
         finally:
@@ -235,12 +239,13 @@ class Threads:
         work: Callable[[], T],
         deadline: float,
         returned: Callable[[], None],
+        latest: float = 0.0,
     ) -> T:
         """Have a chunk of a transfer read: it goes on for a target that was released meanwhile."""
         if self._closed or target.has_exited:
             returned()
             raise ShuttingDown if self._closed else TargetExited(target.snapshot())
-        return await self.run(target, purpose, work, deadline, returned)
+        return await self.run(target, purpose, work, deadline, returned, latest=latest)
 
     def exited(self, target: Target) -> None:
         """See ``Follower.exited``: nobody need wait for it any more."""

@@ -398,6 +398,9 @@ def test_a_target_that_dies_or_hangs_ends_the_body_early(served: Served, way: st
         body = received.partition(b"\r\n\r\n")[2]
         assert 0 < len(body) < 6000 * PAGE
         assert body == pattern(first, len(body))
+    why = {"exits": "target-exited", "hangs": "deadline"}[way]
+    told = re.compile(rf"an answer to GET \S+/memory ends early, behind \d+ bytes .*: {why}: ")
+    until(lambda: told.search(served.log), "the log tells why")
     assert "Traceback" not in served.log
 
 

@@ -11,13 +11,13 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farpeek.access import choose
+from farpeek.access import choose, ranges
 from farpeek.access.probe import probe
 from farpeek.errors import (
     DeadlineExceeded,
@@ -54,6 +54,8 @@ from support.waiting import aio_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from farpeek.model import ReadResult
 
 PAGE = mmap.PAGESIZE
 MIB = 1 << 20
@@ -364,6 +366,35 @@ async def test_a_page_that_never_comes_ends_the_transfer_and_its_thread_is_accou
                         break
                     await asyncio.sleep(0.001)
             assert data == pattern(spec.start, spec.end - spec.start)
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_thread_that_gets_no_processor_for_longer_than_a_deadline_ends_no_range(
+    block: Target, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadline_s = 0.2
+    spec = RangeSpec(block["block"], block["block"] + PAGES * PAGE, mode)
+
+    def slowly(*arguments: Any) -> ReadResult:  # noqa: ANN401 - as they are
+        """Read, late: it runs, and does not sleep, as a thread that others are preferred to."""
+        until = time.monotonic() + 2 * deadline_s
+        while time.monotonic() < until:
+            sum(range(1000))
+        return read(*arguments)
+
+    read = ranges.RangeReader.read
+    async with opened(Limits(deadline_s=deadline_s)) as service:
+        if mode is Mode.NOWAIT and service.capabilities["nowait"].provided == "unavailable":
+            pytest.skip("no nowait here")
+        target_id = await register(service, block)
+        with service.transfer(target_id, spec) as transfer:
+            begun = False
+            while not begun:
+                with contextlib.suppress(DeadlineExceeded, TooBusy):  # that is told, and is no end
+                    await transfer.begin()
+                    begun = True
+            monkeypatch.setattr(ranges.RangeReader, "read", slowly)
+            assert await rest_of(transfer) == (pattern(spec.start, PAGES * PAGE), None)
 
 
 async def test_threads_of_bulk_stand_behind_those_of_small_reads(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.errors import DeadlineExceeded, TooBusy
+from farpeek.errors import DeadlineExceeded, TargetStuck, TooBusy
 from farpeek.mappings.maps import cut
 from farpeek.memory import MemoryService
 from farpeek.model import Limits, ReadSpec, Regions, Stage
@@ -110,6 +110,60 @@ async def test_a_thread_that_is_busy_is_slow_and_not_stuck(pool: Pool) -> None:
     finally:
         over.set()
     await aio_until(lambda: lane.is_idle, "it is back")
+
+
+async def test_what_is_only_slow_has_as_long_as_it_may_and_so_has_who_waits_in_line_for_it(
+    pool: Pool,
+) -> None:
+    over = threading.Event()
+
+    def compute() -> str:
+        while not over.is_set():
+            sum(range(1000))
+        return "done"
+
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    soon = time.monotonic() + 2 * STUCK_AFTER_S
+    late = asyncio.ensure_future(lane.run(compute, soon, nothing))
+    in_line = asyncio.ensure_future(lane.run(lambda: "its turn", soon, nothing, soon + 600))
+    with pytest.raises(DeadlineExceeded, match="a thread is slow, not stuck"):
+        await late
+    # The one slot is overdue, and this one is taken all the same.
+    further = asyncio.ensure_future(lane.run(compute, soon, nothing, soon + 600))
+    try:
+        with pytest.raises(TooBusy, match="slow, but not stuck"):
+            await lane.run(nothing, time.monotonic() + 1, nothing)
+    finally:
+        over.set()
+    assert await asyncio.gather(in_line, further) == ["its turn", "done"]
+
+
+async def test_what_hangs_has_no_time_past_its_deadline_nor_has_who_waits_in_line_for_it(
+    pool: Pool,
+) -> None:
+    reader, writer = os.pipe()
+
+    def hang() -> bytes:
+        return os.read(reader, 1)
+
+    lane = Lane(pool, 1, asyncio.get_running_loop())
+    soon = time.monotonic() + 2 * STUCK_AFTER_S
+    hanging, in_line = [
+        asyncio.ensure_future(lane.run(hang, deadline, nothing, soon + 600))
+        for deadline in (soon, soon + 300)
+    ]
+    try:
+        with pytest.raises(DeadlineExceeded, match="a thread hangs"):
+            await hanging
+        with pytest.raises(TargetStuck):
+            await in_line
+        with pytest.raises(TargetStuck):
+            await lane.run(hang, time.monotonic() + 1, nothing, soon + 600)
+    finally:
+        os.write(writer, b"x")
+    await aio_until(lambda: lane.is_idle, "it is back")
+    os.close(reader)
+    os.close(writer)
 
 
 async def test_who_sleeps_is_held_up_at_once_and_who_wants_the_processor_after_a_while(
