@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from typing import TYPE_CHECKING
 
+from farpeek.model import ReadSpec, Regions
 from support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadResult, ReadSpec
+    from farpeek.model import ReadResult
+
+_MARKER = 0x5EC000000000
 
 
 async def ask(
@@ -31,3 +35,11 @@ async def close(service: MemoryService) -> None:
     while not await service.close(5.0):
         assert time.monotonic() < give_up, "a thread is left in the kernel"
         await asyncio.sleep(0.001)
+
+
+async def marker(service: MemoryService, target_id: str) -> int:
+    """Read what the program of a target was started with."""
+    result = await ask(service, target_id, ReadSpec(Regions([_MARKER], [8])))
+    assert result.complete
+    (value,) = struct.unpack("=Q", result.data)
+    return int(value)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from support.ending import Ending, end_process
 from support.serving import put
 from support.waiting import PATIENCE_S
+from support.websocket import WebSocket, handshake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,18 @@ class Ui(Ending):
     def host(self) -> str:
         """What a browser calls it."""
         return f"127.0.0.1:{self.port}"
+
+    def websocket(self, **headers: str) -> WebSocket:
+        """Open a stream there, as a browser does."""
+        return WebSocket(self.connect(), handshake(Host=self.host, **headers))
+
+    def with_ticket(self) -> dict[str, str]:
+        """Give the headers of a page that has a ticket for its stream."""
+        ticket = self.ask("POST", "/v1/stream/tickets").json["ticket"]
+        return {
+            "Sec_WebSocket_Protocol": f"farpeek.v1, farpeek.ticket.{ticket}",
+            "Origin": f"http://{self.host}",
+        }
 
     @property
     def token(self) -> str:

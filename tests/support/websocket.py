@@ -51,6 +51,16 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
     return head + mask + masked[: len(payload)]
 
 
+def read(number: int, target: str, address: int, length: int = 8, **more: object) -> dict[str, Any]:
+    """Write a message that asks for one region."""
+    return {"id": number, "target": target, "addresses": [address], "lengths": length, **more}
+
+
+def slug(shown: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Name the problem that a message tells of."""
+    return str(shown["problem"]["type"]).removeprefix("urn:farpeek:problem:")
+
+
 class WebSocket(Ending):
     """An open stream. ``sock`` is connected already."""
 

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Events", "Reply", "Served", "UnixConnection", "ask", "parse", "receive_all"]
+    from support.sample import Sample
+
+__all__ = [
+    "Events",
+    "Reply",
+    "Served",
+    "UnixConnection",
+    "ask",
+    "big_read",
+    "parse",
+    "readv_request",
+    "receive_all",
+]
 
 
 class Served(Service):
@@ -110,3 +122,17 @@ class Events(Ending):
         data = json.loads(fields["data"])
         watching.saw_object("LostEvents" if fields["event"] == "lost" else "TargetEvent", data)
         return int(fields["id"]), fields["event"], data
+
+
+def readv_request(target: str, body: object) -> bytes:
+    """Write a request for a readv, as it goes over a connection."""
+    payload = json.dumps(body)
+    return (
+        f"POST /v1/targets/{target}/readv HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n{payload}"
+    ).encode()
+
+
+def big_read(target: str, sample: Sample) -> bytes:
+    """Write a request for 8 MiB, whose answer is more than a connection holds."""
+    return readv_request(target, {"addresses": [sample.address], "lengths": 8 << 20})

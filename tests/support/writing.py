@@ -17,6 +17,8 @@ from farpeek.model import Mode, WriteResult, WriteSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from support.targets import Target
+
 WAYS = ("pinned", "native")
 
 
@@ -74,3 +76,12 @@ def _tracers_of_threads(pid: int) -> Iterator[int]:
             continue  # it has ended meanwhile, and nobody traces it any more
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         yield int(fields["TracerPid"])
+
+
+def hurt(target: Target) -> list[str]:
+    """What the target has noticed of being written to: nothing, if all is well."""
+    found = [f"traced by {tid}" for tid in tracers(target.pid)]
+    if target.command("interrupted") != "0":
+        found.append("a system call was interrupted")
+    assert target.command("alive") == "ok"
+    return found

@@ -1,4 +1,4 @@
-"""One broker, one service, one agent and one process for the tests of a module."""
+"""One broker, one service, one agent, one gateway and one process for the tests of a module."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from support.broker import Broker
 from support.example_requests import COMM, UID, Asking
 from support.fleet import ALICE, POLICY, AgentProcess, Fleet
 from support.folders import open_folder
+from support.gateway import GatewayProcess
 from support.policies import As, Policed
 from support.targets import start
 
@@ -29,3 +30,10 @@ def fleet() -> Iterator[Fleet]:
         asking = Asking(As(service, ALICE), process)  # type: ignore[arg-type]  # what it uses of a service
         agent.await_ready()
         yield Fleet(made, broker, service, agent, asking)
+
+
+@pytest.fixture(scope="module")
+def gateway(fleet: Fleet) -> Iterator[GatewayProcess]:
+    """Run one that no other module asks."""
+    with GatewayProcess(fleet.broker, fleet.folder) as made:
+        yield made

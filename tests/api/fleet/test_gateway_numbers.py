@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.fleet import ALICE, BOB
@@ -14,19 +13,12 @@ from support.waiting import until
 from support.wire import UnixConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pytest
 
     from support.fleet import Fleet
 
 N1 = "/v1/nodes/n1"
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-@pytest.fixture(scope="module")
-def gateway(fleet: Fleet) -> Iterator[GatewayProcess]:
-    """Run one that nobody else asks for anything."""
-    with GatewayProcess(fleet.broker, fleet.folder) as made:
-        yield made
 
 
 def shown(gateway: GatewayProcess) -> Numbers:

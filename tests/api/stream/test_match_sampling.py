@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.targets import Target, build
-from support.websocket import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.websocket import WebSocket
     from support.wire import Served
 
 MARKER = 0x5EC000000000
@@ -26,12 +26,6 @@ PATIENCE_S = 60.0
 def program(tmp_path: Path) -> Path:
     """Return a program that no other test runs."""
     return Path(shutil.copy(build("plain"), tmp_path / "plain"))
-
-
-@pytest.fixture
-def ws(served: Served) -> Iterator[WebSocket]:
-    with WebSocket(served.connect()) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from support.plan_columns import column
 from support.targets import Target, start
 from support.waiting import until
-from support.websocket import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.websocket import WebSocket
     from support.wire import Served
 
 COUNT = 40
@@ -23,12 +23,6 @@ COUNT = 40
 def lists() -> Iterator[Target]:
     with start("lists", COUNT) as process:
         yield process
-
-
-@pytest.fixture
-def ws(served: Served) -> Iterator[WebSocket]:
-    with WebSocket(served.connect()) as opened:
-        yield opened
 
 
 def plan(at: int, most: int = 1000) -> dict[str, Any]:

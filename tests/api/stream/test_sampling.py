@@ -16,18 +16,12 @@ from farpeek_api.serving import limits
 from support.sample import Sample
 from support.targets import Target, start
 from support.waiting import until
-from support.websocket import WebSocket
+from support.websocket import WebSocket, slug
 from support.wire import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def ws(served: Served) -> Iterator[WebSocket]:
-    with WebSocket(served.connect()) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -52,10 +46,6 @@ def poke(process: Sample, offset: int, data: bytes) -> None:
 def moment(text: str) -> datetime:
     assert text.endswith("Z")
     return datetime.fromisoformat(text)
-
-
-def slug(shown: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    return str(shown["problem"]["type"]).removeprefix("urn:farpeek:problem:")
 
 
 @pytest.mark.parametrize("mode", ["wait", "nowait"])

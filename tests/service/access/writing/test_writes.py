@@ -1,62 +1,32 @@
-"""Writes: what they change, what they leave alone, and how little the target notices."""
+"""Writes: what they change, and what they leave alone."""
 
 from __future__ import annotations
 
 import mmap
 import os
-import resource
-import signal
-import subprocess
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farpeek.access import ProcessGone, choose
-from farpeek.access.probe import probe
-from farpeek.errors import AlreadyTraced, ExpectationFailed, InvalidRequest, TooBusy
-from farpeek.kernel import uapi
+from farpeek.errors import ExpectationFailed, InvalidRequest
 from farpeek.model import Gap, GapReason, Mode, WriteSpec
-from support.debugger import gdb_attached
-from support.kind_reads import hung_server, rearm
-from support.kinds import FUSE_FILES, page_kinds
-from support.maps import mapping_named, spans
+from support.maps import mapping_named
 from support.reading import proc_mem
-from support.targets import Target, start, state_of
-from support.waiting import until
-from support.writing import WAYS, held, tracers, write, writers
+from support.targets import Target, start
+from support.writing import held, hurt, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from farpeek.access import WriteAccess
     from farpeek.identity import Process
 
 PAGE = mmap.PAGESIZE
-READV_NUMBER = (uapi.WRITEV_NUMBER or 0) - 1  # the one before, on every architecture
-
-Writers = dict[Mode, "WriteAccess"]
-
-
-@pytest.fixture(params=WAYS)
-def by_mode(request: pytest.FixtureRequest) -> Writers:
-    found = writers(request.param)
-    if found is None:
-        pytest.skip("this kernel has no PROCESS_VM_PIDFD")
-    return found
-
-
-@pytest.fixture
-def writer(by_mode: Writers) -> WriteAccess:
-    return by_mode[Mode.WAIT]
 
 
 @pytest.fixture(scope="module")
@@ -64,27 +34,6 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A target for tests that leave it as they found it."""
     with start("written", tmp_path_factory.mktemp("written") / "file") as made:
         yield made
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    with start("written", tmp_path / "file") as made:
-        yield made
-
-
-@pytest.fixture
-def process(target: Target) -> Iterator[Process]:
-    with held(target.pid) as made:
-        yield made
-
-
-def _hurt(target: Target) -> list[str]:
-    """What the target has noticed of being written to: nothing, if all is well."""
-    found = [f"traced by {tid}" for tid in tracers(target.pid)]
-    if target.command("interrupted") != "0":
-        found.append("a system call was interrupted")
-    assert target.command("alive") == "ok"
-    return found
 
 
 def test_what_is_written_is_there_and_what_was_there_is_told(
@@ -100,7 +49,7 @@ def test_what_is_written_is_there_and_what_was_there_is_told(
     assert bytes(result.before) == was[8:15] + was[100:101]
     now = proc_mem(target.pid, address, PAGE)
     assert now == was[:8] + b"written" + was[15:100] + b"!" + was[101:]
-    assert _hurt(target) == []
+    assert hurt(target) == []
 
 
 def test_regions_that_touch_are_each_written_with_their_own_bytes(
@@ -124,7 +73,7 @@ def test_a_large_write_and_a_thousand_small_ones_arrive_whole(
     places = [big + number * 4000 for number in range(1025)]
     assert write(writer, process, places[:1025], pieces).verified
     assert [proc_mem(target.pid, place, 8) for place in places] == pieces
-    assert _hurt(target) == []
+    assert hurt(target) == []
 
 
 def test_nothing_is_written_where_the_target_itself_could_not(
@@ -240,7 +189,7 @@ def test_the_service_does_not_write_into_itself(writer: WriteAccess) -> None:
 @given(data=st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_is_afterwards_as_the_answer_says(
-    by_mode: Writers, lasting: Target, data: st.DataObject
+    by_mode: dict[Mode, WriteAccess], lasting: Target, data: st.DataObject
 ) -> None:
     """Random pieces over pages of which some may be written, some only be read, some neither."""
     block, size = lasting["block"], 7 * PAGE
@@ -269,319 +218,3 @@ def _readable(target: Target, start: int, size: int) -> bytes:
     """The bytes there, zeros for pages that cannot be read."""
     pages = (proc_mem(target.pid, start + at, PAGE) for at in range(0, size, PAGE))
     return b"".join(page or bytes(PAGE) for page in pages)
-
-
-# What a write waits for, and what it does not.
-
-
-@pytest.mark.parametrize("kind", ["missing", "wp"])
-def test_a_nowait_write_never_waits_for_a_userfaultfd_handler(
-    by_mode: Writers, target: Target, process: Process, kind: str
-) -> None:
-    if kind not in target:
-        pytest.skip("this kernel's userfaultfd does not write-protect")
-    places = [target["block"], target[kind]]
-    result = write(by_mode[Mode.NOWAIT], process, places, [b"x", b"y"], mode=Mode.NOWAIT)
-    assert list(result.gaps) == [Gap(1, 0, target[kind], 1, GapReason.NOT_RESIDENT)]
-    assert (result.written, result.verified) == (1, True)
-
-
-def test_all_of_a_mapping_is_left_alone_where_it_cannot_be_told_what_is_protected(
-    target: Target, process: Process
-) -> None:
-    """As before Linux 5.14, whose pagemap does not say which pages a handler protects."""
-    if "wp" not in target:
-        pytest.skip("this kernel's userfaultfd does not write-protect")
-    old = replace(probe(), pagemap_scan=False, guards=False, procmap_query=False)
-    writer = choose(old).write_nowait
-    assert writer is not None
-    (protected,) = [each for each in spans(target.pid) if each[0] <= target["wp"] < each[1]]
-    places = [target["block"], target["wp"], protected[1] - 1]
-    result = write(writer, process, places, [b"x", b"y", b"z"], mode=Mode.NOWAIT)
-    assert [(each.region, each.reason) for each in result.gaps] == [
-        (1, GapReason.NOT_RESIDENT),
-        (2, GapReason.NOT_RESIDENT),
-    ]
-    assert (result.written, result.verified) == (1, True)
-
-
-def test_a_nowait_write_goes_to_memory_that_was_never_touched(
-    by_mode: Writers, target: Target, process: Process
-) -> None:
-    places = [target["untouched"], target["file_private"]]
-    result = write(by_mode[Mode.NOWAIT], process, places, [b"new", b"copy"], mode=Mode.NOWAIT)
-    assert result.verified
-    assert bytes(result.before[:3]) == bytes(3)
-    assert proc_mem(target.pid, target["untouched"], 4) == b"new\0"
-
-
-def test_a_nowait_write_asks_no_filesystem_whether_a_shared_page_may_be_written(
-    by_mode: Writers, target: Target, process: Process, tmp_path: Path
-) -> None:
-    kind = subprocess.run(
-        ["stat", "--file-system", "--format=%T", str(tmp_path)], capture_output=True, check=True
-    )
-    on_disk = kind.stdout.strip() != b"tmpfs"
-    places = [target["shared"], target["file_shared"]]
-    result = write(
-        by_mode[Mode.NOWAIT],
-        process,
-        places,
-        [b"x", b"y"],
-        mode=Mode.NOWAIT,
-        allow_shared=True,
-    )
-    refused = [GapReason.NOT_RESIDENT] if on_disk else []
-    assert [gap.reason for gap in result.gaps] == refused
-
-
-@pytest.mark.parametrize("kind", ["missing", "wp"])
-def test_a_write_that_hangs_leaves_the_target_untraced_and_its_signals_alone(
-    writer: WriteAccess, target: Target, process: Process, kind: str
-) -> None:
-    if kind not in target:
-        pytest.skip("this kernel's userfaultfd does not write-protect")
-    with ThreadPoolExecutor(1) as thread:
-        hanging = thread.submit(write, writer, process, [target[kind]], [b"late"])
-        _until_a_thread_hangs(kind)
-        until(lambda: not tracers(target.pid), "the pin has let go")
-        for number in range(1, 11):
-            os.kill(target.pid, signal.SIGRTMIN)
-            until(lambda n=number: target.command("handled") == str(n), "the signal is handled")
-        assert not hanging.done()
-        assert target.command("resolve") == "ok"
-        assert hanging.result(timeout=60).verified
-    assert _hurt(target) == []
-
-
-def _until_a_thread_hangs(kind: str) -> None:
-    """Wait until a thread of ours sleeps in the system call that meets the page."""
-    # The bytes that were there are read first, which is what waits for a missing page.
-    call = {"missing": f"{READV_NUMBER} ", "wp": f"{uapi.WRITEV_NUMBER} "}[kind]
-    until(lambda: any(each.startswith(call) for each in _calls()), "a thread hangs")
-
-
-def _calls() -> Iterator[str]:
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            yield (task / "syscall").read_text()
-
-
-def test_a_write_that_hangs_when_the_target_dies_ends_as_gone(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    kind = "wp" if "wp" in target else "missing"
-    with ThreadPoolExecutor(1) as thread:
-        hanging = thread.submit(write, writer, process, [target[kind]], [b"late"])
-        _until_a_thread_hangs(kind)
-        target.kill()
-        with pytest.raises(ProcessGone):
-            hanging.result(timeout=60)
-
-
-# How little the target notices.
-
-
-def test_a_stopped_target_stays_stopped_and_runs_not_one_instruction(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    assert target.command("spin") == "ok"
-    until(lambda: _turns(target), "its first thread counts")
-    os.kill(target.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, target.pid, os.WSTOPPED)
-    stopped_at = _turns(target)
-    for number in range(50):
-        assert write(writer, process, [target["block"]], [bytes([number])]).verified
-        assert _turns(target) == stopped_at
-    until(lambda: state_of(target.pid) == "T", "it is stopped as before")
-    assert not tracers(target.pid)
-    # Its parent, which are we, is told nothing.
-    assert os.waitid(os.P_PID, target.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG) is None
-    assert _turns(target) == stopped_at
-    os.kill(target.pid, signal.SIGCONT)
-    until(lambda: _turns(target) > stopped_at, "it counts on")
-    assert proc_mem(target.pid, target["block"], 1) == bytes([49])
-
-
-def _turns(target: Target) -> int:
-    return int.from_bytes(proc_mem(target.pid, target["turns"], 8) or b"", "little")
-
-
-def test_a_target_of_many_threads_goes_on_in_all_of_them(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    assert target.command("threads 64") == "ok"
-    for number in range(100):
-        assert write(writer, process, [target["block"]], [bytes([number])]).verified
-    assert _hurt(target) == []
-
-
-def test_no_signal_is_lost_in_a_storm_of_them_while_it_is_written(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    _write_in_a_storm(writer, target, process, 300)
-
-
-@pytest.mark.slow
-def test_no_signal_is_lost_in_five_thousand_writes(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    _write_in_a_storm(writer, target, process, 5000)
-
-
-def _write_in_a_storm(writer: WriteAccess, target: Target, process: Process, writes: int) -> None:
-    sent = 0
-    over = threading.Event()
-
-    def storm() -> None:
-        nonlocal sent
-        while not over.is_set():
-            # Signals beyond the queue are refused, not lost: RLIMIT_SIGPENDING bounds it.
-            os.kill(target.pid, signal.SIGRTMIN)
-            sent += 1
-            time.sleep(0.0002)
-
-    thread = threading.Thread(target=storm)
-    thread.start()
-    try:
-        for number in range(writes):
-            assert write(writer, process, [target["block"]], [number.to_bytes(2, "big")]).verified
-    finally:
-        over.set()
-        thread.join()
-    until(lambda: target.command("handled") == str(sent), f"all {sent} signals are handled")
-    assert sent > writes // 2
-    assert _hurt(target) == []
-
-
-@pytest.mark.parametrize("by_whom", [(), (0, "thread")], ids=["first thread", "second thread"])
-def test_a_target_that_forks_and_executes_all_the_time_goes_on(
-    writer: WriteAccess, by_whom: tuple[object, ...]
-) -> None:
-    with start("execs", *by_whom) as target, held(target.pid) as process:
-        marker = target["marker"]
-        written = 0
-        for _ in range(300):
-            result = write(writer, process, [marker + 64], [b"written!"])
-            written += result.complete
-            if result.gaps:  # between two programs
-                assert {gap.reason for gap in result.gaps} <= {
-                    GapReason.UNMAPPED,
-                    GapReason.UNREADABLE,
-                }
-        assert written > 0
-        assert not tracers(target.pid)
-        first = _generation(target, marker)
-        until(lambda: _generation(target, marker) > first + 2, "it goes on to execute itself")
-
-
-def _generation(target: Target, marker: int) -> int:
-    found: list[bytes] = []
-
-    def is_told() -> bool:  # not between two programs, when a second thread executes the next one
-        found.append(proc_mem(target.pid, marker, 8) or b"")
-        return bool(found[-1])
-
-    until(is_told, "it has memory")
-    return int.from_bytes(found[-1], "little")
-
-
-def test_a_target_in_a_debuggers_hands_is_left_to_it(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    was = proc_mem(target.pid, target["block"], 8)
-    with gdb_attached(target.pid) as tracer:
-        with pytest.raises(AlreadyTraced) as refused:
-            write(writer, process, [target["block"]], [b"x"])
-        assert refused.value.tracer_pid == tracer
-        assert proc_mem(target.pid, target["block"], 8) == was
-    assert write(writer, process, [target["block"]], [b"x"]).verified
-    # The debugger did interrupt system calls; all threads run on all the same.
-    assert target.command("alive") == "ok"
-
-
-def test_a_write_for_which_no_thread_can_be_started_is_refused_as_busy(
-    target: Target, process: Process
-) -> None:
-    found = writers("pinned")
-    assert found is not None
-    was = proc_mem(target.pid, target["block"], 1)
-    with no_further_threads(), pytest.raises(TooBusy):
-        write(found[Mode.WAIT], process, [target["block"]], [b"x"])
-    assert proc_mem(target.pid, target["block"], 1) == was
-    assert write(found[Mode.WAIT], process, [target["block"]], [b"x"]).verified
-
-
-@contextmanager
-def no_further_threads() -> Iterator[None]:
-    """Leave less of the address space than the stack of a thread takes."""
-    (pages, *_) = map(int, Path("/proc/self/statm").read_text().split())
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    stack = threading.stack_size(1 << 30)  # no stack of that size is kept from before
-    resource.setrlimit(resource.RLIMIT_AS, (pages * PAGE + (1 << 29), limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-        threading.stack_size(stack)
-
-
-def test_writes_of_many_threads_wait_for_one_another(
-    writer: WriteAccess, target: Target, process: Process
-) -> None:
-    def write_often(number: int) -> bool:
-        place = target["big"] + number * 64
-        return all(
-            write(writer, process, [place], [bytes([turn]) * 64]).verified for turn in range(20)
-        )
-
-    with ThreadPoolExecutor(16) as threads:
-        assert all(threads.map(write_often, range(16)))
-    assert _hurt(target) == []
-
-
-def test_a_process_whose_first_thread_has_ended_is_written_by_a_live_one(
-    writer: WriteAccess,
-) -> None:
-    with start("threads") as target, held(target.pid) as process:
-        assert target.command("leader-exit") == "ok"
-        result = write(writer, process, [target["marker"]], [b"by another"])
-        assert result.verified
-        tid = target["thread"]
-        assert proc_mem(tid, target["marker"], 10) == b"by another"
-
-
-def test_an_exited_target_is_gone(writer: WriteAccess, target: Target, process: Process) -> None:
-    target.kill()
-    target.await_zombie()
-    with pytest.raises(ProcessGone):
-        write(writer, process, [target["block"]], [b"x"])
-
-
-NOT_RESIDENT = frozenset(["swapped", "uffd_missing", "uffd_wp"])
-WRITTEN = frozenset(
-    ["anon", "zero_page", "untouched", "dontneed", "file_written", "memfd_untouched"]
-)
-
-
-def test_a_nowait_write_answers_at_once_for_every_kind_of_page(
-    by_mode: Writers, tmp_path: Path
-) -> None:
-    with page_kinds(tmp_path) as kinds, hung_server(kinds), held(kinds.target.pid) as process:
-        for name in kinds.names:
-            rearm(kinds, name)
-            spec = WriteSpec([kinds.page(name)], [b"x"], None, Mode.NOWAIT, allow_shared=True)
-            begun = time.monotonic()
-            with ThreadPoolExecutor(1) as thread:
-                writing = thread.submit(by_mode[Mode.NOWAIT].write, process, spec, begun + 20)
-                result = writing.result(timeout=60)
-            reasons = [gap.reason for gap in result.gaps]
-            if name in NOT_RESIDENT:
-                assert reasons == [GapReason.NOT_RESIDENT], name
-            elif name in WRITTEN:
-                assert result.verified, name
-            elif name.startswith("fuse"):
-                assert result.gaps, name
-        if kinds.fuse is not None:
-            hung = [name for name in FUSE_FILES if name.startswith("fuse_hung")]
-            assert [kinds.fuse.asked(FUSE_FILES[name]) for name in hung] == [0] * len(hung)
