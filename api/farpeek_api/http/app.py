@@ -23,8 +23,8 @@ from farpeek_api.serving.connection import (
     client_of,
     entry_of,
     log_failure,
-    route_of,
 )
+from farpeek_api.serving.counting import route_of
 from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from farpeek_api.policy.rates import Rates
 from farpeek_api.portal import refusing
 from farpeek_api.portal.metrics import COUNTED, Counted
 from farpeek_api.serving import request_ids
-from farpeek_api.serving.connection import connection_of, log_failure, route_of
+from farpeek_api.serving.connection import connection_of, log_failure
+from farpeek_api.serving.counting import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

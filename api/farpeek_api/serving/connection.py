@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
-import struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aiohttp import http_exceptions as parser_errors
 from aiohttp import web
 
 from farpeek.errors import TooBusy
 from farpeek_api.http import problems, refusals
-from farpeek_api.serving import parsing
+from farpeek_api.serving import parsing, peer
 from farpeek_api.serving.gathered import GatheringTransport
 from farpeek_api.serving.logs import log
+from farpeek_api.serving.peer import Peer
 from farpeek_api.serving.sliced import SlicedTransport
 from farpeek_api.serving.tls import certificate
 
@@ -48,16 +47,6 @@ GOODBYE_S: Final = 2.0
 _LEAST: Final = 1
 """Bytes that wait to be taken, from which on it is a pause. Not 0: by that, uvloop's TLS pauses
 where nothing waits, and does not go on (0.23: ``size >= high`` in sslproto.pyx)."""
-
-_UCRED = struct.Struct("3i")  # pid, uid, gid; unix(7)
-
-
-class Peer(NamedTuple):
-    """Who is at the other end of a unix socket, when it was connected."""
-
-    pid: int
-    uid: int
-    gid: int
 
 
 class Writer(Protocol):
@@ -143,12 +132,11 @@ class Connection(web.RequestHandler):
         raw.set_write_buffer_limits(high=_LEAST)
         sock = transport.get_extra_info("socket")
         if sock.family == socket.AF_UNIX:
-            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            self.peer = Peer(*_UCRED.unpack(credentials))
+            self.peer = Peer.of(sock)
             self.whence = self.peer.uid, self.peer.pid
         else:
             self.local_host = transport.get_extra_info("sockname")[0]
-            self.whence = _address(transport.get_extra_info("peername"))
+            self.whence = peer.address(transport.get_extra_info("peername"))
             self.certificate = certificate(transport.get_extra_info("peercert"))
             if transport.get_extra_info("sslcontext") is not None:
                 self._raw_transport = transport = SlicedTransport(raw)
@@ -267,15 +255,9 @@ class Connection(web.RequestHandler):
             self._half_closed = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
 
     def _has_hung_up(self) -> bool:
-        """Whether the other side is closed both ways, as far as is known; poll(2)."""
         if self._raw_transport is None:
             return True
-        descriptor = self._raw_transport.get_extra_info("socket").fileno()
-        if descriptor < 0:
-            return True
-        poll = select.poll()
-        poll.register(descriptor, 0)
-        return bool(poll.poll(0))
+        return peer.has_hung_up(self._raw_transport.get_extra_info("socket").fileno())
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -374,29 +356,14 @@ def entry_of(request: web.BaseRequest) -> Entry:
     return connection_of(request).entry
 
 
-def _address(peer: tuple[Any, ...]) -> str:
-    """Write a host and its port, as URLs have them."""
-    host, port = peer[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def client_of(request: web.BaseRequest) -> str:
     """Name whoever puts a request that was let in, to keep what it may have apart."""
     return connection_of(request).client
 
 
-def route_of(request: web.BaseRequest) -> str:
-    """Name the route that was found for a request, as it stands in the table of routes."""
-    found: web.UrlMappingMatchInfo | None = getattr(request, "_match_info", None)
-    resource = None if found is None else found.route.resource
-    return "none" if resource is None else f"{request.method} {resource.canonical}"
-
-
 def unix_socket_of(request: web.Request) -> TransportSocket | None:
     """The socket that a request came by; None if that is TCP."""
-    connection = request.protocol
-    assert isinstance(connection, Connection)  # noqa: S101 - tells the type checkers
-    return connection.unix_socket
+    return connection_of(request).unix_socket
 
 
 def log_failure(connection: Connection, error: BaseException) -> None:

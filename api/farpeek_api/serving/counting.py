@@ -27,6 +27,7 @@ import farpeek
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from aiohttp import web
     from prometheus_client.metrics_core import Metric
 
 S = TypeVar("S", bound=str)
@@ -174,3 +175,10 @@ def gauge(name: str, text: str, label: str, values: Mapping[S, int]) -> Metric:
     for value, count in values.items():
         family.add_metric([value], count)
     return family
+
+
+def route_of(request: web.BaseRequest) -> str:
+    """Name the route that was found for a request, as it stands in the table of routes."""
+    found: web.UrlMappingMatchInfo | None = getattr(request, "_match_info", None)
+    resource = None if found is None else found.route.resource
+    return "none" if resource is None else f"{request.method} {resource.canonical}"

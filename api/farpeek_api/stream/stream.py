@@ -1,14 +1,11 @@
 """GET /v1/stream: many small reads, and sampling, over one WebSocket.
 
-Nothing is awaited for a read: a message begins it, and whatever comes of it is written as a frame
-by the call that brings it back from the thread. A client that asks for more than it takes is held
-back by its own requests not being read.
+A client that asks for more than it takes is held back by its own requests not being read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,56 +13,31 @@ from aiohttp import WSCloseCode, WSMsgType
 from pydantic_core import to_json
 
 from farpeek.errors import InvalidRequest, ShuttingDown, TargetExited, TooBusy
-from farpeek_api.audit.entry import DONE, GONE
+from farpeek_api.audit.entry import DONE
 from farpeek_api.http import frames, problems, refusals
 from farpeek_api.http.turns import LARGE, in_turn
 from farpeek_api.serving.limits import MOST_UNDER_WAY
-from farpeek_api.serving.logs import log
 from farpeek_api.stream import messages
 from farpeek_api.stream.frame_writer import FrameWriter
 from farpeek_api.stream.match_sampling import MatchSubscription
 from farpeek_api.stream.message_timer import MessageTimer
 from farpeek_api.stream.sampling import Order
+from farpeek_api.stream.under_way import UnderWay, problem
 
 if TYPE_CHECKING:
     from aiohttp import WSMessage, web
 
     from farpeek.memory import MemoryService
     from farpeek.threads.budget import Lease
-    from farpeek.threads.sweeps import Visit
-    from farpeek.threads.tasks import Task
     from farpeek_api.audit.entry import Entry
     from farpeek_api.serving.bounds import Bounds
     from farpeek_api.serving.connection import Connection
     from farpeek_api.stream.samples import Sample
     from farpeek_api.stream.sampling import Sampler, Subscription
+    from farpeek_api.stream.under_way import Once
 
 
-_Once = messages.StreamRead | messages.StreamPlan
 _Often = messages.Subscribe | messages.SubscribePlan
-
-
-class _Read:
-    """A read under way: what is needed to answer it."""
-
-    __slots__ = ("_stream", "began", "entry", "id", "kind", "lease", "reading", "sample", "target")
-
-    def __init__(
-        self, stream: Stream, message: _Once, sample: Sample, lease: Lease, entry: Entry
-    ) -> None:
-        self._stream = stream
-        self.entry = entry
-        self.id = message.id
-        self.target = message.target
-        self.kind: messages.Kind = "plan" if isinstance(message, messages.StreamPlan) else "read"
-        self.sample = sample
-        self.lease = lease
-        self.began = time.perf_counter_ns()
-        self.reading: Task[Any] | Visit | None = None
-
-    def on_done(self, result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - the sample's
-        """See ``Task``."""
-        self._stream.answer(self, result, error)
 
 
 class Stream:
@@ -87,13 +59,16 @@ class Stream:
         self._trail = sampler.trail
         self._reach = sampler.reaches.of(connection.client)
         self._writer = FrameWriter(ws, connection, self._look_for_room)
-        self._under_way: dict[int, _Read] = {}
-        self._bytes = 0  # that they ask for
+        self._under_way = UnderWay(
+            self._reach,
+            self._trail,
+            self._writer,
+            service.limits.max_request_bytes,
+            self._look_for_room,
+        )
         self._subscriptions: dict[int, Subscription | MatchSubscription] = {}
-        self._rendering: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         self._room: asyncio.Future[None] | None = None  # waited for while it is held back
-        self._idle: asyncio.Future[None] | None = None  # the same, until all is answered
         # Why it is closed.
         self._why: asyncio.Future[tuple[WSCloseCode, bytes]] = loop.create_future()
         self._arriving: Lease | None = None  # the bytes of a message that is not whole
@@ -122,15 +97,7 @@ class Stream:
 
     def release(self) -> None:
         """Let go of everything; what hangs in the kernel stays there, and keeps its slot."""
-        for task in self._rendering:
-            task.cancel()
-        for read in self._under_way.values():
-            if read.reading is not None:
-                read.reading.forget()
-            read.lease.let_go()
-            if not read.entry.is_told:
-                self._trail.end(read.entry, GONE)
-        self._under_way.clear()
+        self._under_way.release()
         for subscription in list(self._subscriptions.values()):
             subscription.cancel()
         self._writer.close()
@@ -208,11 +175,7 @@ class Stream:
                 since_pause = 0
 
     def _has_room(self) -> bool:
-        return (
-            len(self._under_way) < MOST_UNDER_WAY
-            and self._bytes < self._service.limits.max_request_bytes
-            and self._writer.is_open
-        )
+        return self._under_way.has_room and self._writer.is_open
 
     async def _wait_for_room(self) -> None:
         self._room = asyncio.get_running_loop().create_future()
@@ -266,21 +229,13 @@ class Stream:
             self._trail.aim(entry, target)
         self._trail.end(entry, problems.slug(error))
 
-    def _read(self, wanted: _Once, entry: Entry) -> None:
+    def _read(self, wanted: Once, entry: Entry) -> None:
         sample = wanted.sample()
         entry.part = wanted.id
         sample.name(entry)
         self._trail.aim(entry, wanted.target)
         self._check_id(wanted.id)
-        lease = sample.lease(self._reach, wanted.target)
-        read = _Read(self, wanted, sample, lease, entry)
-        try:
-            read.reading = sample.begin(self._reach, wanted.target, lease, read.on_done)
-        except BaseException:
-            lease.let_go()
-            raise
-        self._under_way[wanted.id] = read
-        self._bytes += lease.size
+        self._under_way.begin(wanted, sample, entry)
 
     def _subscribe(self, wanted: _Often, entry: Entry) -> None:
         sample = wanted.subscribe.sample()
@@ -323,50 +278,6 @@ class Stream:
 
     # Answers out.
 
-    def answer(
-        self,
-        read: _Read,
-        result: Any,  # noqa: ANN401 - the sample's
-        error: BaseException | None,
-    ) -> None:
-        """Answer a read with what came of it. Raises nothing."""
-        self._record(read, result, error)
-        if result is None:
-            self._sent(read, self._problem(read.id, error, read.kind, read.target))
-        elif not read.sample.is_large(result):
-            self._sent(read, _frame(read, result, read.sample.gaps_now(result)))
-        else:
-            task = asyncio.ensure_future(self._answer_slowly(read, result))
-            self._rendering.add(task)
-            task.add_done_callback(self._rendering.discard)
-
-    def _record(
-        self,
-        read: _Read,
-        result: Any,  # noqa: ANN401 - the same
-        error: BaseException | None,
-    ) -> None:
-        if result is None:
-            shown = error if isinstance(error, Exception) else RuntimeError()
-            self._trail.end(read.entry, problems.slug(shown))
-        else:
-            read.sample.record(read.entry, result)
-            self._trail.end(read.entry, DONE)
-
-    async def _answer_slowly(self, read: _Read, result: Any) -> None:  # noqa: ANN401 - the same
-        """Do it with many gaps, so that nobody else waits for that."""
-        gaps = await read.sample.gaps(result)
-        self._sent(read, _frame(read, result, gaps))
-
-    def _sent(self, read: _Read, frame: bytes) -> None:
-        del self._under_way[read.id]
-        self._bytes -= read.lease.size
-        self._writer.send(frame, read.lease)
-        if self._room is not None:
-            self._look_for_room()
-        if self._idle is not None and not self._under_way and not self._idle.done():
-            self._idle.set_result(None)
-
     def _ended(self, number: int, reason: str) -> None:
         """See ``Sampler.subscribe``."""
         del self._subscriptions[number]
@@ -382,33 +293,11 @@ class Stream:
             # It has exited while the message was on its way: that is told as it always is.
             self._send({"id": number, "ended": problems.slug(error)})
         else:
-            self._writer.send(self._problem(number, error, of, target))
-
-    def _problem(
-        self,
-        number: int | None,
-        error: BaseException | None,
-        of: messages.Kind,
-        target: str | None,
-    ) -> bytes:
-        shown = error if isinstance(error, Exception) else RuntimeError()
-        if not problems.is_known(shown):
-            log.error("a message of a stream failed", exc_info=error)
-        document = problems.document(shown, target, self._writer.client)
-        text = b'{"id":%b,"of":"%b","problem":%b}' % (to_json(number), of.encode(), document)
-        return frames.message(text)
+            self._writer.send(problem(number, error, of, target, self._writer.client))
 
     async def _finish(self) -> None:
         """Let what is under way be answered; the service ends it in time."""
         reason = problems.slug(ShuttingDown())
         for subscription in list(self._subscriptions.values()):
             subscription.end(reason)
-        if self._under_way:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
-
-
-def _frame(read: _Read, result: Any, gaps: bytes) -> bytes:  # noqa: ANN401 - the sample's
-    elapsed_us = (time.perf_counter_ns() - read.began) // 1000
-    members = read.sample.members(read.target, result, gaps, elapsed_us)
-    return frames.message(b'{"id":%d,%b}' % (read.id, members), read.sample.data(result))
+        await self._under_way.wait_until_answered()
