@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-    from farpeek_api.bus.asking import Answer
+    from farpeek_api.bus.answers import Answer
     from farpeek_api.bus.replies import Reply
 
 MOST_EACH: Final = 16 << 20

@@ -16,7 +16,8 @@ from farpeek_api.bus.problems import Refusal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from farpeek_api.bus.asking import Answer, Asking
+    from farpeek_api.bus.answers import Answer
+    from farpeek_api.bus.asking import Asking
     from farpeek_api.bus.catalogue import Route
 
 _DOCUMENT: Final = "openapi"

@@ -35,6 +35,13 @@ BROKER_UNREACHABLE: Final = Kind(
 DEADLINE: Final = Kind(504, "deadline", "The time is over", retryable=True)
 
 KINDS: Final = tuple(each for each in list(globals().values()) if isinstance(each, Kind))
+"""What an agent answers, or whoever asks it."""
+
+NOBODY: Final = Kind(404, "unknown-node", "Nobody answers to that name", retryable=True)
+NOT_PERMITTED: Final = Kind(403, "forbidden", "The broker does not allow it")
+LOST: Final = BROKER_UNREACHABLE
+ASKING: Final = (NOBODY, NOT_PERMITTED)
+"""What else goes wrong for whoever asks."""
 
 
 class Refusal(Exception):

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from farpeek_api.bus import problems, subjects
-from farpeek_api.bus.asking import LOST, NOBODY
-from farpeek_api.bus.problems import Refusal
+from farpeek_api.bus.problems import LOST, NOBODY, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

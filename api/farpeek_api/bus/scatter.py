@@ -16,17 +16,10 @@ from typing import TYPE_CHECKING, Final
 import nats.errors
 
 from farpeek_api.bus import messages, problems, subjects
-from farpeek_api.bus.asking import (
-    LOST,
-    NOBODY,
-    Answer,
-    Question,
-    is_from_nobody,
-    is_kept,
-    new_number,
-)
+from farpeek_api.bus.answers import Answer
+from farpeek_api.bus.asking import Question, is_from_nobody, is_kept, new_number
 from farpeek_api.bus.holding import MOST, MOST_EACH, WINDOW, Holding, Part
-from farpeek_api.bus.problems import Refusal
+from farpeek_api.bus.problems import LOST, NOBODY, Refusal
 from farpeek_api.bus.replies import Outcome, Reply, refused
 from farpeek_api.bus.roster import Offline, Roster
 

@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from farpeek_api.bus.asking import LOST, NOBODY
-from farpeek_api.bus.problems import BROKEN
+from farpeek_api.bus.problems import BROKEN, LOST, NOBODY
 from farpeek_api.bus.roster import OFFLINE
 from farpeek_api.client.members import mapping
 from farpeek_api.client.nodes import unreached

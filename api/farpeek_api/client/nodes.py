@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpcore2
 
-from farpeek_api.bus import asking as bus
 from farpeek_api.bus import problems
 from farpeek_api.bus.asking import Question
 from farpeek_api.bus.connecting import ERRORS
@@ -22,7 +21,8 @@ from farpeek_api.client.problems import NodeOffline, UnknownNode, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek_api.bus.asking import Answer, Asking
+    from farpeek_api.bus.answers import Answer
+    from farpeek_api.bus.asking import Asking
     from farpeek_api.client.address import Node
 
 _TIMEOUT_S: Final = 30.0
@@ -158,7 +158,7 @@ class AwaitingPort:
 
     async def _explain(self, refusal: Refusal, asking: Asking) -> None:
         """Raise UnknownNode or NodeOffline where nobody listens."""
-        if refusal.kind is bus.NOBODY:
+        if refusal.kind is problems.NOBODY:
             raise unreached(await Roster(asking).refusal(self._node.name)) from refusal
 
     async def _begun(self, answer: Answer, asking: Asking) -> Exchange:
@@ -169,7 +169,7 @@ class AwaitingPort:
             await self._explain(refusal, asking)
             if refusal.kind is problems.UNREACHABLE:
                 raise httpcore2.ConnectError(str(refusal)) from refusal
-            if refusal.kind in (problems.BROKEN, bus.LOST):
+            if refusal.kind in (problems.BROKEN, problems.LOST):
                 raise httpcore2.ReadError(str(refusal)) from refusal
             body = refusal.document(self._node.name)
             return Exchange(httpcore2.Response(refusal.kind.status, headers=[_JSON]), body, answer)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farpeek_api.bus import connecting, problems, subjects
-from farpeek_api.bus.asking import NOT_PERMITTED
 from farpeek_api.bus.connecting import Way
-from farpeek_api.bus.problems import Refusal
+from farpeek_api.bus.problems import NOT_PERMITTED, Refusal
 
 if TYPE_CHECKING:
     import ssl

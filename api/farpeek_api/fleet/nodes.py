@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from farpeek_api.bus import messages, problems, subjects
-from farpeek_api.bus.asking import NOBODY, Question
+from farpeek_api.bus.asking import Question
 from farpeek_api.bus.known import Known
-from farpeek_api.bus.problems import Refusal
+from farpeek_api.bus.problems import NOBODY, Refusal
 from farpeek_api.bus.roster import Roster
 from farpeek_api.bus.scatter import Scatter
 from farpeek_api.fleet.callers import broker_errors
@@ -20,7 +20,8 @@ from farpeek_api.fleet.callers import broker_errors
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from farpeek_api.bus.asking import Answer, Asking
+    from farpeek_api.bus.answers import Answer
+    from farpeek_api.bus.asking import Asking
     from farpeek_api.bus.known import Found
     from farpeek_api.bus.replies import Outcome, Reply, Whom
     from farpeek_api.fleet.callers import Callers

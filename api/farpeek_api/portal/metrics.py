@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from farpeek_api.audit.entry import DONE, GONE
-from farpeek_api.bus import asking, problems, roster
+from farpeek_api.bus import problems, roster
 from farpeek_api.http import problems as of_service
 from farpeek_api.operations import OPERATIONS
 from farpeek_api.serving.counting import Numbers, counter
@@ -35,7 +35,7 @@ _OUTCOMES: Final = frozenset(
     {
         *(DONE, GONE, OTHER),
         *of_service.rows(),
-        *(each.slug for each in (*problems.KINDS, *asking.KINDS, roster.OFFLINE)),
+        *(each.slug for each in (*problems.KINDS, *problems.ASKING, roster.OFFLINE)),
     }
 )
 

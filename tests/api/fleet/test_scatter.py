@@ -11,8 +11,17 @@ import pytest
 
 from farpeek_api.bus import holding
 from farpeek_api.bus import scatter as module
-from farpeek_api.bus.asking import LOST, NOBODY, NOT_PERMITTED, Asking, Question
-from farpeek_api.bus.problems import BROKEN, DEADLINE, OUTCOME_UNKNOWN, TOO_LARGE, Refusal
+from farpeek_api.bus.asking import Asking, Question
+from farpeek_api.bus.problems import (
+    BROKEN,
+    DEADLINE,
+    LOST,
+    NOBODY,
+    NOT_PERMITTED,
+    OUTCOME_UNKNOWN,
+    TOO_LARGE,
+    Refusal,
+)
 from farpeek_api.bus.replies import Reply, Whom
 from farpeek_api.bus.scatter import Scatter
 from support.waiting import PATIENCE_S, aio_until

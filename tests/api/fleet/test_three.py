@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek_api.bus import holding, kept
-from farpeek_api.bus.asking import LOST, Question
-from farpeek_api.bus.problems import BROKEN, DEADLINE, Refusal
+from farpeek_api.bus.asking import Question
+from farpeek_api.bus.problems import BROKEN, DEADLINE, LOST, Refusal
 from farpeek_api.bus.replies import Reply, Whom
 from farpeek_api.bus.roster import OFFLINE, Roster
 from farpeek_api.bus.scatter import Scatter

@@ -21,7 +21,8 @@ from support.websocket import frame, handshake
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from farpeek_api.bus.asking import Answer, Asking
+    from farpeek_api.bus.answers import Answer
+    from farpeek_api.bus.asking import Asking
     from support.fleet import Fleet
 
 SIZE = 5 << 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from farpeek_api.bus import asking as module
+from farpeek_api.bus import answers as module
 from farpeek_api.bus.asking import Question
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.operations import service
@@ -19,7 +19,8 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from farpeek_api.bus.asking import Answer, Asking
+    from farpeek_api.bus.answers import Answer
+    from farpeek_api.bus.asking import Asking
     from support.fleet import Fleet
 
 EVENTS = Question("events")
