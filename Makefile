@@ -113,10 +113,12 @@ lock: $(VENV)/.dev  ## deploy/*.lock, which the images are built from
 LOCKED = --quiet --no-config --native-tls --universal --python-version 3.11 --generate-hashes --upgrade \
   --custom-compile-command "make lock"
 
-openapi: $(VENV)/.runtime  ## api/openapi.json, from the operations and models that there are
+openapi: $(VENV)/.fleet  ## api/openapi.json and api/gateway-openapi.json, from the operations and models that there are
 	@mkdir -p build
 	$(BIN)/python -c 'import sys; from farpeek_api.openapi import document; sys.stdout.buffer.write(document.text())' \
 	  >build/openapi.json && mv build/openapi.json api/openapi.json
+	$(BIN)/python -c 'import sys; from farpeek_api.openapi import gateway; sys.stdout.buffer.write(gateway.text())' \
+	  >build/openapi.json && mv build/openapi.json api/gateway-openapi.json
 
 # Kept packed, so that neither an editable install nor the images need npm.
 SWAGGER_UI := 5.35.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,8 @@ from pydantic_core import to_json
 
 import farpeek
 from farpeek_api.http import memory_shapes, plan_shapes, problems, target_shapes
-from farpeek_api.http.problem_shapes import ANY_PROBLEM, WITH_MEMBERS, TargetProblem
+from farpeek_api.http.problem_shapes import WITH_MEMBERS, TargetProblem
+from farpeek_api.openapi.refusals import Refusals, answered_headers, header
 from farpeek_api.openapi.schemas import ref, schemas
 from farpeek_api.operations import OPERATIONS, headers
 from farpeek_api.operations.operation import Entrance
@@ -21,12 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from farpeek_api.openapi.schemas import Schema, Schemas
-    from farpeek_api.operations.headers import Header
     from farpeek_api.operations.operation import Answer, Operation
 
 VERSION: Final = "3.1.0"
 _JSON: Final = "application/json"
-_PROBLEM: Final = "application/problem+json"
 _NOT_AFTER: Final = "Farpeek-Not-After"
 _REQUEST_ID: Final = "X-Request-Id"
 
@@ -87,72 +87,93 @@ _SAID_IN_STREAMS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a document is about, besides operations."""
+
+    title: str
+    about: str
+    groups: Mapping[str, str]
+    embedded: Sequence[type]
+    """In frames, events, lines and pieces, whose media types have no schema to refer to them."""
+    said: Mapping[str, Sequence[type]]
+    """Components of which each is one of several."""
+    refusals: Refusals
+    has_deadlines: bool
+    """Whether requests may say by when they are to be begun."""
+
+
+SERVICE: Final = Subject(
+    "farpeek",
+    _ABOUT,
+    _GROUPS,
+    _EMBEDDED,
+    _SAID_IN_STREAMS,
+    Refusals(problems.rows(), WITH_MEMBERS, TargetProblem),
+    has_deadlines=True,
+)
+
+
 @cache
 def text() -> bytes:
-    """Write the document of all that there is."""
+    """Write the document of all that a service has."""
     return write(OPERATIONS)
 
 
-def write(offered: Sequence[Operation]) -> bytes:
+def write(offered: Sequence[Operation], subject: Subject = SERVICE) -> bytes:
     """Write the document of what is offered; it takes a tenth of a second."""
-    return to_json(document(offered), indent=1) + b"\n"
+    return to_json(document(offered, subject), indent=1) + b"\n"
 
 
-def document(offered: Sequence[Operation]) -> dict[str, Any]:
+def document(offered: Sequence[Operation], subject: Subject) -> dict[str, Any]:
     """Make the document of what is offered."""
-    made = schemas(_types(offered))
+    made = schemas(_types(offered, subject))
+    refusals = subject.refusals
     paths: dict[str, dict[str, Any]] = {}
     for operation in offered:
-        shown = _operation(operation, made)
+        shown = _operation(operation, made, subject)
         paths.setdefault(operation.path, {})[operation.method.lower()] = shown
-    components = {name: each for name, each in made.components.items() if name not in _INLINE}
+    # Parameters are listed one by one, and problems by their slugs.
+    inline = {each.__name__ for each in (*(each.query for each in offered), *refusals.models)}
+    components = {name: each for name, each in made.components.items() if name not in inline}
+    sent = (_NOT_AFTER, _REQUEST_ID) if subject.has_deadlines else (_REQUEST_ID,)
     return {
         "openapi": VERSION,
         "info": {
-            "title": "farpeek",
+            "title": subject.title,
             "version": farpeek.__version__,
-            "description": _ABOUT,
+            "description": subject.about,
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {}],
-        "tags": [{"name": name, "description": about} for name, about in _GROUPS.items()],
+        "tags": [{"name": name, "description": about} for name, about in subject.groups.items()],
         "paths": paths,
         "components": {
-            "schemas": dict(sorted({**components, **_said(), **_problems(made)}.items())),
-            "responses": {
-                _camel(slug): _problem_answer([slug]) for slug in sorted(problems.rows())
-            },
-            "parameters": {name: _header_parameter(name) for name in (_NOT_AFTER, _REQUEST_ID)},
-            "headers": {name: _header(each) for name, each in headers.ANSWERED.items()},
+            "schemas": dict(
+                sorted({**components, **_said(subject), **refusals.schemas(made)}.items())
+            ),
+            "responses": refusals.responses(),
+            "parameters": {name: _header_parameter(name) for name in sent},
+            "headers": {name: header(each) for name, each in headers.ANSWERED.items()},
             "securitySchemes": _CREDENTIALS,
         },
     }
 
 
-def _types(offered: Sequence[Operation]) -> Iterable[Any]:
+def _types(offered: Sequence[Operation], subject: Subject) -> Iterable[Any]:
     for operation in offered:
         yield operation.query
         if operation.body is not None:
             yield operation.body.model
         yield from (each.model for each in operation.answers if each.model is not None)
-    yield from _EMBEDDED
-    for said in _SAID_IN_STREAMS.values():
+    yield from subject.embedded
+    for said in subject.said.values():
         yield from said
-    yield TargetProblem
-    yield from WITH_MEMBERS.values()
+    yield from subject.refusals.models
 
 
-# Parameters are listed one by one, and problems by their slugs.
-_INLINE: Final = frozenset(
-    {
-        *(each.query.__name__ for each in OPERATIONS),
-        *(each.__name__ for each in (TargetProblem, *WITH_MEMBERS.values())),
-    }
-)
-
-
-def _operation(operation: Operation, made: Schemas) -> dict[str, Any]:
+def _operation(operation: Operation, made: Schemas, subject: Subject) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.group],
@@ -161,7 +182,7 @@ def _operation(operation: Operation, made: Schemas) -> dict[str, Any]:
         "parameters": [
             *_path_parameters(operation),
             *_query_parameters(operation, made),
-            *_header_parameters(operation),
+            *_header_parameters(operation, subject),
         ],
     }
     if operation.changes:
@@ -176,10 +197,10 @@ def _operation(operation: Operation, made: Schemas) -> dict[str, Any]:
         if sent:
             taken[_JSON]["examples"] = _examples(sent)
         taken |= {kind: _raw(kind, about) for kind, about in operation.body.others.items()}
-        shown["requestBody"] = {"required": True, "content": taken}
+        shown["requestBody"] = {"required": operation.body.is_required, "content": taken}
     shown["responses"] = {
         **{str(each.status): _answer(operation, each, made) for each in operation.answers},
-        **_refusals(operation),
+        **subject.refusals.of(operation),
     }
     return shown
 
@@ -230,22 +251,18 @@ def _given(schema: Schema) -> Schema:
     return {"anyOf": choices, **shown} if choices else shown
 
 
-def _header_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+def _header_parameters(operation: Operation, subject: Subject) -> Iterable[dict[str, Any]]:
     for name in operation.headers:
         given = [each.headers for each in operation.examples]
         yield {**_header_parameter(name), **_example_of(given, name)}
-    if operation.entrance is Entrance.GUARDED:
+    if subject.has_deadlines and operation.entrance is Entrance.GUARDED:
         yield {"$ref": f"#/components/parameters/{_NOT_AFTER}"}
     yield {"$ref": f"#/components/parameters/{_REQUEST_ID}"}
 
 
 def _header_parameter(name: str) -> dict[str, Any]:
-    header = headers.SENT[name]
-    return {"name": header.name or name, "in": "header", **_header(header)}
-
-
-def _header(header: Header) -> dict[str, Any]:
-    return {"description": header.text, "required": header.is_required, "schema": header.schema}
+    sent = headers.SENT[name]
+    return {"name": sent.name or name, "in": "header", **header(sent)}
 
 
 def _example_of(given: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
@@ -273,7 +290,7 @@ def _raw(kind: str, about: str) -> dict[str, Any]:
 def _answer(operation: Operation, answer: Answer, made: Schemas) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "description": answer.text,
-        "headers": _answered_headers(answer.headers),
+        "headers": answered_headers(answer.headers),
     }
     content: dict[str, Any] = {}
     if answer.model is not None:
@@ -291,86 +308,8 @@ def _answer(operation: Operation, answer: Answer, made: Schemas) -> dict[str, An
     return shown
 
 
-def _answered_headers(names: Iterable[str]) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, _REQUEST_ID)}
-
-
-def _refusals(operation: Operation) -> dict[str, Any]:
-    """Show by their status what may go wrong."""
-    by_status: dict[int, list[str]] = {}
-    for slug in operation.problems:
-        by_status.setdefault(problems.rows()[slug].status, []).append(slug)
-    return {
-        str(status): _refusal(by_status[status], operation.method) for status in sorted(by_status)
-    }
-
-
-def _refusal(slugs: Sequence[str], method: str) -> dict[str, Any]:
-    if method == "HEAD":  # no answer to it has a body
-        shown = _problem_answer(slugs)
-        del shown["content"]
-        return shown
-    if len(slugs) == 1:
-        return {"$ref": f"#/components/responses/{_camel(slugs[0])}"}
-    return _problem_answer(slugs)
-
-
-def _problem_answer(slugs: Sequence[str]) -> dict[str, Any]:
-    rows = [problems.rows()[slug] for slug in slugs]
-    header = headers.OF_STATUS.get(rows[0].status)
-    return {
-        "description": "\n\n".join(f"`{row.slug}`: {row.title}." for row in rows),
-        "headers": _answered_headers([] if header is None else [header]),
-        "content": {_PROBLEM: {"schema": _one_of(slugs)}},
-    }
-
-
-def _one_of(slugs: Sequence[str]) -> Schema:
-    refs = {problems.urn(slug): ref(_problem_name(slug)) for slug in slugs}
-    if len(refs) == 1:
-        return next(iter(refs.values()))
-    return {
-        "oneOf": list(refs.values()),
-        "discriminator": {
-            "propertyName": "type",
-            "mapping": {urn: each["$ref"] for urn, each in refs.items()},
-        },
-    }
-
-
-def _problems(made: Schemas) -> dict[str, Schema]:
-    """Make a component of each problem: its own members, and what it is called."""
-    found: dict[str, Schema] = {}
-    for slug, row in problems.rows().items():
-        model = WITH_MEMBERS.get(slug, TargetProblem)
-        shown = made.components[model.__name__]
-        fixed: dict[str, Schema] = {
-            "type": {"const": problems.urn(slug)},
-            "title": {"examples": [row.title]},
-            "status": {"const": row.status},
-        }
-        properties = {
-            name: {**each, **fixed.get(name, {})} for name, each in shown["properties"].items()
-        }
-        found[_problem_name(slug)] = {
-            **shown,
-            "description": f"{row.title}.",
-            "properties": properties,
-        }
-    found[ANY_PROBLEM] = {"description": "Any of the problems.", **_one_of(sorted(problems.rows()))}
-    return found
-
-
-def _said() -> dict[str, Schema]:
+def _said(subject: Subject) -> dict[str, Schema]:
     return {
         name: {"anyOf": [ref(each.__name__) for each in said]}
-        for name, said in _SAID_IN_STREAMS.items()
+        for name, said in subject.said.items()
     }
-
-
-def _problem_name(slug: str) -> str:
-    return f"{_camel(slug)}Problem"
-
-
-def _camel(slug: str) -> str:
-    return "".join(part.capitalize() for part in slug.split("-"))

@@ -14,12 +14,9 @@ from farpeek_api import openapi
 from farpeek_api.http import answers, encodings, queries
 from farpeek_api.http.handlers import prepare
 from farpeek_api.http.turns import turn
-from farpeek_api.openapi import document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from farpeek_api.operations.operation import Operation
+    from collections.abc import Callable, Mapping
 
 HTML: Final = "text/html"
 
@@ -43,17 +40,17 @@ _PACKED: Final = ".gz"
 
 
 class Documents:
-    """Shows what the service can be asked for: what is offered."""
+    """Shows what can be asked for."""
 
-    def __init__(self, offered: Sequence[Operation]) -> None:
-        self._offered = offered
+    def __init__(self, write: Callable[[], bytes]) -> None:
+        self._write = write
         self._document: asyncio.Future[bytes] | None = None
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
         """Send the document. It is made once, when somebody asks, in a thread."""
         prepare(request, queries.NoQuery)
         if self._document is None:
-            self._document = asyncio.ensure_future(asyncio.to_thread(document.write, self._offered))
+            self._document = asyncio.ensure_future(asyncio.to_thread(self._write))
         return await answers.send_body(request, await asyncio.shield(self._document))
 
     async def page(self, request: web.Request) -> web.StreamResponse:

@@ -34,6 +34,9 @@ SENT: Final[Mapping[str, Header]] = {
         "begun: 408 `too-late` then.",
         {"type": "string", "pattern": "^[0-9]{1,19}$"},
     ),
+    "Farpeek-Target": Header(
+        "What stands in the path of the operation: the id of a target or of a match.", _TEXT
+    ),
     "Range": Header(
         "`bytes=FIRST-LAST`: decimal addresses, both of them included. An address space has no "
         "end to count from, so there is no `FIRST-` and no `-COUNT`.",

@@ -34,9 +34,11 @@ class Entrance(Enum):
 class Body:
     """What a request carries: JSON, and perhaps other forms of the same."""
 
-    model: type[Wire]
+    model: Any
+    """A type, of JSON."""
     others: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of other media types, what their bytes are."""
+    is_required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

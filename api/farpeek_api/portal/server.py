@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -19,6 +20,9 @@ from farpeek_api.gate.auth import trusted_uids
 from farpeek_api.http import answers
 from farpeek_api.http.bodies import Bodies
 from farpeek_api.http.exposition import Exposition
+from farpeek_api.openapi import gateway
+from farpeek_api.openapi.documents import Documents
+from farpeek_api.operations import gateway as operations
 from farpeek_api.operations import service
 from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.portal.gate import ASKER, STREAMS, Gate
@@ -94,7 +98,11 @@ class Portal:
         relay, many = Relay(*common, authenticator.tickets), Many(*common)
         app = web.Application()
         numbers = _Numbers(self.metrics, permits)
-        app.add_routes(_routes(relay, many, numbers, None if settings.no_ui else Assets()))
+        pages = operations.PAGES if settings.no_ui else ()
+        offered = [each for each in operations.OPERATIONS if each.id not in pages]
+        documents = Documents(partial(gateway.text, offered))
+        assets = None if settings.no_ui else Assets()
+        app.add_routes(_routes(relay, many, numbers, documents, assets))
         self._runner = web.AppRunner(app, shutdown_timeout=_ANSWERING_S / 2)
 
     async def start(self) -> None:
@@ -143,7 +151,7 @@ class _Numbers:
 
 
 def _routes(
-    relay: Relay, many: Many, numbers: _Numbers, assets: Assets | None
+    relay: Relay, many: Many, numbers: _Numbers, documents: Documents, assets: Assets | None
 ) -> list[web.RouteDef]:
     page = [] if assets is None else _page(assets)
     return [
@@ -152,6 +160,9 @@ def _routes(
         web.get("/metrics", numbers.show),
         web.get("/v1/nodes", many.list),
         web.post("/v1/fleet/{operation}", many.ask),
+        web.get("/openapi.json", documents.openapi),
+        web.get("/docs", documents.page),
+        web.get("/docs/{name}", documents.file),
         *page,
         web.route("*", "/v1/nodes/{node}/{path:.*}", relay.serve),
     ]

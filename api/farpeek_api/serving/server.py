@@ -9,6 +9,7 @@ import platform
 import resource
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,7 @@ from farpeek_api.http.registering import RegisteringRoutes
 from farpeek_api.http.searches import Searches
 from farpeek_api.http.sse import EventStreams
 from farpeek_api.http.writes import Writes
+from farpeek_api.openapi import document
 from farpeek_api.openapi.documents import Documents
 from farpeek_api.operations import OPERATIONS
 from farpeek_api.policy.current import CurrentPolicy
@@ -245,7 +247,7 @@ class Server:
             streams=streams,
             ticketing=Ticketing(authenticator.tickets, streams),
             exposition=Exposition(self.metrics),
-            documents=Documents(self._offered),
+            documents=Documents(partial(document.write, self._offered)),
             assets=Assets(),
         )
         self._runner = web.AppRunner(
