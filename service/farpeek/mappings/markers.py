@@ -30,6 +30,11 @@ _FRAME: Final = (1 << 55) - 1
 _KIND_BITS: Final = 5
 _MARKER: Final = 31
 _HWPOISON: Final = 23  # with CONFIG_DEVICE_PRIVATE and CONFIG_MIGRATION, as distributions have it
+_MIGRATION: Final = (24, 25, 26)
+"""Pages that are being moved; swap files have the kinds below. Since 6.15 the first is poison.
+
+They are 28 to 30 without CONFIG_DEVICE_PRIVATE, with which those are a device's memory.
+"""
 _MARKER_PROTECTED: Final = 1
 _MARKER_POISONED: Final = 2
 _MARKER_GUARD: Final = 4
@@ -76,18 +81,18 @@ def _kind(entry: int, *, swapless: bool) -> Entry:
         return Entry.REFUSED
     frame = entry & _FRAME
     if frame:
-        return _by_frame(frame)
+        return _by_frame(frame, swapless=swapless)
     if not swapless:
         return Entry.SWAPPED
     return Entry.UNTOUCHED if entry & _PROTECTED else Entry.MOVING
 
 
-def _by_frame(frame: int) -> Entry:
+def _by_frame(frame: int, *, swapless: bool) -> Entry:
     kind, offset = frame & ((1 << _KIND_BITS) - 1), frame >> _KIND_BITS
     if kind == _HWPOISON:
         return Entry.REFUSED
     if kind != _MARKER:
-        return Entry.SWAPPED
+        return Entry.MOVING if swapless or kind in _MIGRATION else Entry.SWAPPED
     if offset & (_MARKER_POISONED | _MARKER_GUARD):
         return Entry.REFUSED
     return Entry.UNTOUCHED if offset & _MARKER_PROTECTED else Entry.SWAPPED
