@@ -8,12 +8,11 @@ import importlib.util
 import logging
 import os
 import signal
-import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.cli import parsers, statuses
+from farpeek_api.cli import dialling, parsers, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,6 @@ The agent needs no privileges: run it as a user of its own, which the policy of 
 `impersonate` those who may ask through it (docs/fleet.md). It ends with status 1 if another agent
 has its name.
 """
-_MISSING: Final = "it takes nats-py: pip install 'farpeek[fleet]'"
 
 
 def parser() -> parsers.Parser:
@@ -37,12 +35,7 @@ def parser() -> parsers.Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "--nats",
-        metavar="URL",
-        action="append",
-        help="the broker (repeatable, for a cluster; default: $FARPEEK_NATS)",
-    )
+    dialling.argument(made)
     made.add_argument(
         "--node",
         metavar="NAME",
@@ -82,22 +75,19 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until a signal ends it."""
     own = parser()
     chosen = own.parse_args(arguments)
-    chosen.nats = chosen.nats or [
-        each for each in os.environ.get("FARPEEK_NATS", "").split(",") if each
-    ]
     # Hosts are called so; in a subject dots separate words.
     chosen.node = (chosen.node or os.environ.get("FARPEEK_NODE", "")).replace(".", "-")
-    chosen.label = chosen.label or [
-        each for each in os.environ.get("FARPEEK_LABELS", "").split(",") if each
-    ]
-    if not chosen.nats:
-        own.error("where is the broker? --nats nats://HOST:4222")
+    chosen.label = chosen.label or dialling.listed("FARPEEK_LABELS")
+    try:
+        chosen.nats = dialling.servers(chosen)
+    except ValueError as error:
+        own.error(str(error))
     if not chosen.node:
         own.error("how is this host called? --node NAME")
     if not 0 < chosen.deadline <= 3600:  # noqa: PLR2004 - an hour
         own.error("--deadline is to be above 0, and at most 3600")
     if importlib.util.find_spec("nats") is None:
-        sys.stderr.write(f"farpeek agent: {_MISSING}\n")
+        sys.stderr.write(f"farpeek agent: {dialling.MISSING}\n")
         return statuses.FAILED
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s farpeek agent: %(message)s"
@@ -143,17 +133,14 @@ def _made(chosen: argparse.Namespace) -> tuple[Agent, Broker]:
     url = chosen.url or os.environ.get("FARPEEK_URL") or f"unix:{address.default_socket()}"
     if not url.startswith("unix:"):
         raise ValueError(f"{url} is no unix socket: the agent stands beside the service")
-    for path in (chosen.nkey, chosen.creds):
-        if path is not None:
-            path.open("rb").close()
-    tls = None if chosen.tls_ca is None else ssl.create_default_context(cafile=chosen.tls_ca)
+    dialling.check_keys(chosen.nkey, chosen.creds)
     place = address.find(url, token_file=chosen.token_file)
     way = Way(
         chosen.nats,
         f"farpeek agent {node}",
         chosen.nkey,
         chosen.creds,
-        tls,
+        dialling.tls(chosen.tls_ca),
         subjects.own_inbox(node),
         hears_itself=False,
     )

@@ -6,12 +6,11 @@ import argparse
 import importlib.util
 import logging
 import os
-import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from farpeek_api.cli import parsers, statuses
+from farpeek_api.cli import dialling, parsers, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,6 @@ nodes by that name; without, all ask as --client. By what the broker knows them 
 name in the folder of --nkeys (NAME.nk or NAME.creds), or one user who may publish in all of the
 names: --nkey, --creds or one in the URL (docs/fleet.md).
 """
-_MISSING: Final = "it takes nats-py: pip install 'farpeek[fleet]'"
 _LISTEN: Final = "--listen"
 SERVING: Final = (
     *("token_file", "policy", "allow_host", "no_ui", "no_auth", "insecure_listen"),
@@ -47,12 +45,7 @@ def parser() -> parsers.Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "--nats",
-        metavar="URL",
-        action="append",
-        help="the broker (repeatable, for a cluster; default: $FARPEEK_NATS)",
-    )
+    dialling.argument(made)
     made.add_argument(
         "--nkeys", metavar="DIR", type=Path, help="a seed NAME.nk, or NAME.creds, of each client"
     )
@@ -84,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     own = parser()
     chosen = own.parse_args(arguments)
     if importlib.util.find_spec("nats") is None:
-        sys.stderr.write(f"farpeek gateway: {_MISSING}\n")
+        sys.stderr.write(f"farpeek gateway: {dialling.MISSING}\n")
         return statuses.FAILED
     settings = _settings(own, chosen)
     try:
@@ -109,22 +102,15 @@ def _keys(chosen: argparse.Namespace) -> Keys:
     """Find by what the broker knows clients. Raises ValueError, OSError."""
     from farpeek_api.fleet.callers import Keys  # noqa: PLC0415 - slow to load
 
-    servers = chosen.nats or [
-        each for each in os.environ.get("FARPEEK_NATS", "").split(",") if each
-    ]
-    if not servers:
-        raise ValueError("where is the broker? --nats nats://HOST:4222")
+    servers = dialling.servers(chosen)
     if chosen.nkeys is not None and not chosen.nkeys.is_dir():
         raise ValueError(
             f"--nkeys {chosen.nkeys} is no folder: it has a file NAME.nk for each client"
         )
     named = os.environ.get("FARPEEK_NKEY")
     nkey = chosen.nkey or (Path(named) if named else None)
-    for path in (nkey, chosen.creds):
-        if path is not None:
-            path.open("rb").close()
-    tls = None if chosen.nats_ca is None else ssl.create_default_context(cafile=chosen.nats_ca)
-    return Keys(servers, chosen.nkeys, nkey, chosen.creds, tls)
+    dialling.check_keys(nkey, chosen.creds)
+    return Keys(servers, chosen.nkeys, nkey, chosen.creds, dialling.tls(chosen.nats_ca))
 
 
 def _client(chosen: argparse.Namespace, settings: Settings) -> str | None:

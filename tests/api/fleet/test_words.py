@@ -48,6 +48,8 @@ def test_ps_lists_processes_with_their_nodes(fleet: Fleet) -> None:
     ran = asked(fleet, "ps", f"comm={COMM}", "--label", "zone=a")
     assert ran.status == DID
     assert any({"n1", str(pid)} <= set(line.split()) for line in ran.lines)
+    assert ran.lines[0].split()[:2] == ["NODE", "PID"]
+    assert "MEMORY" in ran.lines[0]
     some = asked(fleet, "ps", COMM[:5], "--nodes", "n1,n9", "--json")
     assert some.status == statuses.INCOMPLETE
     assert ("n1", pid) in [(each["node"], each["pid"]) for each in some.json["processes"]]

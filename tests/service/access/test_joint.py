@@ -32,12 +32,6 @@ NEVER = frozenset(["uffd_missing"])
 WAYS = choose(probe())
 
 
-@pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageKinds]:
-    with page_kinds(tmp_path_factory.mktemp("kinds")) as made:
-        yield made
-
-
 def ways() -> list[tuple[Mode, Access]]:
     return [(Mode.WAIT, WAYS.wait), *([(Mode.NOWAIT, WAYS.nowait)] if WAYS.nowait else [])]
 

@@ -22,7 +22,7 @@ from support.kind_reads import (
     readable,
     rearm,
 )
-from support.kinds import FUSE_FILES, NO_NEIGHBOURS, PAGE, PageKinds, page_kinds
+from support.kinds import FUSE_FILES, NO_NEIGHBOURS, PAGE, PageKinds
 from support.pattern import pattern
 
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ TRIES = 3
 """A busy machine can be slow once; who waits for a server that hangs is slow every time."""
 
 CAPABILITIES = probe()
-
-
-@pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageKinds]:
-    with page_kinds(tmp_path_factory.mktemp("kinds")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

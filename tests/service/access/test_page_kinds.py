@@ -10,7 +10,7 @@ import pytest
 
 from farpeek.identity import Process
 from farpeek.model import Gap, GapReason, ReadResult, ReadSpec, Regions
-from support.kinds import FUSE_FILES, NO_NEIGHBOURS, PAGE, PageKinds, page_kinds
+from support.kinds import FUSE_FILES, NO_NEIGHBOURS, PAGE, PageKinds
 from support.pattern import pattern
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ REASONS = {"hole": GapReason.UNMAPPED, "beyond_file": GapReason.BEYOND_FILE}
 """Why a kind without bytes has none, where it is not `no_access`."""
 NEVER = frozenset(["uffd_missing"])
 """Kinds that nobody waits for here: their page never comes."""
-
-
-@pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageKinds]:
-    with page_kinds(tmp_path_factory.mktemp("kinds")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -6,31 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.identity import Process
 from farpeek.mappings import hugepages
 from farpeek.model import Mode, ReadSpec, Regions
-from support.kinds import PAGE, PageKinds, page_kinds
+from support.kinds import PAGE, PageKinds
 from support.targets import start
 from support.witnesses import KnownProgram, program_of
 from support.writing import held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pytest
 
     from farpeek.access import Access
 
 NEVER = frozenset(["uffd_missing"])
 WAYS = choose(probe())
-
-
-@pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageKinds]:
-    with page_kinds(tmp_path_factory.mktemp("kinds")) as made:
-        yield made
 
 
 def ways() -> list[tuple[Mode, Access]]:

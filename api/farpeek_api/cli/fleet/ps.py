@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from farpeek_api.cli import statuses
-from farpeek_api.cli.commands.ps import fits
 from farpeek_api.cli.fleet import asking
+from farpeek_api.cli.show import processes
 from farpeek_api.cli.show.table import Cell, Column, table
 from farpeek_api.cli.show.terminal import Style
+from farpeek_api.cli.words import pattern
 
 if TYPE_CHECKING:
     import argparse
@@ -16,27 +17,12 @@ if TYPE_CHECKING:
     from farpeek_api.cli.fleet.asking import FleetSession
     from farpeek_api.client import Process
 
-_COLUMNS: Final = (
-    Column("node", least=8),
-    Column(""),
-    Column("pid", right=True),
-    Column("uid", 3, right=True),
-    Column("comm", least=10),
-    Column("container", 2),
-    Column("exe", 1, least=12, cut_left=True),
-)
-_SHORT: Final = 12
+_COLUMNS: Final = (Column("node", least=8), *processes.COLUMNS)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what it takes."""
-    parser.add_argument(
-        "pattern",
-        metavar="PATTERN",
-        nargs="?",
-        help="a part of the name or of the path (or a shell glob), or comm=NAME, exe=*/NAME, "
-        "uid=N, container=ID*, cgroup=PATH; registered processes have a *",
-    )
+    pattern.argument(parser)
     asking.arguments(parser)
 
 
@@ -51,7 +37,9 @@ def _list(session: FleetSession) -> int:
     found: list[tuple[str, Process]] = []
     for each in session.processes(by):
         listed = each.value or ()
-        found += [(each.node, one) for one in listed if word is None or by or fits(word, one)]
+        found += [
+            (each.node, one) for one in listed if word is None or by or pattern.fits(word, one)
+        ]
     found.sort(key=lambda pair: (pair[0], pair[1].pid))
     if session.chosen.json:
         shown = [{"node": node, **process.members} for node, process in found]
@@ -66,12 +54,4 @@ def _list(session: FleetSession) -> int:
 
 def _row(pair: tuple[str, Process]) -> tuple[Cell, ...]:
     node, process = pair
-    return (
-        Cell(node, Style.HEAD),
-        Cell("*" if process.target else "", Style.GOOD),
-        Cell(str(process.pid), Style.ADDRESS),
-        Cell(str(process.uid)),
-        Cell(process.comm, Style.HEAD),
-        Cell((process.container or "")[:_SHORT]),
-        Cell(process.exe or "", Style.FAINT),
-    )
+    return (Cell(node, Style.HEAD), *processes.row(process))
