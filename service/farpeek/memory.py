@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         WriteSpec,
     )
     from farpeek.plans.model import PlanResult, PlanSpec
+    from farpeek.plans.standing import Do
     from farpeek.search.model import Found, SearchSpec
     from farpeek.threads.budget import Lease
     from farpeek.threads.tasks import Task
@@ -214,12 +215,12 @@ class MemoryService(HeldTargets):
         target_id: str,
         plan: PlanSpec,
         lease: Lease,
-        encode: Callable[[PlanResult], T],
+        do: Do[T],
         on_done: Callable[[tuple[PlanResult, T] | None, BaseException | None], None],
     ) -> Task[tuple[PlanResult, T]]:
         """Do a plan that was fitted and checked; as `begin_read`.
 
-        ``encode`` is called in the thread: to write an answer can take as long as to do the plan.
+        ``do`` is called in the thread, and writes the answer: that takes as long as the plan.
         """
         target = self._registry.get_running(target_id)
         access = self._access(plan.mode)
@@ -236,18 +237,18 @@ class MemoryService(HeldTargets):
             give_up,
             deadline,
             self.counts,
-            encode,
+            do,
         )
         return self._threads.begin(
             target, PLANNED[plan.mode], work, deadline, on_done, lease.let_go
         )
 
     async def plan(
-        self, target_id: str, plan: PlanSpec, lease: Lease, encode: Callable[[PlanResult], T]
+        self, target_id: str, plan: PlanSpec, lease: Lease, do: Do[T]
     ) -> tuple[PlanResult, T]:
         """Do the same, and wait for it. Raises what `read` does."""
         future: asyncio.Future[tuple[PlanResult, T]] = self._loop.create_future()
-        task = self.begin_plan(target_id, plan, lease, encode, settle(future))
+        task = self.begin_plan(target_id, plan, lease, do, settle(future))
         try:
             return await future
         finally:

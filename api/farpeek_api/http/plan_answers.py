@@ -64,6 +64,11 @@ def as_frame(result: PlanResult) -> Encoded:
     return Encoded(_found(result, steps), _told(result), behind.content())
 
 
+def renewed(frame: Encoded, result: PlanResult) -> Encoded:
+    """Write it once more where the same was found; ``result`` says what it took, without rows."""
+    return frame._replace(told=_told(result))
+
+
 def _found(result: PlanResult, steps: Mapping[str, Any]) -> bytes:
     shown = {
         "steps": steps,

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from farpeek.plans import once
 from farpeek_api.http import answers, frames, plan_answers, queries
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.frames import FRAME
@@ -42,7 +43,7 @@ class Plans:
         plan, cost = reach.check_plan(target, plan)
         with reach.lease_bytes(cost) as lease:
             encode = plan_answers.as_frame if form == FRAME else plan_answers.as_json
-            result, encoded = await reach.plan(target, plan, lease, encode)
+            result, encoded = await reach.plan(target, plan, lease, once(encode))
             entry_of(request).followed(result)
             elapsed_us = (time.perf_counter_ns() - began) // 1000
             text = b"{%b}" % plan_answers.members(target, elapsed_us, encoded)

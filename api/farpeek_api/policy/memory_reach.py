@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         WriteSpec,
     )
     from farpeek.plans.model import PlanResult, PlanSpec
+    from farpeek.plans.standing import Do
     from farpeek.reading.gathered import GatheredReads
     from farpeek.search.model import Found, SearchSpec
     from farpeek.threads.budget import Lease
@@ -189,11 +190,11 @@ class MemoryReach:
         return fitted, self._service.check_plan(target_id, fitted)
 
     async def plan(
-        self, target_id: str, plan: PlanSpec, lease: Lease, encode: Callable[[PlanResult], T]
+        self, target_id: str, plan: PlanSpec, lease: Lease, do: Do[T]
     ) -> tuple[PlanResult, T]:
-        """Do a plan; ``encode`` makes the answer of it, in the thread."""
+        """Do a plan, by ``do`` in a thread, which makes the answer of it."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, plan.mode)
-        result, encoded = await self._service.plan(target_id, plan, lease, encode)
+        result, encoded = await self._service.plan(target_id, plan, lease, do)
         await self._confirm(judged, result.generation, Verb.READ, plan.mode)
         return result, encoded
 
@@ -202,13 +203,13 @@ class MemoryReach:
         target_id: str,
         plan: PlanSpec,
         lease: Lease,
-        encode: Callable[[PlanResult], T],
+        do: Do[T],
         on_done: Callable[[tuple[PlanResult, T] | None, BaseException | None], None],
     ) -> Task[Any]:
         """Do a plan, for one who does not await it."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, plan.mode)
         done = partial(self._plan_done, judged, plan.mode, on_done)
-        return self._service.begin_plan(target_id, plan, lease, encode, done)
+        return self._service.begin_plan(target_id, plan, lease, do, done)
 
     def _plan_done(
         self,

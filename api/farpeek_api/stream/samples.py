@@ -9,6 +9,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
+from farpeek import plans
 from farpeek_api.http import frames, plan_answers, render
 
 if TYPE_CHECKING:
@@ -249,11 +250,14 @@ class PlanSample:
 
     def begin(self, reach: Reach, target: str, lease: Lease, on_done: OnDone) -> Task[Any]:
         """See ``Sample``."""
-        return reach.begin_plan(target, self._spec, lease, plan_answers.as_frame, on_done)
+        do = plans.once(plan_answers.as_frame)
+        return reach.begin_plan(target, self._spec, lease, do, on_done)
 
     def standing(self, reach: Reach, target: str, on_done: OnDone) -> Standing:
         """See ``Sample``."""
-        return _StandingPlan(self, reach, target, on_done)
+        do = plans.again_and_again(self.mode, plan_answers.as_frame, plan_answers.renewed)
+        begin = partial(reach.begin_plan, target, self._spec, do=do, on_done=on_done)
+        return _StandingPlan(begin, partial(self.members, target))
 
     def record(self, entry: Entry, result: Found) -> None:
         """See ``Sample``."""
@@ -297,15 +301,16 @@ class PlanSample:
 class _StandingPlan:
     """See ``Standing``."""
 
-    def __init__(self, sample: PlanSample, reach: Reach, target: str, on_done: OnDone) -> None:
-        self._begin = partial(sample.begin, reach, target)
-        self._on_done = on_done
-        self.members = partial(sample.members, target)
+    def __init__(
+        self, begin: Callable[[Lease], Task[Any]], members: Callable[[Found, bytes, int], bytes]
+    ) -> None:
+        self._begin = begin
+        self.members = members
 
     def begin(self, gathered: GatheredReads, lease: Lease) -> Task[Any]:
         """See ``Standing``."""
         del gathered  # it takes too long for others to wait behind it
-        return self._begin(lease, self._on_done)
+        return self._begin(lease)
 
     def end(self) -> None:
         """See ``Standing``."""

@@ -5,6 +5,7 @@ jumps but along what it reads, and all of it has limits: a hostile target costs 
 """
 
 from farpeek.plans.checking import check
+from farpeek.plans.standing import again_and_again, once
 from farpeek.plans.work import GRACE_S, carry_out, cost
 
-__all__ = ["GRACE_S", "carry_out", "check", "cost"]
+__all__ = ["GRACE_S", "again_and_again", "carry_out", "check", "cost", "once"]

@@ -232,3 +232,5 @@ class PlanResult:
     """The first regions that the target was asked for."""
     asked_count: int
     """How many there were."""
+    was_given_up: bool
+    """Its time was over, or its rounds."""

@@ -6,6 +6,7 @@ part did not; and of a list in one region most nodes are had without a system ca
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +14,14 @@ from farpeek.model import PAGE_SIZE, GapReason, Regions
 from farpeek.plans.scalars import WORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from farpeek.model import ReadResult
 
     Read = Callable[[Regions], ReadResult]
+    Page = bytes | GapReason
+    Seen = tuple[bytes, Sequence[tuple[int, GapReason]]]
+    """What is another one if any page is: a digest of those that are there, and which are not."""
 
 KEPT: Final = 256
 """Pages that are kept: 1 MiB. What a plan comes back to after more of them is read again."""
@@ -29,6 +33,8 @@ _SHIFT: Final = PAGE_SIZE.bit_length() - 1
 _WITHIN: Final = PAGE_SIZE - 1
 _MOST_WANTED: Final = 8 * _AT_ONCE
 """Pages that are wanted ahead: there are rounds enough in that, whatever all walks would like."""
+
+_NOTHING: Final = bytes(PAGE_SIZE)
 
 MOST_RANGES: Final = 64
 """That are remembered."""
@@ -60,9 +66,11 @@ class Pages:
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._pages: dict[int, bytes | GapReason] = {}  # by number; the oldest first
+        self._pages: dict[int, Page] = {}  # by number; the oldest first
+        self._ahead: dict[int, Page] = {}  # that were read and not wanted yet
         self._wanted: dict[int, None] = {}
         self._afresh: list[Reading] = []
+        self._are_all = True  # that were read are kept, and nothing was read past them
         self.rounds = 0
         self.asked: tuple[list[int], list[int]] = ([], [])  # the first of them
         self.asked_count = 0
@@ -74,7 +82,7 @@ class Pages:
 
     def held(self, address: int, length: int) -> tuple[bytes, int] | None:
         """Give what has those bytes, and where in it they begin; None if no one page has them."""
-        page = self._pages.get(address >> _SHIFT)
+        page = self._pages.get(address >> _SHIFT) or self._come(address >> _SHIFT)
         offset = address & _WITHIN
         if isinstance(page, bytes) and offset + length <= PAGE_SIZE:
             return page, offset
@@ -82,7 +90,7 @@ class Pages:
 
     def held_or_wanted(self, address: int, length: int) -> tuple[bytes, int] | None:
         """Do the same, and have the next `fetch` read a page that nobody has asked for yet."""
-        page = self._pages.get(address >> _SHIFT)
+        page = self._pages.get(address >> _SHIFT) or self._come(address >> _SHIFT)
         offset = address & _WITHIN
         if offset + length > PAGE_SIZE:
             return None
@@ -105,7 +113,7 @@ class Pages:
         found: list[bytes] = []
         is_whole = True
         for number in range(first, last + 1):
-            page = self._pages.get(number)
+            page = self._pages.get(number) or self._come(number)
             if page is None:
                 self._wanted[number] = None
                 is_whole = False
@@ -138,12 +146,20 @@ class Pages:
         for number in range(address >> _SHIFT, ((address + length - 1) >> _SHIFT) + 1):
             if len(self._wanted) >= _MOST_WANTED:
                 return
-            if number not in self._pages:
+            if number not in self._pages and self._come(number) is None:
                 self._wanted[number] = None
+
+    def _come(self, number: int) -> Page | None:
+        """Give a page that was read ahead, now that it is wanted."""
+        page = self._ahead.pop(number, None)
+        if page is not None:
+            self._pages[number] = page
+        return page
 
     def read_afresh(self, reading: Reading) -> None:
         """Have ``reading`` filled by the next `fetch`, whatever is known of its pages."""
         self._afresh.append(reading)
+        self._are_all = False
 
     def fetch(self) -> None:
         """Read what is wanted first, by one vectored read, or by two."""
@@ -158,19 +174,40 @@ class Pages:
             self._fetch_afresh(afresh)
 
     def _make_room(self, count: int) -> None:
-        excess = len(self._pages) + count - KEPT
+        excess = len(self._pages) + len(self._ahead) + count - KEPT
+        if excess > 0:
+            excess -= len(self._ahead)
+            self._ahead.clear()
+        self._are_all &= excess <= 0
         for number in list(islice(self._pages, max(excess, 0))):
             del self._pages[number]
 
     def _fetch_pages(self, numbers: list[int]) -> None:
         numbers.sort()
+        self._read_into(self._pages, numbers)
+
+    def read_ahead(self, numbers: Sequence[int]) -> Seen:
+        """Read pages, at most `KEPT`, in that order, for they may be wanted; and what was seen."""
+        self._read_into(self._ahead, numbers)
+        return _seen(self._ahead.values())
+
+    def wanted(self, most: int) -> tuple[Sequence[int], Seen] | None:
+        """Give the numbers of all that were wanted, in that order, and what was seen there.
+
+        None where that is more than ``most``, nothing, or not all that was seen.
+        """
+        if self._are_all and 0 < len(self._pages) <= most:
+            return tuple(self._pages), _seen(self._pages.values())
+        return None
+
+    def _read_into(self, pages: dict[int, Page], numbers: Sequence[int]) -> None:
         starts = [number << _SHIFT for number in numbers]
         result = self._ask(Regions(starts, [PAGE_SIZE] * len(starts)))
         content = bytes(result.data)
         for place, number in enumerate(numbers):
-            self._pages[number] = content[place << _SHIFT : (place + 1) << _SHIFT]
+            pages[number] = content[place << _SHIFT : (place + 1) << _SHIFT]
         for gap in result.gaps:
-            self._pages[numbers[gap.region]] = gap.reason
+            pages[numbers[gap.region]] = gap.reason
 
     def _fetch_afresh(self, readings: list[Reading]) -> None:
         regions = Regions([each.address for each in readings], [each.length for each in readings])
@@ -189,3 +226,10 @@ class Pages:
             told.extend(column[: MOST_RANGES - len(told)])
         self.asked_count += len(regions.addresses)
         return self._read(regions)
+
+
+def _seen(pages: Collection[Page]) -> Seen:
+    """See ``Seen``. One call for all, of which the GIL is let go of once."""
+    content = b"".join(page if isinstance(page, bytes) else _NOTHING for page in pages)
+    gaps = [(place, page) for place, page in enumerate(pages) if not isinstance(page, bytes)]
+    return sha256(content).digest(), gaps

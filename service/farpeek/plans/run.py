@@ -31,9 +31,14 @@ def run(plan: PlanSpec, read: Read, machine: Machine, give_up: float) -> PlanRes
 
     ``read`` reads the target in one program, or raises what stands against it.
     """
-    began_ns = time.monotonic_ns()
-    source = _Source(read, plan.mode, plan.generation)
-    pages = Pages(source.read)
+    source = Source(read, plan.mode, plan.generation)
+    return run_with(plan, source, Pages(source.read), machine, give_up)
+
+
+def run_with(
+    plan: PlanSpec, source: Source, pages: Pages, machine: Machine, give_up: float
+) -> PlanResult:
+    """Do the same with what ``pages`` have read already."""
     doing = Doing(plan, pages, machine, at_once, walk)
     doing.begin()
     while doing.go_on():
@@ -50,18 +55,20 @@ def run(plan: PlanSpec, read: Read, machine: Machine, give_up: float) -> PlanRes
         limits=plan.limits,
         backend=source.backend,
         generation=source.generation,
-        began_ns=began_ns,
+        began_ns=source.began_ns,
         asked=Regions(*pages.asked),
         asked_count=pages.asked_count,
+        was_given_up=doing.is_over,
     )
 
 
-class _Source:
-    """Reads, all of one program."""
+class Source:
+    """Reads, all of one program; begun when this is made."""
 
     def __init__(self, read: Read, mode: Mode, generation: int | None) -> None:
         self._read = read
         self._mode = mode
+        self.began_ns = time.monotonic_ns()
         self.generation = generation
         self.backend: Backend | None = None
 

@@ -44,6 +44,8 @@ class Machine:
     ) -> None:
         self.pointer_size = pointer_size or 8
         self.order = ">" if byte_order == "big" else "<"
+        self.word = self.pointer_size, self.order
+        """What is the same for those who write numbers in the same way."""
         self._pointer = Struct(self.order + self._letter("pointer"))
 
     def _letter(self, kind: str) -> str:

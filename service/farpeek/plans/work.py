@@ -9,18 +9,16 @@ from farpeek.errors import TargetChanged
 from farpeek.model import PAGE_SIZE
 from farpeek.plans.checking import check
 from farpeek.plans.pages import KEPT
-from farpeek.plans.run import run
 from farpeek.plans.scalars import Machine
 from farpeek.reading import reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from farpeek.access import Access
     from farpeek.counts import Counts
     from farpeek.identity import Identity, Process
     from farpeek.model import ReadResult, ReadSpec
     from farpeek.plans.model import PlanLimits, PlanResult, PlanSpec
+    from farpeek.plans.standing import Do
     from farpeek.targets.programs import Programs
 
 T = TypeVar("T")
@@ -58,12 +56,12 @@ def carry_out(  # noqa: PLR0913, PLR0917 - it is all that a plan needs
     give_up: float,
     deadline: float,
     counts: Counts,
-    encode: Callable[[PlanResult], T],
+    do: Do[T],
 ) -> tuple[PlanResult, T]:
     """Do ``plan`` until ``give_up``; its reads end at ``deadline`` (time.monotonic).
 
     Raises TargetChanged if another program is executed than the one that is meant, and what reads
-    raise. ``encode`` makes the answer of what came of it.
+    raise.
     """
 
     def read(spec: ReadSpec) -> ReadResult:
@@ -76,11 +74,9 @@ def carry_out(  # noqa: PLR0913, PLR0917 - it is all that a plan needs
         check(plan, machine, most_bytes)  # it may be of another word size than it was
         meant = plan.generation or (program.number if program.is_known else None)
         try:
-            result = run(replace(plan, generation=meant), read, machine, give_up)
+            return do(replace(plan, generation=meant), read, machine, give_up)
         except TargetChanged:
             tries -= 1
             if not tries:
                 raise
             programs.look()
-        else:
-            return result, encode(result)

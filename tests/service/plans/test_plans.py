@@ -11,6 +11,7 @@ import pytest
 
 from farpeek.errors import InvalidRequest
 from farpeek.model import GapReason, Mode
+from farpeek.plans import once
 from farpeek.plans.model import (
     Array,
     Bytes,
@@ -84,7 +85,7 @@ async def follow(
     found, _ = await service.register(target.pid)
     plan = service.fit_plan(PlanSpec(steps, mode, limits))
     with service.lease_bytes(service.check_plan(found.id, plan)) as lease:
-        result, told = await service.plan(found.id, plan, lease, lambda done: done.rounds)
+        result, told = await service.plan(found.id, plan, lease, once(lambda done: done.rounds))
     assert told == result.rounds
     return result
 

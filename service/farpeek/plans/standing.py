@@ -1,0 +1,163 @@
+"""Plans that are done: once, or again and again, as a subscription has them done.
+
+In `nowait`, one that is done again begins with the pages that it wanted the last time, all by one
+vectored read, in the order in which it wanted them. If each is as it was, so is all that follows
+from them, and nothing is worked out anew. If not, it goes on from there, and most of what it wants
+has been read at one moment.
+
+That is not done in `wait`: a page that is wanted no more could be waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from farpeek.model import PAGE_SIZE, Mode, Regions
+from farpeek.plans.pages import KEPT, Pages
+from farpeek.plans.run import Source, run, run_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from farpeek.plans.model import PlanResult, PlanSpec
+    from farpeek.plans.pages import Seen
+    from farpeek.plans.run import Read
+    from farpeek.plans.scalars import Machine
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    Do = Callable[[PlanSpec, Read, Machine, float], tuple[PlanResult, T]]
+    """See ``run.run``; the result, and the answer that was made of it in the thread."""
+
+_MOST_PAGES: Final = KEPT // 4
+"""That are read ahead; a plan keeps at most `KEPT` with them."""
+
+_MOST_BYTES: Final = 16 * PAGE_SIZE
+"""Of what was found by a plan, about, for that to be remembered."""
+
+_ALL_BYTES: Final = 16 << 20
+"""The same of all plans of a service."""
+
+_OF_A_ROW: Final = 64
+_OF_A_PAGE: Final = 64
+"""Bytes: its numbers in the answer; its number."""
+
+
+def once(encode: Callable[[PlanResult], T]) -> Do[T]:
+    """Give what does a plan; ``encode`` makes the answer."""
+
+    def do(plan: PlanSpec, read: Read, machine: Machine, give_up: float) -> tuple[PlanResult, T]:
+        result = run(plan, read, machine, give_up)
+        return result, encode(result)
+
+    return do
+
+
+def again_and_again(
+    mode: Mode, encode: Callable[[PlanResult], T], renew: Callable[[T, PlanResult], T]
+) -> Do[T]:
+    """Give what does one plan, of ``mode``, for one target, whenever it is called.
+
+    Where all is as it was, ``renew`` makes the answer: of the last one, and of a result that says
+    what it took, without the rows.
+    """
+    return _Standing(encode, renew).do if mode is Mode.NOWAIT else once(encode)
+
+
+class _Room:
+    """Bytes that are remembered, about, of all plans; for any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Take so many; False where there is no room."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """They are needed no more."""
+        with self._lock:
+            self._left += size
+
+
+_room: Final = _Room(_ALL_BYTES)
+
+
+@dataclass(slots=True)
+class _Last(Generic[T]):
+    """What the last run wanted, saw and found; gives its room back when nobody has it any more."""
+
+    pages: Sequence[int]
+    seen: Seen
+    word: tuple[int, str]  # of the machine: whatever else there is depends on the pages alone
+    result: PlanResult  # but for its rows
+    answer: T
+    size: int
+
+    def __del__(self) -> None:
+        _room.give_back(self.size)
+
+
+class _Standing(Generic[T]):
+    """A plan. Two runs may overlap where a thread hangs: each has pages of its own."""
+
+    def __init__(
+        self, encode: Callable[[PlanResult], T], renew: Callable[[T, PlanResult], T]
+    ) -> None:
+        self._encode = encode
+        self._renew = renew
+        self._last: _Last[T] | None = None
+
+    def do(
+        self, plan: PlanSpec, read: Read, machine: Machine, give_up: float
+    ) -> tuple[PlanResult, T]:
+        """See ``Do``."""
+        source = Source(read, plan.mode, plan.generation)
+        pages = Pages(source.read)
+        last = self._last
+        if last is not None:
+            seen = pages.read_ahead(last.pages)
+            if seen == last.seen and last.word == machine.word:
+                result = _as_it_was(last.result, source, pages)
+                return result, self._renew(last.answer, result)
+        del last  # there may be no room for two
+        self._last = None
+        result = run_with(plan, source, pages, machine, give_up)
+        answer = self._encode(result)
+        self._last = _remembered(pages, machine, result, answer)
+        return result, answer
+
+
+def _as_it_was(last: PlanResult, source: Source, pages: Pages) -> PlanResult:
+    return replace(
+        last,
+        rounds=pages.rounds,
+        backend=source.backend,
+        generation=source.generation,
+        began_ns=source.began_ns,
+        asked=Regions(*pages.asked),
+        asked_count=pages.asked_count,
+    )
+
+
+def _remembered(pages: Pages, machine: Machine, result: PlanResult, answer: T) -> _Last[T] | None:
+    """Give what there is to be remembered; None where it cannot be, or is too much."""
+    if result.was_given_up:
+        return None
+    rows = sum(len(step.addresses) + len(step.stopped) for step in result.steps.values())
+    found = result.bytes + _OF_A_ROW * (rows + len(result.gaps))
+    wanted = pages.wanted(_MOST_PAGES) if found <= _MOST_BYTES else None
+    if wanted is None:
+        return None
+    size = found + _OF_A_PAGE * len(wanted[0])
+    if not _room.take(size):
+        return None
+    return _Last(*wanted, machine.word, replace(result, steps={}), answer, size)
