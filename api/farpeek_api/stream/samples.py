@@ -304,13 +304,15 @@ class _StandingPlan:
     def __init__(
         self, begin: Callable[[Lease], Task[Any]], members: Callable[[Found, bytes, int], bytes]
     ) -> None:
-        self._begin = begin
+        self._begin: Callable[[Lease], Task[Any]] | None = begin
         self.members = members
 
     def begin(self, gathered: GatheredReads, lease: Lease) -> Task[Any]:
         """See ``Standing``."""
         del gathered  # it takes too long for others to wait behind it
+        assert self._begin is not None  # noqa: S101 - it has not ended
         return self._begin(lease)
 
     def end(self) -> None:
-        """See ``Standing``."""
+        """See ``Standing``. It leads back to its subscription, and remembers what it found."""
+        self._begin = None
