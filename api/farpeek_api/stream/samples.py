@@ -257,7 +257,7 @@ class PlanSample:
         """See ``Sample``."""
         do = plans.again_and_again(self.mode, plan_answers.as_frame, plan_answers.renewed)
         begin = partial(reach.begin_plan, target, self._spec, do=do, on_done=on_done)
-        return _StandingPlan(begin, partial(self.members, target))
+        return _StandingPlan(begin, target)
 
     def record(self, entry: Entry, result: Found) -> None:
         """See ``Sample``."""
@@ -301,11 +301,9 @@ class PlanSample:
 class _StandingPlan:
     """See ``Standing``."""
 
-    def __init__(
-        self, begin: Callable[[Lease], Task[Any]], members: Callable[[Found, bytes, int], bytes]
-    ) -> None:
+    def __init__(self, begin: Callable[[Lease], Task[Any]], target: str) -> None:
         self._begin: Callable[[Lease], Task[Any]] | None = begin
-        self.members = members
+        self._target = target
 
     def begin(self, gathered: GatheredReads, lease: Lease) -> Task[Any]:
         """See ``Standing``."""
@@ -316,3 +314,8 @@ class _StandingPlan:
     def end(self) -> None:
         """See ``Standing``. It leads back to its subscription, and remembers what it found."""
         self._begin = None
+
+    def members(self, result: Found, gaps: bytes, elapsed_us: int) -> bytes:
+        """See ``Standing``."""
+        del gaps
+        return plan_answers.members(self._target, elapsed_us, result[1])
