@@ -144,11 +144,13 @@ def test_bytes_that_are_long_on_their_way_are_shown_as_not_known_yet(
         page, far = looking.page, target["block"] + 40 * mmap.PAGESIZE
         looking.at(listening.register(target.pid), "memory", target["block"])
         looking.shows(target["block"], pattern(target["block"], 4))
-        page.route("**/readv", _hold)
+        held = _Held()
+        page.route("**/readv", held)
         looking.go_to(hex(far))
         expect(looking.cell(far)).to_have_text("··")
-        page.unroute("**/readv")  # which lets go what was held
+        held.let_go()
         looking.shows(far, pattern(far, 4))
+        page.unroute("**/readv")
 
 
 def test_symbols_come_out_of_memory_where_the_file_has_none(
@@ -179,8 +181,22 @@ def test_symbols_come_out_of_memory_where_the_file_has_none(
             process.kill()
 
 
-def _hold(route: Route) -> None:
-    """Do nothing with a request, which waits for that."""
+class _Held:
+    """Requests that wait until they are let go; those that come later do not."""
+
+    def __init__(self) -> None:
+        self._routes: list[Route] | None = []
+
+    def __call__(self, route: Route) -> None:
+        if self._routes is None:
+            route.continue_()
+        else:
+            self._routes.append(route)
+
+    def let_go(self) -> None:
+        held, self._routes = self._routes or [], None
+        for route in held:
+            route.continue_()
 
 
 def _loaded(name: str, pid: int | str = "self") -> tuple[int, Path]:

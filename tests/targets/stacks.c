@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 struct node {
     int value;
@@ -28,7 +29,11 @@ __attribute__((noinline, noclone)) static int deep(int left) {
     return deep(left - 1) + 1;
 }
 
+static pid_t *numbers; /* of the threads that wait */
+static long begun;
+
 static void *waiting(void *depth) {
+    numbers[__atomic_fetch_add(&begun, 1, __ATOMIC_SEQ_CST)] = (pid_t)syscall(SYS_gettid);
     return (void *)(long)deep((int)(long)depth);
 }
 
@@ -39,6 +44,19 @@ static void *counting(void *unused) {
         usleep(1000);
     }
     return NULL;
+}
+
+/* Return once a thread is in its read(2): until then it is not as deep as it will be. */
+static void await_waiting(const volatile pid_t *number) {
+    char path[64], wanted[32], line[256];
+    snprintf(wanted, sizeof wanted, "%d 0x%x ", SYS_read, ends[0]);
+    do {
+        usleep(1000);
+        snprintf(path, sizeof path, "/proc/self/task/%d/syscall", *number);
+        FILE *file = fopen(path, "re");
+        if (file == NULL || fgets(line, sizeof line, file) == NULL) line[0] = '\0';
+        if (file != NULL) fclose(file);
+    } while (strncmp(line, wanted, strlen(wanted)) != 0);
 }
 
 int main(int argc, char **argv) {
@@ -53,6 +71,8 @@ int main(int argc, char **argv) {
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, counting, NULL) == 0);
     long threads = argc > 1 ? atol(argv[1]) : 3;
+    numbers = calloc((size_t)threads + 1, sizeof *numbers);
+    CHECK(numbers != NULL);
     for (long i = 0; i < threads; i++) {
         CHECK(pthread_create(&thread, NULL, waiting, (void *)(10 + i % 5)) == 0);
     }
@@ -71,6 +91,7 @@ int main(int argc, char **argv) {
     CHECK(untouched != MAP_FAILED);
     CHECK(mprotect(untouched + (4ul << 30), PAGE, PROT_NONE) == 0); /* or they would be one */
     memset(untouched + PAGE, 0x77, 10);
+    for (long i = 0; i < threads; i++) await_waiting(&numbers[i]);
     say("text", text);
     say("counter", (void *)&counter);
     say("left_out", left_out);
