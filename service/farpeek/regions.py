@@ -65,6 +65,11 @@ class Runs:
     starts: Sequence[int]
     lengths: Sequence[int]
 
+    @classmethod
+    def of(cls, places: Sequence[tuple[int, int]]) -> Runs:
+        """Make them of the start and the end of each."""
+        return cls([start for start, _ in places], [end - start for start, end in places])
+
     def places(self) -> Iterator[tuple[int, int]]:
         """Start and end of each."""
         return zip(self.starts, map(add, self.starts, self.lengths), strict=True)

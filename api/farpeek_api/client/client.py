@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from farpeek_api.client import address, calls
 from farpeek_api.client.address import Node
 from farpeek_api.client.drivers import AsyncDriver, Driver
+from farpeek_api.client.matches import Matches
 from farpeek_api.client.operations import Awaiting, Waiting, flow, operation
-from farpeek_api.client.results import StandingMatch
 from farpeek_api.client.steps import PATIENCE_S
 from farpeek_api.client.target import AsyncTarget, Operations, Target
 from farpeek_api.client.wire import Wire
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TargetT = TypeVar("TargetT", bound=Operations)
 
 
-class ClientOperations(Generic[TargetT]):
+class ClientOperations(Matches, Generic[TargetT]):
     """What a service can be asked for. In `AsyncClient` each of these is awaited.
 
     All of them raise `Problem`, and `Unreachable` or `Interrupted` without a service.
@@ -248,67 +248,6 @@ class ClientOperations(Generic[TargetT]):
 
         target_id = target.id if isinstance(target, Operations) else target
         return event_stream.events(target_id, after, patience_s)
-
-    @operation
-    def hold(  # noqa: PLR0913 - ways to say what a process is
-        self,
-        *,
-        comm: str | None = None,
-        exe: str | None = None,
-        uid: int | None = None,
-        cgroup: str | None = None,
-        container: str | None = None,
-        ns_pid: int | None = None,
-        labels: Mapping[str, str] | None = None,
-        limit: int | None = None,
-    ) -> Call[StandingMatch]:
-        """Hold all processes that fit, now and later: a standing match, until it is dropped.
-
-        What runs already is held when this returns; a new process is within a second. At most
-        ``limit`` are (1,000 by default).
-
-        >>> match = peek.hold(comm="no-such-*", limit=3)
-        >>> match.held, match.limit
-        (0, 3)
-        >>> peek.drop(match)
-        """
-        match = {
-            "comm": comm,
-            "exe": exe,
-            "uid": uid,
-            "cgroup": cgroup,
-            "container": container,
-            "ns_pid": ns_pid,
-        }
-        return calls.hold(match, labels, limit)
-
-    @operation
-    def match(self, match: StandingMatch | str) -> Call[StandingMatch]:
-        """Ask what a standing match holds now. NoSuchMatch if there is none of that id.
-
-        >>> match = peek.hold(comm="no-such-*")
-        >>> peek.match(match).targets
-        []
-        >>> peek.drop(match)
-        """
-        return calls.standing_match(match if isinstance(match, str) else match.id)
-
-    @operation
-    def matches(self) -> Call[list[StandingMatch]]:
-        """List the standing matches of this client.
-
-        >>> peek.matches()
-        []
-        """
-        return calls.listed("/v1/matches", "matches", {}, StandingMatch.parse)
-
-    @operation
-    def drop(self, match: StandingMatch | str) -> Call[None]:
-        """End a standing match. NoSuchMatch if there is none of that id.
-
-        >>> peek.drop(peek.hold(comm="no-such-*"))
-        """
-        return calls.drop(match if isinstance(match, str) else match.id)
 
 
 class Client(ClientOperations[Target], Waiting):

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from farpeek import regions
-from farpeek.access.sparse import TABLE_SPAN
+from farpeek.access import tables
 from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_SWAPPED, PageRun
 from farpeek.mappings.cache import CachedFile
@@ -28,24 +27,20 @@ from farpeek.mappings.flags import vm_flags
 from farpeek.mappings.gaps import DEV_ZERO, Refusals
 from farpeek.mappings.maps import cut
 from farpeek.mappings.markers import Entry, entries
-from farpeek.mappings.residency import TooFragmented
-from farpeek.model import ADDRESS_LIMIT, PAGE_SIZE, GapReason
+from farpeek.model import PAGE_SIZE, GapReason
 from farpeek.regions import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from farpeek.access.fault_handlers import FaultHandlers
     from farpeek.access.process_ref import ProcessRef
     from farpeek.mappings.mapping import Mapping
     from farpeek.mappings.maps import AddressMap
     from farpeek.mappings.residency import Residency
 
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
-_MOST_KNOWN = 1024  # mappings; those of one piece of a long read are a quarter of that at most
-
-_MOST_RUNS = 1 << 15  # of pages, that are held of one look
-_FEW_RUNS = 64  # of a page table, which has 512 pages
 
 
 class Unread(NamedTuple):
@@ -57,39 +52,6 @@ class Unread(NamedTuple):
     start: int
     end: int
     reason: GapReason | None
-
-
-class FaultHandlers:
-    """Whether missing pages wait for a userfaultfd handler; asked in the order of the addresses.
-
-    The question costs the process up to a page of page table, and a handler has whole mappings. So
-    it is put once to a mapping, and again ``every`` so many bytes further on in it: a long read may
-    last until a handler comes.
-    """
-
-    def __init__(self, every: int = ADDRESS_LIMIT) -> None:
-        self._every = every
-        # by the bounds of a mapping: where it was asked about, and what came of it
-        self._known: dict[tuple[int, int], tuple[int, bool]] = {}
-
-    def have(self, mapping: Mapping, address: int, ask: Callable[[int], bool]) -> bool:
-        """Whether they have ``mapping``; ``ask`` finds out about the missing page at an address."""
-        bounds = mapping.start, mapping.end
-        known = self._known.get(bounds)
-        if known is None or address - known[0] >= self._every:
-            known = self._known[bounds] = address, ask(address)
-            if len(self._known) > _MOST_KNOWN:
-                del self._known[next(iter(self._known))]
-        return known[1]
-
-
-class NoHandlers(FaultHandlers):
-    """For memory that was found to have none a moment before."""
-
-    def have(self, mapping: Mapping, address: int, ask: Callable[[int], bool]) -> bool:
-        """See ``FaultHandlers``; asks nobody."""
-        del mapping, address, ask
-        return False
 
 
 class AbsentPages:
@@ -127,8 +89,9 @@ class AbsentPages:
         Raises AccessDenied; OSError once the process is gone.
         """
         self._sort(places)
-        if _tables(self._blank) > self._most_tables:
-            self._unread += self._without_tables()
+        if tables.count(self._blank) > self._most_tables:
+            for start, end in tables.zeros_without(self._blank, self._look):
+                self._leave(start, end, None)
             self._unread.sort(key=lambda unread: unread.start)
         return self._unread
 
@@ -138,7 +101,7 @@ class AbsentPages:
         Have them looked at again behind the read: ``are_zeros``.
         """
         self._sort(places)
-        for _, start, end, touched in regions.parts(_runs(self._blank), self._touched):
+        for _, start, end, touched in regions.parts(Runs.of(self._blank), self._touched):
             if touched is None:
                 self._leave(start, end, None)
         self._unread.sort(key=lambda unread: unread.start)
@@ -314,36 +277,8 @@ class AbsentPages:
             self._files[key] = None if descriptor is None else CachedFile(descriptor, kind)
         return self._files[key]
 
-    def _without_tables(self) -> Iterator[Unread]:
-        """What is blank where there are no page tables yet either: zeros.
-
-        Where there are some, reading makes no more of them, and shows what is there at that moment.
-        """
-        try:
-            pages = self._residency.look(self._proc, _aligned(self._blank), _MOST_RUNS)
-        except TooFragmented:
-            for places in _by_table(self._blank):
-                with suppress(TooFragmented):  # so there is a table
-                    pages = self._residency.look(self._proc, _aligned(places), _FEW_RUNS)
-                    yield from self._zeros_without_tables(places, pages)
-        else:
-            yield from self._zeros_without_tables(self._blank, pages)
-
-    def _zeros_without_tables(
-        self, places: Sequence[tuple[int, int]], pages: Sequence[PageRun]
-    ) -> Iterator[Unread]:
-        taken = [_aligned([(page.start, page.end)])[0] for page in pages if page.categories]
-        tables = list(_ranges(regions.union(_runs(taken))))
-        mapped = [page for page in pages if not page.categories]
-        for _, start, end, table in regions.parts(_runs(places), tables):
-            if table is None:
-                yield from self._zeros_in(Runs([start], [end - start]), mapped)
-
-    @staticmethod
-    def _zeros_in(runs: Runs, mapped: Sequence[PageRun]) -> Iterator[Unread]:
-        for _, start, end, page in regions.parts(runs, mapped):
-            if page is not None:
-                yield Unread(start, end, None)
+    def _look(self, places: Sequence[tuple[int, int]], most_runs: int) -> Sequence[PageRun]:
+        return self._residency.look(self._proc, places, most_runs)
 
     def _leave(self, start: int, end: int, reason: GapReason | None) -> None:
         self._unread.append(Unread(start, end, reason))
@@ -359,46 +294,3 @@ def _is_plain(mapping: Mapping) -> bool:
 def _is_missing_in(mapping: Mapping, place: PageRun) -> bool:
     """Whether ``place`` has never been touched, and lies in ``mapping``."""
     return not place.categories and mapping.start <= place.start and place.end <= mapping.end
-
-
-def _runs(places: Sequence[tuple[int, int]]) -> Runs:
-    return Runs([start for start, _ in places], [end - start for start, end in places])
-
-
-def _ranges(runs: Runs) -> Iterator[Unread]:
-    return (Unread(start, end, None) for start, end in runs.places())
-
-
-def _aligned(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The spans of whole page tables that ``places`` (sorted) come into, each once."""
-    spans: list[tuple[int, int]] = []
-    for place_start, place_end in places:
-        start = place_start - place_start % TABLE_SPAN
-        end = min(-(-place_end // TABLE_SPAN) * TABLE_SPAN, ADDRESS_LIMIT)
-        if spans and start <= spans[-1][1]:
-            spans[-1] = spans[-1][0], max(end, spans[-1][1])
-        else:
-            spans.append((start, end))
-    return spans
-
-
-def _by_table(places: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Cut ``places`` (sorted) where a page table ends; those of one table at a time."""
-    part: list[tuple[int, int]] = []
-    for place_start, end in places:
-        start = place_start
-        while start < end:
-            table = start // TABLE_SPAN
-            if part and table != part[0][0] // TABLE_SPAN:
-                yield part
-                part = []
-            upto = min(end, (table + 1) * TABLE_SPAN)
-            part.append((start, upto))
-            start = upto
-    if part:
-        yield part
-
-
-def _tables(places: Sequence[tuple[int, int]]) -> int:
-    """How many page tables ``places`` (sorted) come into."""
-    return sum(end - start for start, end in _aligned(places)) // TABLE_SPAN

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek import regions
-from farpeek.access.absent import AbsentPages, FaultHandlers, NoHandlers, Unread
+from farpeek.access.absent import AbsentPages, Unread
+from farpeek.access.fault_handlers import FaultHandlers, NoHandlers
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
 from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.maps import cut

@@ -81,7 +81,7 @@ class Prefetcher:
 
     def _swapped(self, process: Process, places: Sequence[tuple[int, int]]) -> list[int]:
         """The pages in ``places`` that are swapped out; no others may be waited for."""
-        runs = Runs([start for start, _ in places], [e - s for s, e in places])
+        runs = Runs.of(places)
         try:
             _, pages = look_at(self._residency, ByNumber(process).proc, runs)
         except (NoPagemap, OSError):

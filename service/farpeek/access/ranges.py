@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from farpeek.access.absent import FaultHandlers
 from farpeek.access.checks import CheckAll, CheckMap, CheckOr, WaitForMissing
+from farpeek.access.fault_handlers import FaultHandlers
 from farpeek.access.process_ref import NoMemory
 from farpeek.access.verified import verified
 from farpeek.addressing import untagged_range

@@ -256,7 +256,7 @@ def _moved(
 
 
 def _runs(places: Sequence[tuple[int, int]]) -> Runs:
-    return Runs([start for start, _ in places], [end - start for start, end in places])
+    return Runs.of(places)
 
 
 def _are_still(zeros: Sequence[tuple[int, int]], checker: Checker, ref: ProcessRef) -> bool:

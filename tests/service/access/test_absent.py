@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farpeek.access.absent import FaultHandlers
+from farpeek.access.fault_handlers import FaultHandlers
 from farpeek.mappings.mapping import Mapping
 from farpeek.model import PAGE_SIZE
 

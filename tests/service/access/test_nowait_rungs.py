@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access import choose
-from farpeek.access.absent import AbsentPages, FaultHandlers, Unread
+from farpeek.access.absent import AbsentPages, Unread
+from farpeek.access.fault_handlers import FaultHandlers
 from farpeek.access.probe import probe
 from farpeek.access.process_ref import ByNumber
 from farpeek.identity import Process

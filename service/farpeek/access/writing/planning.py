@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from farpeek import regions
-from farpeek.access.absent import AbsentPages, FaultHandlers
+from farpeek.access.absent import AbsentPages
+from farpeek.access.fault_handlers import FaultHandlers
 from farpeek.errors import Unsupported
 from farpeek.kernel import gates
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PageRun
@@ -129,7 +130,7 @@ class PlanByPages:
         """Where a write would have to wait, within ``plan.places``."""
         on_disk = _places_on_disk(ref.proc, plan)
         places = regions.without(plan.places, on_disk)
-        runs = Runs([start for start, _ in places], [end - start for start, end in places])
+        runs = Runs.of(places)
         _, pages = look_at(self._residency, ref.proc, runs)
         absent = [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
         missing = self._missing(ref, absent) if absent else []
