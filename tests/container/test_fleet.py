@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,19 +11,19 @@ import pytest
 from farpeek_api.bus import permits
 from support import podman
 from support.broker import make_key
-from support.ending import end_process
 from support.folders import open_folder
 from support.kubelet import Pod, pod_spec
 from support.objects import objects
+from support.pod_broker import BROKER, broker, user
 from support.podman import Foreground, status_of
 from support.targets import build
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NODE = "node-1-example"
-BROKER = "nats://127.0.0.1:4222"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +35,8 @@ def keys() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def pod(keys: Path) -> Iterator[Pod]:
     users = [
-        _user(make_key(keys, "node"), permits.of_node(NODE, {"cluster": "example"})),
-        _user(make_key(keys, "profiler"), permits.of_client("profiler")),
+        user(make_key(keys, "node"), permits.of_node(NODE, {"cluster": "example"})),
+        user(make_key(keys, "profiler"), permits.of_client("profiler")),
     ]
     spec = pod_spec("daemonset-fleet.yaml")
     for container in spec["containers"]:
@@ -49,28 +46,9 @@ def pod(keys: Path) -> Iterator[Pod]:
     seed = {"node.nk": (keys / "node.nk").read_bytes()}
     with Pod(spec, present=objects(agent=seed)) as made:
         made.await_ready()
-        with broker(made, keys, users):
+        with broker(made["agent"], keys, users):
             made["agent"].await_log(f"connected to {BROKER}")
             yield made
-
-
-def _user(key: str, may: permits.Permits) -> str:
-    return f"{{nkey: {key}, permissions: {json.dumps(may._asdict())}}}"
-
-
-@contextmanager
-def broker(pod: Pod, folder: Path, users: list[str]) -> Iterator[None]:
-    """Run one where the agent sees it: no container has a network but its loopback."""
-    config = folder / "nats.conf"
-    text = "\n".join(users)
-    config.write_text(f'listen: "127.0.0.1:4222"\nauthorization: {{users: [\n{text}\n]}}\n')
-    program = Path(sys.executable).with_name("nats-server")
-    inside = ["nsenter", "--net", "--target", str(pod["agent"].pid), "--"]
-    process = subprocess.Popen([*inside, program, "-c", config], stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        end_process(process)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def pod_spec(name: str) -> Spec:
     (found,) = (
         document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
         for document in documents(name)
-        if document["kind"] in ("Pod", "DaemonSet")
+        if document["kind"] in ("Pod", "DaemonSet", "Deployment")
     )
     return found
 
@@ -250,7 +250,7 @@ class Pod(Ending):
     def _share(self) -> tuple[str, ...]:
         if self.spec.get("hostPID"):
             return ("--pid", "host", "--network", "none")
-        shared = "pid,net" if self.spec["shareProcessNamespace"] else "net"
+        shared = "pid,net" if self.spec.get("shareProcessNamespace") else "net"
         return ("--pod", self._stack.enter_context(podman.pod(shared)))
 
     def _volume(self, volume: Spec) -> Path:
