@@ -71,8 +71,8 @@ class CheckAll:
 
     def check(self, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
         """See ``Checker.check``."""
-        spans, pages = look_at(self._residency, ref.proc, runs)
-        if all_present(spans, pages):
+        _, pages = look_at(self._residency, ref.proc, runs)
+        if all_present(runs, pages):
             return ()
         absent = _absent(runs, pages)
         return self._sorting(ref).sort(absent) if absent else ()

@@ -21,6 +21,7 @@ from farpeek.mappings.files import MappedFiles
 from farpeek.mappings.flags import each_vm_flags
 from farpeek.mappings.residency import NoPagemap, all_present
 from farpeek.model import MappingView, MapsPage, Mode, Stage
+from farpeek.regions import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -213,7 +214,8 @@ class Lister:
         if self._residency is None:
             return False
         try:
-            return all_present([(start, end)], self._residency.look(proc, [(start, end)]))
+            pages = self._residency.look(proc, [(start, end)])
+            return all_present(Runs([start], [end - start]), pages)
         except NoPagemap:
             return False
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from farpeek import regions as arithmetic
 from farpeek.kernel.uapi import PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRun
-from farpeek.mappings.residency import clusters, split
+from farpeek.mappings.residency import all_present, clusters, split
 from farpeek.model import PAGE_SIZE, Regions
 from strategies import regions
 
@@ -69,3 +69,17 @@ def test_clusters_are_whole_pages_apart_and_cover_everything(pairs: list[tuple[i
     assert {start // PAGE_SIZE * PAGE_SIZE for start, _ in spans} <= {
         start // PAGE_SIZE * PAGE_SIZE for start, _ in runs.places()
     }
+
+
+@given(regions(), page_runs())
+def test_all_is_present_where_each_run_lies_in_pages_that_are(
+    asked: Regions, pages: list[PageRun]
+) -> None:
+    runs = arithmetic.union(asked)
+    assert all_present(runs, pages) == all(
+        any(
+            page.start <= start and end <= page.end and page.categories == PAGE_IS_PRESENT
+            for page in pages
+        )
+        for start, end in runs.places()
+    )
