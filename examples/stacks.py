@@ -210,12 +210,19 @@ async def sample(
     async def follow(stream: Any, target: str) -> None:  # noqa: ANN401 - of either client
         nonlocal taken, lost
         name, plan = wanted[target]
+        steps: object = None
+        shown: list[str] = []
         try:
             async with stream.subscribe_plan(target, plan, hz=hz, mode="nowait") as ticks:
                 async for tick in ticks:
                     taken, lost = taken + 1, lost + tick.dropped
-                    for thread, functions in stacks_in(tick.plan):
-                        stacks[";".join([name, f"thread {thread}", *functions])] += 1
+                    if tick.plan.steps is not steps:  # else it has found the same
+                        steps = tick.plan.steps
+                        shown = [
+                            ";".join([name, f"thread {thread}", *functions])
+                            for thread, functions in stacks_in(tick.plan)
+                        ]
+                    stacks.update(shown)
         except PeekError as error:
             sys.stderr.write(f"{name} is followed no more: {error}\n")
 

@@ -47,6 +47,7 @@ CASES: tuple[Case, ...] = (
     plan.CASE,
     sampler.ONE,
     sampler.TWENTY,
+    sampler.BUSY,
     search.CASE,
     bulk.CASE,
     tls.CASE,

@@ -43,6 +43,23 @@ recurse(12)
 """
 
 
+_WORKS: Final = """
+import threading
+
+def recurse(depth):
+    return recurse(depth - 1) + 1 if depth else 0
+
+def work():
+    while True:
+        recurse(24)
+
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+print("ready", flush=True)
+work()
+"""
+
+
 def _used_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -110,14 +127,14 @@ def _spying(program: str, pids: Sequence[int]) -> Side:
 
 
 @contextmanager
-def _prepare(count: int, at_most: float | None) -> Iterator[Prepared]:
+def _prepare(script: str, count: int, at_most: float | None) -> Iterator[Prepared]:
     near = Path(sys.executable).with_name("py-spy")
     program = str(near) if near.exists() else shutil.which("py-spy")
     if program is None:
         raise Skipped("there is no py-spy here")
     with ExitStack() as stack:
         started = [
-            stack.enter_context(processes.Process((sys.executable, "-c", _WAITS), "ready"))
+            stack.enter_context(processes.Process((sys.executable, "-c", script), "ready"))
             for _ in range(count)
         ]
         server = stack.enter_context(processes.service())
@@ -135,12 +152,19 @@ ONE = Case(
     "sampler",
     f"stacks of a Python process of four threads that wait, by plans at {_HZ} Hz, against "
     "`py-spy record --nonblocking`: CPU time a sample, without what it takes to start",
-    partial(_prepare, 1, 2.0),
+    partial(_prepare, _WAITS, 1, 2.0),
     rounds=3,
 )
 TWENTY = Case(
     "samplers",
     f"the same of 20 such processes, all by one connection at {_HZ} Hz, against 20 of py-spy",
-    partial(_prepare, 20, None),
+    partial(_prepare, _WAITS, 20, None),
+    rounds=3,
+)
+BUSY = Case(
+    "sampler-busy",
+    f"stacks of a Python process of four threads that run all the time, by plans at {_HZ} Hz, "
+    "against `py-spy record --nonblocking`: CPU time a sample; nothing is as it was the last time",
+    partial(_prepare, _WORKS, 1, None),
     rounds=3,
 )

@@ -21,7 +21,7 @@ from wsproto.utilities import ProtocolError, generate_accept_token, generate_non
 
 from farpeek_api.client import calls, framing, members
 from farpeek_api.client.members import Members, Odd
-from farpeek_api.client.plans import PlanResult
+from farpeek_api.client.plans import Following
 from farpeek_api.client.problems import BadAnswer, Interrupted, PeekError, problem_of
 from farpeek_api.client.steps import MOST_JSON, Reply, Request, retry_after_s
 from farpeek_api.client.ticks import Left, Tick
@@ -29,6 +29,7 @@ from farpeek_api.client.ticks import Left, Tick
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from farpeek_api.client.plans import PlanResult
     from farpeek_api.client.results import ReadResult
 
     Deliveries = list[Callable[[], None]]
@@ -68,7 +69,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Sampling:
-    regions: list[tuple[int, int]] | None  # None: it is a plan
+    sampled: list[tuple[int, int]] | Following  # regions, or a plan
     receiver: Receiver
 
 
@@ -138,11 +139,11 @@ class Conversation:
 
         ``what`` is regions, or a plan.
         """
-        wanted: list[tuple[int, int]] | None = None
+        wanted: list[tuple[int, int]] | Following
         sampled: Mapping[str, object]
         if isinstance(what, Mapping):
             self._next_number()
-            sampled = {"plan": what}
+            wanted, sampled = Following(), {"plan": what}
         else:
             wanted, sampled = self._columns(what)
         self._samplings[self._last] = _Sampling(wanted, receiver)
@@ -249,9 +250,12 @@ class Conversation:
         """Tell what a subscription has said."""
         receiver = sampling.receiver
         if "tick" in shown.all:
-            return [partial(receiver.add, _tick(shown, data, sampling.regions))]
+            return [partial(receiver.add, _tick(shown, data, sampling.sampled))]
         if "left" in shown.all:
-            return [partial(receiver.leave, Left(shown.text("target"), shown.text("left")))]
+            left = Left(shown.text("target"), shown.text("left"))
+            if isinstance(sampling.sampled, Following):
+                sampling.sampled.leave(left.target)
+            return [partial(receiver.leave, left)]
         if "ended" in shown.all:
             del self._samplings[number]
             return [partial(receiver.end, *_end(shown.text("ended")))]
@@ -270,12 +274,12 @@ class Conversation:
         return []
 
 
-def _tick(shown: Members, data: memoryview, regions: list[tuple[int, int]] | None) -> Tick:
+def _tick(shown: Members, data: memoryview, sampled: list[tuple[int, int]] | Following) -> Tick:
     found: ReadResult | PlanResult
-    if regions is None:
-        found = PlanResult.parse(shown, data)
+    if isinstance(sampled, Following):
+        found = sampled.parse(shown, data)
     else:
-        found = framing.read_result(shown, bytes(data), regions, stops=False)
+        found = framing.read_result(shown, bytes(data), sampled, stops=False)
     by = shown.inner("dropped_by").all
     return Tick(
         number=shown.number("tick"),

@@ -256,13 +256,14 @@ class PlanResult:
         return self.steps[step]
 
     @classmethod
-    def parse(cls, shown: Members, data: memoryview) -> PlanResult:
-        """Put a frame together. Raises Odd for what does not fit."""
+    def parse(
+        cls, shown: Members, data: memoryview, steps: Mapping[str, Rows] | None = None
+    ) -> PlanResult:
+        """Put a frame together; ``steps`` if they are known. Raises Odd for what does not fit."""
         shown.need("steps", "gaps", "rounds", "reads", "bytes", "limits", "began_ns", "elapsed_us")
-        steps = shown.inner("steps")
         return cls(
             target=shown.text("target"),
-            steps={name: _rows(steps.inner(name), data) for name in steps.all},
+            steps=_steps(shown, data) if steps is None else steps,
             gaps=[_gap(each) for each in shown.objects("gaps")],
             rounds=shown.number("rounds"),
             reads=shown.number("reads"),
@@ -274,6 +275,36 @@ class PlanResult:
             size=len(data),
             members=shown.all,
         )
+
+
+class Following:
+    """Puts the frames of a subscription together.
+
+    ``steps`` of a result are the same object as those of its target's last one where the same was
+    found: mostly so, and who looks for that need not go through them again.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[object, bytes, Mapping[str, Rows]]] = {}
+
+    def parse(self, shown: Members, data: memoryview) -> PlanResult:
+        """See ``PlanResult.parse``."""
+        target, wanted, content = shown.text("target"), shown.all.get("steps"), bytes(data)
+        last = self._last.get(target)
+        if last is not None and (wanted, content) == last[:2]:
+            return PlanResult.parse(shown, data, last[2])
+        result = PlanResult.parse(shown, data)
+        self._last[target] = wanted, content, result.steps
+        return result
+
+    def leave(self, target: str) -> None:
+        """That target is sampled no more."""
+        self._last.pop(target, None)
+
+
+def _steps(shown: Members, data: memoryview) -> Mapping[str, Rows]:
+    steps = shown.inner("steps")
+    return {name: _rows(steps.inner(name), data) for name in steps.all}
 
 
 def _gap(shown: Members) -> PlanGap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -139,6 +140,29 @@ def test_a_plan_comes_at_each_tick(served: Served, lists: Target) -> None:
                 assert list(tick.plan["nodes"]["value"]) == list(range(64))
                 with pytest.raises(TypeError, match="plan"):
                     _ = tick.data
+
+
+def test_what_is_found_again_is_the_same_object_and_all_else_is_new(served: Served) -> None:
+    with ExitStack() as stack:
+        process = stack.enter_context(start("lists", 100))
+        plan = Plan()
+        head = plan.chain("head", process["left"], [0, 0])
+        plan.list("nodes", Node, head, by="next", most=100)
+        peek = stack.enter_context(Client(f"unix:{served.path}"))
+        stream = stack.enter_context(peek.stream())
+        target = peek.target(process.pid)
+        ticks = stack.enter_context(stream.subscribe_plan(target, plan, hz=100, mode="nowait"))
+        before = next(ticks).plan
+        again = next(ticks).plan
+        assert again.steps is before.steps
+        assert again.began_ns > before.began_ns
+        process.command("swap")
+        changed = 0
+        while changed < 5:
+            after = next(ticks).plan
+            assert (after.steps is before.steps) == (after.steps == before.steps)
+            changed += after.steps is not before.steps
+            before = after
 
 
 def _frame(**changed: Any) -> bytes:  # noqa: ANN401 - JSON
