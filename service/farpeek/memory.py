@@ -217,10 +217,12 @@ class MemoryService(HeldTargets):
         lease: Lease,
         do: Do[T],
         on_done: Callable[[tuple[PlanResult, T] | None, BaseException | None], None],
+        patience_s: float = 0.0,
     ) -> Task[tuple[PlanResult, T]]:
         """Do a plan that was fitted and checked; as `begin_read`.
 
-        ``do`` is called in the thread, and writes the answer: that takes as long as the plan.
+        ``do`` is called in the thread, and writes the answer: that takes as long as the plan. Past
+        its time it has ``patience_s`` more where nothing hangs, and others have the processor.
         """
         target = self._registry.get_running(target_id)
         access = self._access(plan.mode)
@@ -240,7 +242,13 @@ class MemoryService(HeldTargets):
             do,
         )
         return self._threads.begin(
-            target, PLANNED[plan.mode], work, deadline, on_done, lease.let_go
+            target,
+            PLANNED[plan.mode],
+            work,
+            deadline,
+            on_done,
+            lease.let_go,
+            latest=deadline + patience_s,
         )
 
     async def plan(

@@ -205,11 +205,12 @@ class MemoryReach:
         lease: Lease,
         do: Do[T],
         on_done: Callable[[tuple[PlanResult, T] | None, BaseException | None], None],
+        patience_s: float = 0.0,
     ) -> Task[Any]:
-        """Do a plan, for one who does not await it."""
+        """Do a plan, for one who does not await it; see ``MemoryService.begin_plan``."""
         judged = self._guard.judge(self.client, target_id, Verb.READ, plan.mode)
         done = partial(self._plan_done, judged, plan.mode, on_done)
-        return self._service.begin_plan(target_id, plan, lease, do, done)
+        return self._service.begin_plan(target_id, plan, lease, do, done, patience_s)
 
     def _plan_done(
         self,

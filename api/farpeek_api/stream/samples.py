@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from farpeek import plans
 from farpeek_api.http import frames, plan_answers, render
@@ -194,6 +194,9 @@ class ReadSample:
 
 Found = tuple["PlanResult", "Encoded"]
 
+_PATIENCE_S: Final = 10.0
+"""For a thread that gets no processor: ticks are dropped meanwhile, and no subscription ends."""
+
 
 class _StandingRead:
     """See ``Standing``. What all frames of a target say is written once."""
@@ -256,7 +259,14 @@ class PlanSample:
     def standing(self, reach: Reach, target: str, on_done: OnDone) -> Standing:
         """See ``Sample``."""
         do = plans.again_and_again(self.mode, plan_answers.as_frame, plan_answers.renewed)
-        begin = partial(reach.begin_plan, target, self._spec, do=do, on_done=on_done)
+        begin = partial(
+            reach.begin_plan,
+            target,
+            self._spec,
+            do=do,
+            on_done=on_done,
+            patience_s=_PATIENCE_S,
+        )
         return _StandingPlan(begin, target)
 
     def record(self, entry: Entry, result: Found) -> None:

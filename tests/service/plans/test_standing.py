@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from functools import partial
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farpeek.errors import DeadlineExceeded
 from farpeek.model import PAGE_SIZE, Backend, Gap, GapReason, Mode, ReadResult
-from farpeek.plans import again_and_again, once
+from farpeek.plans import GRACE_S, again_and_again, once
 from farpeek.plans.model import (
     Bytes,
     Field,
@@ -28,6 +30,7 @@ from farpeek.plans.model import (
 )
 from farpeek.plans.run import run
 from farpeek.plans.scalars import Machine
+from farpeek.threads.tasks import settle
 from support.targets import start
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from farpeek.memory import MemoryService
     from farpeek.model import ReadSpec
     from farpeek.plans.model import PlanResult
+    from farpeek.plans.run import Read
     from farpeek.plans.standing import Do
 
 BASE = 1 << 32
@@ -316,3 +320,32 @@ async def test_it_finds_in_a_process_what_is_there_whatever_that_does(
                 again = [found(await do(standing)) for _ in range(3)]
                 is_at_rest = found(await do(anew)) == before
             assert again == [before] * 3
+
+
+async def test_a_thread_that_gets_no_processor_ends_no_plan_that_has_time_for_that(
+    service: MemoryService,
+) -> None:
+    with start("lists", 10) as target:
+        told, _ = await service.register(target.pid)
+        step = One(id="word", at=Place(number=target["left"]), content=WORD)
+        limits = PlanLimits(timeout_s=0.05)
+        plan = service.fit_plan(PlanSpec([step], Mode.NOWAIT, limits))
+
+        def late(
+            plan: PlanSpec, read: Read, machine: Machine, give_up: float
+        ) -> tuple[PlanResult, int]:
+            """Do it late: it runs, and does not sleep, as a thread that others are preferred to."""
+            while time.monotonic() < give_up + 2 * GRACE_S:
+                sum(range(1000))
+            return run(plan, read, machine, give_up), 7
+
+        async def do(patience_s: float) -> int:
+            future = asyncio.get_running_loop().create_future()
+            lease = service.lease_bytes(service.check_plan(told.id, plan))
+            with lease:
+                service.begin_plan(told.id, plan, lease, late, settle(future), patience_s)
+                return (await future)[1]
+
+        assert await do(PATIENCE_S) == 7
+        with pytest.raises(DeadlineExceeded):
+            await do(0.0)
