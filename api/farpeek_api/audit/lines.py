@@ -82,7 +82,8 @@ class Lines:
         if self._second != second:
             self._second = second
             self._shown_second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._shown_second}.{int((at - second) * 1e6):06d}Z"
+        micros = (at - second) * 1e6
+        return "%s.%06dZ" % (self._shown_second, micros)  # noqa: UP031 - two thirds of an f-string's time
 
     def _who(self, entry: Entry) -> tuple[str, str]:
         """Show the client, with whoever asks for it, and the other end of its connection."""

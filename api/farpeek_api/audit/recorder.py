@@ -179,7 +179,11 @@ class Recorder:
     def _write(self) -> None:
         """Write lines, as far as they are taken."""
         data = b"".join(self._pending)
-        self._written += self._sink.write(data[self._written :])
+        self._written += self._sink.write(data[self._written :] if self._written else data)
+        if self._written == len(data):  # mostly; to count them one by one takes as long as to write
+            self.lines += len(self._pending)
+            self._pending.clear()
+            self._written = 0
         while self._pending and self._written >= len(self._pending[0]):
             self._written -= len(self._pending.popleft())
             self.lines += 1
