@@ -13,13 +13,14 @@
 #include <semaphore.h>
 #include <sys/syscall.h>
 
-static sem_t begin[2];
+static sem_t begun, begin[2];
 static pid_t numbers[2];
 static uint8_t *file;
 
 static void *read_it(void *memory) {
     uint8_t byte;
     numbers[0] = (pid_t)syscall(SYS_gettid);
+    CHECK(sem_post(&begun) == 0);
     CHECK(sem_wait(&begin[0]) == 0);
     (void)!pread((int)(intptr_t)memory, &byte, 1, (off_t)(uintptr_t)file);
     return NULL;
@@ -27,6 +28,7 @@ static void *read_it(void *memory) {
 
 static void *change_it(void *unused) {
     numbers[1] = (pid_t)syscall(SYS_gettid);
+    CHECK(sem_post(&begun) == 0);
     CHECK(sem_wait(&begin[1]) == 0);
     map_pages(NULL, 1, PROT_READ);
     return unused;
@@ -54,9 +56,11 @@ int main(int argc, char **argv) {
     file = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
     CHECK(file != MAP_FAILED);
     pthread_t thread;
+    CHECK(sem_init(&begun, 0, 0) == 0);
     CHECK(sem_init(&begin[0], 0, 0) == 0 && sem_init(&begin[1], 0, 0) == 0);
     CHECK(pthread_create(&thread, NULL, read_it, (void *)(intptr_t)memory) == 0);
     CHECK(pthread_create(&thread, NULL, change_it, NULL) == 0);
+    for (int number = 0; number < 2; number++) CHECK(sem_wait(&begun) == 0);  // both numbers are known
     say("file", file);
     ready();
     for (;;) {
