@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine
 
 T = TypeVar("T")
 
@@ -26,3 +26,20 @@ async def heeded(work: Awaitable[T]) -> T:
     finally:
         if task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Await it to its end, which has to be near; CancelledError then, if the task was cancelled.
+
+    For what must not be left half done, like the end of a connection.
+    """
+    doing = asyncio.create_task(work)
+    told: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait({doing})
+        except asyncio.CancelledError as error:
+            told = error
+    if told is not None:
+        raise told
+    return doing.result()

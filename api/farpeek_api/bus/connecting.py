@@ -15,7 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from farpeek_api.bus.asking import Asking
-from farpeek_api.bus.cancelling import heeded
+from farpeek_api.bus.cancelling import finished, heeded
 
 if TYPE_CHECKING:
     import ssl
@@ -93,10 +93,22 @@ async def connect(
 
 
 async def close(client: Client) -> None:
-    """End a connection, in whatever state it is."""
-    with suppress(*ERRORS, TimeoutError):
-        async with asyncio.timeout(CONNECT_S):
-            await client.close()
+    """End a connection, in whatever state it is, also for whoever is told to end meanwhile."""
+    await finished(_end(client))
+
+
+async def _end(client: Client) -> None:
+    try:
+        with suppress(*ERRORS, TimeoutError):
+            async with asyncio.timeout(CONNECT_S):
+                await client.close()
+    finally:
+        # nats-py says that a connection is closed before it closes the socket, and whoever closes
+        # it once more returns at once (2.16, `Client._close`): if the first was ended in between,
+        # the socket is left.
+        transport = client._transport  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - told nowhere else
+        if transport is not None:
+            transport.close()  # type: ignore[no-untyped-call]  # nats-py has no type for it
 
 
 class Connected(NamedTuple):

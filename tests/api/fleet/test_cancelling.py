@@ -28,6 +28,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.is_connected = False
+        self._transport = None
         self.waits: list[asyncio.Future[Msg]] = []
         self.closed = 0
 
