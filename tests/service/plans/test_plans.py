@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import mmap
-import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from farpeek.errors import InvalidRequest
 from farpeek.model import GapReason, Mode
-from farpeek.plans import once
 from farpeek.plans.model import (
     Array,
     Bytes,
@@ -22,33 +19,15 @@ from farpeek.plans.model import (
     One,
     Place,
     PlanLimits,
-    PlanSpec,
     Stop,
     Text,
 )
-from support.targets import Target, start, start_32_bits
+from support.planning import NODE, WORD, follow, nodes, values
+from support.targets import Target, start_32_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from farpeek.memory import MemoryService
-    from farpeek.plans.model import PlanResult, Step
 
-NODE = Layout(
-    56,
-    {
-        "value": Field(0, "u64"),
-        "check": Field(8, "u64"),
-        "next": Field(16, "pointer"),
-        "name": Field(24, "pointer"),
-        "number": Field(32, "u32", bits=(4, 28)),
-        "five": Field(32, "u32", bits=(0, 4)),
-        "half": Field(36, "f32"),
-        "third": Field(40, "f64"),
-        "minus": Field(48, "i16"),
-        "small": Field(50, "u8"),
-    },
-)
 OWNER = Layout(
     40,
     {
@@ -63,54 +42,8 @@ OWNER = Layout(
 TABLE = Layout(
     24, {"count": Field(0, "u64"), "numbers": Field(8, "pointer"), "lies": Field(16, "u64")}
 )
-WORD = Layout(0, {"value": Field(0, "u64")})
 COUNT = 3000
 MUCH = PlanLimits(65_536, 16 << 20, 16_384, 65_536, 5.0)
-
-
-@pytest.fixture(scope="module")
-def lists() -> Iterator[Target]:
-    with start("lists", COUNT) as target:
-        yield target
-
-
-async def follow(
-    service: MemoryService,
-    target: Target,
-    *steps: Step,
-    mode: Mode = Mode.WAIT,
-    limits: PlanLimits = PlanLimits(),  # noqa: B008 - it does not change
-) -> PlanResult:
-    """Do a plan as the service does it."""
-    found, _ = await service.register(target.pid)
-    plan = service.fit_plan(PlanSpec(steps, mode, limits))
-    with service.lease_bytes(service.check_plan(found.id, plan)) as lease:
-        result, told = await service.plan(found.id, plan, lease, once(lambda done: done.rounds))
-    assert told == result.rounds
-    return result
-
-
-def nodes(
-    at: Place | int,
-    most: int = 65_536,
-    until: Place | None = None,
-    each: Sequence[Step] = (),
-    readings: int = 0,
-) -> LinkedList:
-    return LinkedList(
-        id="nodes",
-        at=at if isinstance(at, Place) else Place(number=at),
-        layout=NODE,
-        next="next",
-        most=most,
-        until=until,
-        each=each,
-        readings=readings,
-    )
-
-
-def values(result: PlanResult, step: str, column: str) -> list[Any]:
-    return list(result.steps[step].columns[column].values)
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -302,58 +235,6 @@ async def test_a_text_is_read_to_the_end_of_its_page_before_what_may_not_be_ther
     assert not result.steps["bytes"].addresses
 
 
-@pytest.mark.parametrize(
-    ("limits", "rows"),
-    [
-        (PlanLimits(reads=10), 10),
-        (PlanLimits(bytes=10 * NODE.size + 1), 10),
-        (PlanLimits(rounds=0), 0),
-        (PlanLimits(rows=21), 10),
-    ],
-)
-async def test_no_limit_is_gone_past(
-    service: MemoryService, lists: Target, limits: PlanLimits, rows: int
-) -> None:
-    result = await follow(service, lists, nodes(lists["nodes"]), limits=limits)
-    assert len(result.steps["nodes"].addresses) == rows
-    assert result.steps["nodes"].stopped == [Stop.BUDGET]
-    assert result.reads <= limits.reads
-    assert result.bytes <= limits.bytes
-    assert result.rounds <= limits.rounds
-    assert result.limits == limits
-
-
-async def test_what_many_rows_would_begin_is_limited_as_well(
-    service: MemoryService, lists: Target
-) -> None:
-    name = One(id="names", at=Place(field="name"), content=Text(32))
-    result = await follow(
-        service, lists, nodes(lists["nodes"], each=[name]), limits=PlanLimits(rows=100)
-    )
-    begun = (
-        1
-        + len(result.steps["nodes"].addresses)
-        + sum(stop is not Stop.BUDGET for stop in result.steps["names"].stopped)
-    )
-    assert begun + len(result.steps["names"].addresses) <= 100
-
-
-async def test_more_than_may_be_is_cut_to_what_may_be(
-    service: MemoryService, lists: Target
-) -> None:
-    result = await follow(
-        service, lists, nodes(lists["ring"]), limits=PlanLimits(2**40, 2**40, 2**40, 2**40, 1e9)
-    )
-    limits = service.limits
-    assert result.limits == PlanLimits(
-        limits.max_plan_reads,
-        limits.max_request_bytes,
-        limits.max_plan_rounds,
-        limits.max_plan_rows,
-        limits.deadline_s,
-    )
-
-
 async def test_a_moving_list_has_no_row_of_two_nodes_where_readings_are_compared(
     service: MemoryService, lists: Target
 ) -> None:
@@ -391,81 +272,3 @@ async def test_a_program_of_32_bits_has_pointers_of_32(service: MemoryService) -
         first, second = result.steps["words"].addresses
         assert second - first == 4
         assert all(each < 2**32 for each in values(result, "words", "value"))
-
-
-@pytest.mark.parametrize(
-    ("steps", "place", "text"),
-    [
-        ([One(id="a", at=Place(field="x"), content=WORD)], "steps[0].at", "one level out"),
-        ([One(id="a", at=Place(step="b"), content=WORD)], "steps[0].at", "no step before"),
-        ([nodes(1), One(id="a", at=Place(step="nodes"), content=WORD)], "steps[1].at", "many rows"),
-        ([nodes(1), nodes(2)], "steps[1].id", "rename"),
-        (
-            [LinkedList(id="a", at=Place(1), layout=WORD, next="next", most=1)],
-            "steps[0].next",
-            "no field 'next'",
-        ),
-        (
-            [nodes(1, each=[One(id="a", at=Place(field="half"), content=WORD)])],
-            "steps[0].each[0].at",
-            "f32",
-        ),
-        (
-            [nodes(1, each=[One(id="a", at=Place(1), content=Bytes("third", 1))])],
-            "steps[0].each[0].bytes",
-            "whole number",
-        ),
-        (
-            [One(id="a", at=Place(1), content=Layout(4, {"x": Field(0, "u64")}))],
-            "steps[0]",
-            "ends at byte 8",
-        ),
-    ],
-)
-async def test_what_makes_no_sense_is_refused_with_its_step_and_member(
-    service: MemoryService, lists: Target, steps: list[Step], place: str, text: str
-) -> None:
-    with pytest.raises(InvalidRequest, match=text) as caught:
-        await follow(service, lists, *steps)
-    shown = "".join(
-        f"[{each}]" if isinstance(each, int) else f".{each}" for each in caught.value.place
-    )
-    assert shown.removeprefix(".") == place
-
-
-async def test_steps_go_four_levels_deep_and_no_deeper(
-    service: MemoryService, lists: Target
-) -> None:
-    def deep(levels: int) -> One:
-        inner = [deep(levels - 1)] if levels > 1 else []
-        return One(id=f"l{levels}", at=Place(number=lists["self"]), content=NODE, each=inner)
-
-    result = await follow(service, lists, deep(4))
-    assert [len(each.addresses) for each in result.steps.values()] == [1] * 4
-    with pytest.raises(InvalidRequest, match="4 levels"):
-        await follow(service, lists, deep(5))
-
-
-async def test_hostile_numbers_cost_no_more_than_the_limits(
-    service: MemoryService, lists: Target
-) -> None:
-    dice = random.Random(11)  # noqa: S311 - the same ones each time
-    at = lists["nodes"]
-    for _ in range(200):
-        size = dice.choice([1, 7, 56, 4096, 65_536])
-        wild = Layout(size, {"next": Field(0, "u8")} if size < 8 else {"next": Field(0, "u64")})
-        place = Place(number=dice.choice([at, 1, 2**64 - 1, 2**63, at - 3, 0]))
-        step: Step = dice.choice([
-            LinkedList(id="a", at=place, layout=wild, next="next", most=dice.choice([1, 2**20])),
-            Array(id="a", at=place, layout=wild, count=2**63, most=2**20, stride=2**62),
-            Array(id="a", at=place, layout=wild, count=2**63, most=2**20, stride=1),
-            Chain(id="a", at=place, offsets=[dice.choice([-(2**63), 2**63 - 1, 16])] * 64),
-            One(id="a", at=place, content=Bytes(2**20, 2**20), skip=-(2**31)),
-            One(id="a", at=place, content=Text(2**20)),
-        ])  # fmt: skip
-        limits = PlanLimits(reads=500, bytes=100_000, rounds=50, rows=300, timeout_s=5)
-        result = await follow(service, lists, step, limits=limits)
-        assert result.reads <= 500
-        assert result.bytes <= 100_000
-        assert result.rounds <= 52
-        assert len(result.steps["a"].addresses) <= 300
