@@ -101,7 +101,7 @@ class Gathering:
             above = None if outer is None else orders[outer.id]
             orders[name] = order = _Order(table, above)
             found[name] = _finished(table, order, above)
-        self._gaps = [
+        gaps = [
             PlanGap(
                 gap.step,
                 _moved(gap.row, self._outer[gap.step], orders),
@@ -111,10 +111,15 @@ class Gathering:
             )
             for gap in self._gaps
         ]
+        places = {name: place for place, name in enumerate(self.tables)}
+        self._gaps = sorted(gaps, key=lambda gap: (places[gap.step], gap.row or 0))
         return found
 
     def gaps(self) -> Sequence[PlanGap]:
-        """Give what could not be read; call `rows` first."""
+        """Give what could not be read, as rows are ordered; call `rows` first.
+
+        That is not the order in which it was met, which depends on what was read first.
+        """
         return self._gaps
 
 

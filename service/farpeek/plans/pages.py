@@ -117,10 +117,12 @@ class Pages:
             if page is None:
                 self._wanted[number] = None
                 is_whole = False
-            elif isinstance(page, GapReason):
-                raise Missing(max(address, number << _SHIFT), page)
-            else:
+            elif isinstance(page, bytes):
                 found.append(page)
+            elif is_whole:
+                raise Missing(max(address, number << _SHIFT), page)
+            else:  # those before it may be missing too, and the first one is told of
+                return None
         if not is_whole:
             return None
         return b"".join(found), address & _WITHIN
@@ -220,11 +222,19 @@ class Pages:
         for gap in result.gaps:
             readings[gap.region].gap = Missing(gap.address, gap.reason)
 
+    def count(self, others: Pages) -> None:
+        """Count what others have read with what these have."""
+        self.rounds += others.rounds
+        self._tell(*others.asked, others.asked_count)
+
+    def _tell(self, addresses: Sequence[int], lengths: Sequence[int], count: int) -> None:
+        for told, column in zip(self.asked, (addresses, lengths), strict=True):
+            told.extend(column[: MOST_RANGES - len(told)])
+        self.asked_count += count
+
     def _ask(self, regions: Regions) -> ReadResult:
         self.rounds += 1
-        for told, column in zip(self.asked, (regions.addresses, regions.lengths), strict=True):
-            told.extend(column[: MOST_RANGES - len(told)])
-        self.asked_count += len(regions.addresses)
+        self._tell(regions.addresses, regions.lengths, len(regions.addresses))
         return self._read(regions)
 
 

@@ -12,19 +12,24 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from farpeek.model import PAGE_SIZE, Mode, Regions
+from farpeek.plans.gathering import MOST_GAPS
+from farpeek.plans.model import Stop
 from farpeek.plans.pages import KEPT, Pages
 from farpeek.plans.run import Source, run, run_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from farpeek.plans.model import PlanResult, PlanSpec
+    from farpeek.plans.model import PlanResult, PlanSpec, StepRows
     from farpeek.plans.pages import Seen
     from farpeek.plans.run import Read
     from farpeek.plans.scalars import Machine
+
+    Tried = tuple[PlanResult, Pages]
 
 T = TypeVar("T")
 
@@ -42,8 +47,12 @@ _ALL_BYTES: Final = 16 << 20
 """The same of all plans of a service."""
 
 _OF_A_ROW: Final = 64
+_OF_A_NUMBER: Final = 8
+_OF_A_COLUMN: Final = 128
 _OF_A_PAGE: Final = 64
-"""Bytes: its numbers in the answer; its number."""
+_ESCAPED: Final = 3
+"""Bytes: of a row in the answer, and each of its numbers; where a column is; a page's number;
+what each byte of a text can be more when it is shown."""
 
 
 def once(encode: Callable[[PlanResult], T]) -> Do[T]:
@@ -128,9 +137,12 @@ class _Standing(Generic[T]):
             if seen == last.seen and last.word == machine.word:
                 result = _as_it_was(last.result, source, pages)
                 return result, self._renew(last.answer, result)
+        was_read_ahead = last is not None
         del last  # there may be no room for two
         self._last = None
         result = run_with(plan, source, pages, machine, give_up)
+        if was_read_ahead and _is_cut(result):
+            result, pages = _anew(plan, source, (result, pages), machine, give_up)
         answer = self._encode(result)
         self._last = _remembered(pages, machine, result, answer)
         return result, answer
@@ -148,12 +160,42 @@ def _as_it_was(last: PlanResult, source: Source, pages: Pages) -> PlanResult:
     )
 
 
+def _is_cut(result: PlanResult) -> bool:
+    """Whether it left something out: what that is depends on what was read first."""
+    stops = (stop for step in result.steps.values() for stop in step.stopped)
+    return Stop.BUDGET in stops or len(result.gaps) == MOST_GAPS
+
+
+def _anew(plan: PlanSpec, source: Source, first: Tried, machine: Machine, give_up: float) -> Tried:
+    """Do it as if nothing had been read; the ``first`` try if there is no time, or no rounds."""
+    found, spent = first
+    pages = Pages(source.read)
+    result = run_with(plan, source, pages, machine, give_up)
+    spent.count(pages)
+    return replace(
+        found if result.was_given_up else result,
+        rounds=spent.rounds,
+        asked=Regions(*spent.asked),
+        asked_count=spent.asked_count,
+        was_given_up=result.was_given_up,
+    ), pages
+
+
+def _size(found: StepRows) -> int:
+    """Bytes that a step takes in an answer, about, beside those that were read for it."""
+    columns = len(found.columns)
+    texts = [each.values for each in found.columns.values() if each.kind == "text"]
+    escaped = _ESCAPED * sum(map(len, cast("Iterable[bytes]", chain.from_iterable(texts))))
+    rows = len(found.addresses) + len(found.stopped)
+    numbers = len(found.addresses) * columns + sum(map(len, found.hops or ()))
+    return _OF_A_ROW * rows + _OF_A_NUMBER * numbers + _OF_A_COLUMN * columns + escaped
+
+
 def _remembered(pages: Pages, machine: Machine, result: PlanResult, answer: T) -> _Last[T] | None:
     """Give what there is to be remembered; None where it cannot be, or is too much."""
     if result.was_given_up:
         return None
-    rows = sum(len(step.addresses) + len(step.stopped) for step in result.steps.values())
-    found = result.bytes + _OF_A_ROW * (rows + len(result.gaps))
+    found = result.bytes + sum(map(_size, result.steps.values())) + _OF_A_ROW * len(result.gaps)
     wanted = pages.wanted(_MOST_PAGES) if found <= _MOST_BYTES else None
     if wanted is None:
         return None

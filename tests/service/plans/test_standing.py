@@ -11,14 +11,16 @@ from struct import pack_into
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farpeek.errors import DeadlineExceeded
 from farpeek.model import PAGE_SIZE, Backend, Gap, GapReason, Mode, ReadResult
 from farpeek.plans import GRACE_S, again_and_again, once
 from farpeek.plans.model import (
+    Array,
     Bytes,
+    Chain,
     Field,
     Layout,
     LinkedList,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from farpeek.memory import MemoryService
     from farpeek.model import ReadSpec
-    from farpeek.plans.model import PlanResult
+    from farpeek.plans.model import PlanResult, Step
     from farpeek.plans.run import Read
     from farpeek.plans.standing import Do
 
@@ -259,7 +261,154 @@ def of_many_rows() -> tuple[PlanSpec, Memory]:
     return PlanSpec([step], Mode.NOWAIT), memory
 
 
-@pytest.mark.parametrize("make", [twice_read, in_wait, of_many_pages, out_of_rounds, of_many_rows])
+NAMED = ("next", "name")
+ANYWHERE = st.one_of(
+    PLACES.map(lambda place: BASE + place),
+    NUMBERS.map(lambda page: BASE + (page + 1) * PAGE_SIZE - 4),  # over the edge of a page
+    st.sampled_from([0, 1, (1 << 64) - 8]),
+)
+CONTENTS = st.sampled_from([NODE, Text(30), Text(5000), Bytes(2 * PAGE_SIZE, 2 * PAGE_SIZE)])
+LIMITS = st.sampled_from([{}, {}, {"reads": 7}, {"bytes": 300}, {"rows": 9}])
+DEEPEST = 3
+
+
+@st.composite
+def any_steps(draw: st.DrawFn, outer: str = "", rows: tuple[str, ...] = ()) -> list[Step]:
+    """Give some steps for each row of ``outer``; fields of ``rows`` can be named."""
+    steps: list[Step] = []
+    for number in range(draw(st.integers(1, 3))):
+        name = f"{outer}{number}"
+        at = Place(number=draw(ANYWHERE))
+        if rows and draw(st.integers(0, 3)):
+            at = Place(step=draw(st.sampled_from(rows)), field=draw(st.sampled_from(NAMED)))
+        step = draw(any_step(name, at))
+        if isinstance(step, One | Chain) and step.content is not NODE:
+            steps.append(step)
+            continue
+        if len(name) < DEEPEST and draw(st.booleans()):
+            step = replace(step, each=draw(any_steps(name, (*rows, name))))
+        steps.append(step)
+        if isinstance(step, One | Chain):
+            rows = (*rows, name)
+    return steps
+
+
+def any_step(name: str, at: Place) -> st.SearchStrategy[Step]:
+    return st.one_of(
+        CONTENTS.map(lambda content: One(id=name, at=at, content=content)),
+        st.just(One(id=name, at=at, content=NODE, readings=2)),
+        CONTENTS.map(lambda content: Chain(id=name, at=at, offsets=[8, 0, 8], content=content)),
+        st.just(LinkedList(id=name, at=at, layout=NODE, next="next", most=9)),
+        st.builds(
+            lambda count, stride: Array(
+                id=name, at=at, layout=NODE, count=count, most=7, stride=stride
+            ),
+            st.integers(0, 9),
+            st.sampled_from([0, PAGE_SIZE, PAGE_SIZE + 8]),
+        ),
+    )
+
+
+@settings(max_examples=40)
+@given(any_steps(), LIMITS, st.lists(st.tuples(PLACES, ANYWHERE), max_size=40), st.data())
+def test_it_finds_what_any_plan_finds_that_is_done_anew(
+    steps: list[Step], limits: dict[str, int], words: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    memory = Memory()
+    for place, word in words:
+        memory.point(place, word)
+    plan = PlanSpec(steps, Mode.NOWAIT, PlanLimits(timeout_s=PATIENCE_S, **limits))
+    standing = Standing(plan, memory)
+    for changes in data.draw(st.lists(st.lists(CHANGES, max_size=3), min_size=2, max_size=5)):
+        for change, place, value in changes:
+            match change:
+                case "point" | "end":
+                    memory.point(place, BASE + value if value else 0)
+                case "absent":
+                    memory.absent.add(place)
+                case _:
+                    memory.absent.discard(place)
+        again = standing()
+        assert found(again) == found(run(plan, memory.read, HERE, time.monotonic() + PATIENCE_S))
+
+
+def test_of_bytes_over_pages_the_first_that_is_not_there_is_told_of() -> None:
+    memory = Memory()
+    pair = One(id="pair", at=Place(number=BASE), content=Bytes(2 * PAGE_SIZE, 2 * PAGE_SIZE))
+    second = One(id="second", at=Place(number=BASE + PAGE_SIZE), content=WORD)
+    steps = [One(id="to", at=Place(number=BASE + 4 * PAGE_SIZE), content=WORD), second]
+    steps.append(replace(pair, at=Place(step="to", field="value")))
+    memory.point(4 * PAGE_SIZE, BASE)
+    memory.absent = {0, 1}
+    result = run(PlanSpec(steps, Mode.NOWAIT), memory.read, HERE, time.monotonic() + PATIENCE_S)
+    assert [(gap.step, gap.address) for gap in result.gaps] == [
+        ("second", BASE + PAGE_SIZE),
+        ("pair", BASE),
+    ]
+
+
+def test_gaps_are_told_of_in_the_order_of_steps_whatever_was_read_first() -> None:
+    memory = Memory()
+    far = One(id="far", at=Place(step="to", field="value"), content=WORD)
+    near = One(id="near", at=Place(number=BASE + 2 * PAGE_SIZE), content=WORD)
+    plan = PlanSpec([One(id="to", at=Place(number=BASE), content=WORD), far, near], Mode.NOWAIT)
+    memory.point(0, BASE + PAGE_SIZE)
+    memory.absent = {1, 2}
+    standing = Standing(plan, memory)
+    first = standing()
+    assert [gap.step for gap in first.gaps] == ["far", "near"]
+    memory.point(800, BASE)  # of no matter to the plan
+    assert found(standing()) == found(first)
+
+
+def test_what_a_limit_leaves_out_does_not_depend_on_what_was_read_ahead() -> None:
+    memory = chain_of(PAGES)
+    long = names(BASE).steps[0]
+    assert isinstance(long, LinkedList)
+    lists = [replace(long, id=name, each=[]) for name in ("left", "right")]
+    plan = PlanSpec(lists, Mode.NOWAIT, PlanLimits(rows=9, timeout_s=PATIENCE_S))
+    lists[1] = replace(lists[1], at=Place(number=BASE + 4 * PAGE_SIZE))
+    memory.point(3 * PAGE_SIZE, 0)
+    standing = Standing(plan, memory)
+    first = standing()
+    memory.point(800, BASE)  # of no matter to the plan
+    again = standing()
+    assert found(again) == found(first)
+    assert again.asked_count == sum(map(len, [first.asked.addresses])) * 2
+
+
+def of_many_columns() -> tuple[PlanSpec, Memory]:
+    layout = Layout(8, {f"f{number}": Field(0, "u64") for number in range(256)})
+    steps = [One(id=f"s{number}", at=Place(number=BASE), content=layout) for number in range(4)]
+    return PlanSpec(steps, Mode.NOWAIT), Memory()
+
+
+def of_wide_rows() -> tuple[PlanSpec, Memory]:
+    layout = Layout(8, {f"f{number}": Field(0, "u64") for number in range(64)})
+    step = Array(id="rows", at=Place(number=BASE), layout=layout, count=200, most=200, stride=8)
+    return PlanSpec([step], Mode.NOWAIT), Memory()
+
+
+def of_texts_that_are_longer_when_shown() -> tuple[PlanSpec, Memory]:
+    memory = Memory()
+    memory.content[:] = b"\xff" * len(memory.content)
+    steps = [One(id=f"t{n}", at=Place(number=BASE), content=Text(4000)) for n in range(6)]
+    return PlanSpec(steps, Mode.NOWAIT), memory
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        twice_read,
+        in_wait,
+        of_many_pages,
+        out_of_rounds,
+        of_many_rows,
+        of_many_columns,
+        of_wide_rows,
+        of_texts_that_are_longer_when_shown,
+    ],
+)
 def test_what_cannot_be_known_by_a_few_pages_is_always_done_anew(
     make: Callable[[], tuple[PlanSpec, Memory]],
 ) -> None:
