@@ -170,10 +170,12 @@ def _anew(plan: PlanSpec, source: Source, first: Tried, machine: Machine, give_u
     """Do it as if nothing had been read; the ``first`` try if there is no time, or no rounds."""
     found, spent = first
     pages = Pages(source.read)
-    result = run_with(plan, source, pages, machine, give_up)
+    left = replace(plan.limits, rounds=plan.limits.rounds - spent.rounds)
+    result = run_with(replace(plan, limits=left), source, pages, machine, give_up)
     spent.count(pages)
     return replace(
         found if result.was_given_up else result,
+        limits=plan.limits,
         rounds=spent.rounds,
         asked=Regions(*spent.asked),
         asked_count=spent.asked_count,

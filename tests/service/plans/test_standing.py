@@ -377,6 +377,18 @@ def test_what_a_limit_leaves_out_does_not_depend_on_what_was_read_ahead() -> Non
     assert again.asked_count == sum(map(len, [first.asked.addresses])) * 2
 
 
+def test_a_plan_that_is_cut_and_done_anew_takes_no_more_rounds_than_it_may() -> None:
+    for rounds in range(1, 2 * PAGES):
+        memory = chain_of(PAGES)
+        limits = PlanLimits(rounds=rounds, rows=5, timeout_s=PATIENCE_S)
+        standing = Standing(replace(names(BASE), limits=limits), memory)
+        for word in range(3):
+            memory.point(800, BASE + word)  # of no matter to the plan
+            again = standing()
+            assert again.rounds <= rounds
+            assert again.limits == limits
+
+
 def of_many_columns() -> tuple[PlanSpec, Memory]:
     layout = Layout(8, {f"f{number}": Field(0, "u64") for number in range(256)})
     steps = [One(id=f"s{number}", at=Place(number=BASE), content=layout) for number in range(4)]
