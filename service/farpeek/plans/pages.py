@@ -222,6 +222,12 @@ class Pages:
         for gap in result.gaps:
             readings[gap.region].gap = Missing(gap.address, gap.reason)
 
+    def clear(self) -> None:
+        """Keep no page any more."""
+        self._pages.clear()
+        self._ahead.clear()
+        self._are_all = False
+
     def count(self, others: Pages) -> None:
         """Count what others have read with what these have."""
         self.rounds += others.rounds

@@ -169,6 +169,7 @@ def _is_cut(result: PlanResult) -> bool:
 def _anew(plan: PlanSpec, source: Source, first: Tried, machine: Machine, give_up: float) -> Tried:
     """Do it as if nothing had been read; the ``first`` try if there is no time, or no rounds."""
     found, spent = first
+    spent.clear()  # what a plan may take is enough for the pages of one run
     pages = Pages(source.read)
     left = replace(plan.limits, rounds=plan.limits.rounds - spent.rounds)
     result = run_with(replace(plan, limits=left), source, pages, machine, give_up)
