@@ -106,7 +106,7 @@ def test_answers_are_as_they_are_described(
     described.answer(method, path, reply)
 
 
-@pytest.mark.parametrize("token", [BOB, MALLORY, "nobody's"])
+@pytest.mark.parametrize("token", [BOB, MALLORY, "nobody's"], ids=["bob", "mallory", "nobody"])
 @pytest.mark.parametrize("path", ["/metrics", "/v1/nodes", "/v1/nodes/n1/openapi.json"])
 def test_refusals_are_as_they_are_described(
     gateway: GatewayProcess, described: Described, path: str, token: str
