@@ -14,6 +14,9 @@ try:
 except ImportError as error:  # said here, for nothing else of the client takes it
     raise ImportError("a node is reached by nats-py: pip install 'farpeek[fleet]'") from error
 
+ERRORS = connecting.ERRORS
+"""What goes wrong with a connection."""
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Coroutine, Sequence

@@ -11,11 +11,10 @@ import httpcore2
 
 from farpeek_api.bus import problems
 from farpeek_api.bus.asking import Question
-from farpeek_api.bus.connecting import ERRORS
 from farpeek_api.bus.known import Known
 from farpeek_api.bus.problems import Refusal
 from farpeek_api.bus.roster import Offline, Roster
-from farpeek_api.client.links import Thread
+from farpeek_api.client.links import ERRORS, Thread
 from farpeek_api.client.problems import NodeOffline, UnknownNode, Unreachable
 
 if TYPE_CHECKING:
