@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from farpeek import regions
+from farpeek.access.checks import are_still_zeros
 from farpeek.access.vector import read_all
 from farpeek.access.verified import denial, no_memory, refusals, verified
 from farpeek.errors import DeadlineExceeded
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
 
-_MORE_LOOKS: Final = 3  # at zeros, as in `access.reader`
 _TRIES: Final = 3
 _NEAR: Final = 4
 
@@ -215,4 +215,4 @@ def _are_still(zeros: Sequence[Piece], looker: Looker, ref: ProcessRef) -> bool:
     if not zeros:
         return True
     runs = Runs([piece.address for piece in zeros], [piece.length for piece in zeros])
-    return all(looker.are_zeros(ref, runs) for _ in range(_MORE_LOOKS))
+    return are_still_zeros(looker, ref, runs)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from farpeek import addressing, columns, regions
 from farpeek.access import joint, quick
+from farpeek.access.checks import are_still_zeros
 from farpeek.access.joint import JointRead
 from farpeek.access.pieces import PieceReader
 from farpeek.access.sparse import MOST_AT_ONCE, PageTablesGrew, Watched, may_grow, must_grow
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
     from farpeek.model import Backend, ReadSpec
-
-_MORE_LOOKS: Final = 3
-"""At zeros. With one, 1 of 1,800 readings of whole page tables that were moved without a pause, in
-place of memory that was closed off, had zeros that never were; each costs some 8 us."""
 
 _TRIES: Final = 3
 """Readings of memory that is moved meanwhile, before nothing of it is taken for zeros any more."""
@@ -265,7 +262,7 @@ def _are_still(zeros: Sequence[tuple[int, int]], checker: Checker, ref: ProcessR
         return True
     runs = regions.union(_runs(zeros))
     with no_memory():
-        return all(checker.are_zeros(ref, runs) for _ in range(_MORE_LOOKS))
+        return are_still_zeros(checker, ref, runs)
 
 
 def _check(checker: Checker, ref: ProcessRef, runs: Runs) -> Sequence[Unread]:
