@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MOST_PAGES: Final = KEPT // 4
 """That are read ahead; a plan keeps at most `KEPT` with them."""
 
-_MOST_BYTES: Final = 16 * PAGE_SIZE
+_MOST_BYTES: Final = 64 * PAGE_SIZE
 """Of what was found by a plan, about, for that to be remembered."""
 
 _ALL_BYTES: Final = 16 << 20

@@ -391,20 +391,20 @@ def test_a_plan_that_is_cut_and_done_anew_takes_no_more_rounds_than_it_may() -> 
 
 def of_many_columns() -> tuple[PlanSpec, Memory]:
     layout = Layout(8, {f"f{number}": Field(0, "u64") for number in range(256)})
-    steps = [One(id=f"s{number}", at=Place(number=BASE), content=layout) for number in range(4)]
+    steps = [One(id=f"s{number}", at=Place(number=BASE), content=layout) for number in range(12)]
     return PlanSpec(steps, Mode.NOWAIT), Memory()
 
 
 def of_wide_rows() -> tuple[PlanSpec, Memory]:
     layout = Layout(8, {f"f{number}": Field(0, "u64") for number in range(64)})
-    step = Array(id="rows", at=Place(number=BASE), layout=layout, count=200, most=200, stride=8)
+    step = Array(id="rows", at=Place(number=BASE), layout=layout, count=900, most=900, stride=8)
     return PlanSpec([step], Mode.NOWAIT), Memory()
 
 
 def of_texts_that_are_longer_when_shown() -> tuple[PlanSpec, Memory]:
     memory = Memory()
     memory.content[:] = b"\xff" * len(memory.content)
-    steps = [One(id=f"t{n}", at=Place(number=BASE), content=Text(4000)) for n in range(6)]
+    steps = [One(id=f"t{n}", at=Place(number=BASE), content=Text(4000)) for n in range(24)]
     return PlanSpec(steps, Mode.NOWAIT), memory
 
 
