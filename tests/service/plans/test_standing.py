@@ -192,6 +192,16 @@ def test_what_is_as_it_was_is_one_read_and_not_worked_out_anew() -> None:
         assert list(again.asked.addresses) == [BASE + page * PAGE_SIZE for page in range(PAGES)]
 
 
+def test_what_a_sample_of_a_hundred_frames_finds_is_remembered() -> None:
+    memory = Memory()
+    for number in range(200):
+        memory.point(16 * number, BASE + 16 * (number + 1) if number < 199 else 0)
+        memory.point(16 * number + 8, BASE + PAGE_SIZE)
+    standing = Standing(names(BASE, most=1000), memory)
+    assert len(standing().steps["names"].addresses) == 200
+    assert standing.is_remembered()
+
+
 def test_pages_are_read_ahead_in_the_order_in_which_they_were_wanted() -> None:
     memory = Memory()
     order = [0, 5, 2, 7, 1]
