@@ -2,8 +2,10 @@
 
 It is done by two system calls, one for the bytes and one for a *witness* behind them: bytes that
 only this program has. Those are its memory's as long as it has any, so they say the same as the
-one-byte read of ``ProcessRef.verify``. Anything that is not as it mostly is ends it without a
-result; the long way finds out then what it was.
+one-byte read of ``ProcessRef.verify``. One call for both would not: it takes hold of the memory at
+its beginning, so that it reads on where the process is killed meanwhile, and what it waited for
+(of userfaultfd, say) comes as zeros. Anything that is not as it mostly is ends it without a result;
+the long way finds out then what it was.
 """
 
 from __future__ import annotations
