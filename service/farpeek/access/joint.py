@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from farpeek.access.witness import Witness
     from farpeek.model import Backend, ReadSpec
 
-    Calls = Sequence[tuple[int, ...]]
-    """The arguments of each."""
+    Arguments = tuple[object, ...]
+    Preads = Sequence[tuple[int, int, int]]
 
 T = TypeVar("T")
 
 _WORD: Final = 8
-_HEAD: Final = 3 * quick.PAIR  # iovecs: here for the bytes, here for the witness, there the witness
 
 
 class _Stopped(Exception):
@@ -46,8 +45,9 @@ class _Stopped(Exception):
 class Prepared:
     """The calls that one small read takes, with their arguments, and the memory for what they give.
 
-    Its iovecs and what is read lie in one array: the bytes from ``start`` to ``end``, and the
-    witness behind them.
+    Its iovecs and what is read lie in one array: one for the bytes here, one for the witness here
+    and one there, those for the bytes there; then the bytes, from ``start`` to ``end``, and the
+    witness.
     """
 
     __slots__ = (
@@ -83,8 +83,12 @@ class Prepared:
         local = memory.buffer_info()[0]
         memory[0], memory[2] = local + self.start, local + self.end
         who, flags = ref.call
-        self.data = ((who, local, 1, local + _HEAD, len(addresses), flags),)
-        self.witness = ((who, local + quick.PAIR, 1, local + 2 * quick.PAIR, 1, flags),)
+        few = uapi.SMALL
+        bytes_here, witness_here, witness_there, bytes_there = (
+            uapi.Argument(local + number * quick.PAIR) for number in range(4)
+        )
+        self.data = ((who, bytes_here, few[1], bytes_there, few[len(addresses)], few[flags]),)
+        self.witness = ((who, witness_here, few[1], witness_there, few[1], few[flags]),)
         self.witness_pages = (quick.entries(pagemap, address, len(self.expected)),)
         self.pages = tuple(
             quick.entries(pagemap, address, length)
@@ -126,8 +130,8 @@ class JointRead:
         self._backend = backend
         self._must_be_there = must_be_there
         self._under_way: Sequence[Prepared] = ()  # that something is done for
-        self._calls: Sequence[Calls] = ()  # of each of those, to do it
-        self._left: deque[tuple[int, ...] | None] = deque()  # those not begun, and an end
+        self._calls: Sequence[Sequence[Arguments]] = ()  # of each of those, to do it
+        self._left: deque[Arguments | None] = deque()  # those not begun, and an end
         self._is_stopped = False
 
     def run(self) -> list[ReadResult | None] | None:
@@ -179,10 +183,13 @@ class JointRead:
         return [found.get(each) for each in self._asked]
 
     def _do(
-        self, call: Callable[..., T], reads: Sequence[Prepared], calls: Sequence[Calls]
+        self,
+        call: Callable[..., T],
+        reads: Sequence[Prepared],
+        calls: Sequence[Sequence[Arguments]],
     ) -> list[T]:
         """Do ``calls`` of ``reads``; what they give, one behind the other."""
-        left: deque[tuple[int, ...] | None] = deque(chain.from_iterable(calls))
+        left: deque[Arguments | None] = deque(chain.from_iterable(calls))
         left.append(None)
         self._under_way, self._calls, self._left = reads, calls, left
         # Asked behind the line before: either this sees that it is stopped, or `stop` sees those.
@@ -193,7 +200,7 @@ class JointRead:
         except IndexError:  # of `popleft`
             raise _Stopped from None
 
-    def _present(self, reads: Sequence[Prepared], calls: Sequence[Calls]) -> Sequence[Prepared]:
+    def _present(self, reads: Sequence[Prepared], calls: Sequence[Preads]) -> Sequence[Prepared]:
         """Those whose pages are all in the page table, as ``calls`` of pread(2) show."""
         entries = self._do(os.pread, reads, calls)
         wanted = [size for each in calls for _, size, _ in each]
@@ -207,7 +214,7 @@ class JointRead:
         ]
 
     def _whole(
-        self, reads: Sequence[Prepared], calls: Sequence[Calls], sizes: list[int]
+        self, reads: Sequence[Prepared], calls: Sequence[Sequence[Arguments]], sizes: list[int]
     ) -> Sequence[Prepared]:
         """Those of which ``calls`` of process_vm_readv(2), one for each, give all."""
         given = self._do(uapi.try_process_vm_readv, reads, calls)

@@ -48,7 +48,13 @@ class _Room(threading.local):
     def __init__(self) -> None:
         content = bytearray(MOST_BYTES + _MOST_WITNESS)
         iovecs = array("Q", bytes(PAIR * (3 + MOST_REGIONS)))
-        self.all = content, iovecs, uapi.address_of(content), iovecs.buffer_info()[0]
+        local = iovecs.buffer_info()[0]
+        bytes_here, witness_here, witness_there, bytes_there = (
+            uapi.Argument(local + number * PAIR) for number in range(4)
+        )
+        place = uapi.address_of(content)
+        self.memory = content, iovecs, place
+        self.calls = bytes_here, bytes_there, witness_here, witness_there
 
 
 _room: Final = _Room()
@@ -67,20 +73,21 @@ def read(ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend) ->
         return None
     began_ns = time.monotonic_ns()
     address, expected = random
-    content, iovecs, place, local = _room.all
+    content, iovecs, place = _room.memory
+    bytes_here, bytes_there, witness_here, witness_there = _room.calls
     iovecs[0], iovecs[1] = place, size
     iovecs[2], iovecs[3] = place + size, len(expected)
     iovecs[4], iovecs[5] = address, len(expected)
     who, flags = ref.call
-    readv = uapi.try_process_vm_readv
+    readv, few, all_flags = uapi.try_process_vm_readv, uapi.SMALL, uapi.SMALL[flags]
     iovecs[6], iovecs[7] = addresses[0], lengths[0]
     for number in range(1, len(addresses)):
         iovecs[6 + 2 * number], iovecs[7 + 2 * number] = addresses[number], lengths[number]
     if (
-        readv(who, local, 1, local + 3 * PAIR, len(addresses), flags) == size
+        readv(who, bytes_here, few[1], bytes_there, few[len(addresses)], all_flags) == size
         # Whoever does not wait for pages does not wait for the witness's.
         and _is_present(pagemap, address, len(expected))
-        and readv(who, local + PAIR, 1, local + 2 * PAIR, 1, flags) == len(expected)
+        and readv(who, witness_here, few[1], witness_there, few[1], all_flags) == len(expected)
         and content.startswith(expected, size)
         and not has_exited(ref.process.pidfd)
     ):

@@ -50,8 +50,19 @@ def process_vm_readv(
     return count if count >= 0 else -ctypes.get_errno()
 
 
-try_process_vm_readv: Callable[[int, int, int, int, int, int], int] = _process_vm_readv
-"""The same in half the time, for those who do not ask why: -1 in place of what went wrong."""
+Argument = ctypes.c_ulong
+"""An address or a number as a system call takes it. ctypes makes one of each number that it is
+given: for the six of a call that takes as long as the call does (1.4 of 3.3 us)."""
+
+SMALL: Final = tuple(map(Argument, range(16)))
+"""Counts and flags, ready made."""
+
+_quick_readv = libc["process_vm_readv"]  # another object than that above, without types
+_quick_readv.restype = ctypes.c_ssize_t
+
+try_process_vm_readv: Callable[[int, Argument, Argument, Argument, Argument, Argument], int]
+try_process_vm_readv = _quick_readv
+"""The same in a third of the time, for those who do not ask why: -1 in place of what went wrong."""
 
 
 def process_vm_writev(
