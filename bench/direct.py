@@ -1,4 +1,4 @@
-"""process_vm_readv(2) by ctypes, as fast as that goes: the floor of what Python can do."""
+"""process_vm_readv(2) by ctypes, its arguments declared, as it is usually written."""
 
 from __future__ import annotations
 

@@ -68,52 +68,56 @@ def behind_data(result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
     return rest + b"}"
 
 
-def simple(target_id: str, result: ReadResult, data: bytes, elapsed_us: int) -> bytes | None:
-    """Write the whole object of a read that gave all, with ``data`` as text; None for another.
+class Simple:
+    """Writes results that gave all, of reads of one target that ask for as many bytes.
 
-    The same as the two parts, in a third of the time: an answer may have thousands.
+    What they say alike is written once. None for a result of which more is to be said.
     """
-    if not is_simple(result):
-        return None
-    return _SIMPLE % (
-        target_id.encode(),
-        result.requested,
-        result.read,
-        data,
-        _backend(result.backend),
-        b"null" if result.generation is None else b"%d" % result.generation,
-        result.began_ns,
-        elapsed_us,
-    )
+
+    __slots__ = ("_alike", "_said_of", "_target")
+
+    def __init__(self, target_id: str) -> None:
+        self._target = target_id
+        self._said_of: tuple[int | None, Backend | None] = None, None
+        self._alike = b""
+
+    def members(self, result: ReadResult, elapsed_us: int) -> bytes | None:
+        """Write all but ``data``, without the braces."""
+        if not _is_simple(result):
+            return None
+        return _TIMES % (self._opening(result), result.began_ns, elapsed_us)
+
+    def whole(self, result: ReadResult, data: bytes, elapsed_us: int) -> bytes | None:
+        """Write the object, with ``data`` as text."""
+        if not _is_simple(result):
+            return None
+        return _WHOLE % (self._opening(result), result.began_ns, elapsed_us, data)
+
+    def _opening(self, result: ReadResult) -> bytes:
+        generation, backend = self._said_of
+        if backend is not result.backend or generation != result.generation:
+            self._said_of = result.generation, result.backend
+            self._alike = _OPENING % (
+                self._target.encode(),
+                result.requested,
+                result.read,
+                _backend(result.backend),
+                b"null" if result.generation is None else b"%d" % result.generation,
+            )
+        return self._alike
 
 
-def is_simple(result: ReadResult) -> bool:
+def _is_simple(result: ReadResult) -> bool:
     """Whether it gave all, and there is nothing more to say of it than that."""
     return not result.gaps and result.stable is None and result.prefetch is None
 
 
-def simple_opening(target_id: str, result: ReadResult) -> bytes:
-    """Write what all simple results of a read have in common that are of one program."""
-    return _SIMPLE_OPENING % (
-        target_id.encode(),
-        result.requested,
-        result.read,
-        _backend(result.backend),
-        b"null" if result.generation is None else b"%d" % result.generation,
-    )
-
-
-SIMPLE_TIMES: Final = b'%b"began_ns":%d,"elapsed_us":%d'
-"""The members of a simple result without ``data``: an opening, and two numbers."""
-
-_SIMPLE_OPENING: Final = (
+_OPENING: Final = (
     b'"target":"%b","requested":%d,"read":%d,"complete":true,"gaps":[],"backend":%b,'
     b'"generation":%b,'
 )
-_SIMPLE: Final = (
-    b'{"target":"%b","requested":%d,"read":%d,"complete":true,"data":"%b","gaps":[],"backend":%b,'
-    b'"generation":%b,"began_ns":%d,"elapsed_us":%d}'
-)
+_TIMES: Final = b'%b"began_ns":%d,"elapsed_us":%d'
+_WHOLE: Final = b'{%b"began_ns":%d,"elapsed_us":%d,"data":"%b"}'
 
 
 @lru_cache(maxsize=16)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from farpeek.errors import FarpeekError, TooLarge
 from farpeek_api.audit.entry import DONE, GONE
 from farpeek_api.http import answers, frames, memory_bodies, problems, queries, render
 from farpeek_api.http.answers import JSON
 from farpeek_api.http.asked_before import AskedBefore
+from farpeek_api.http.asked_reads import OF_ONE_TARGET, Asked, asked_for
 from farpeek_api.http.frames import FRAME
 from farpeek_api.http.refusals import Forbidden
 from farpeek_api.http.turns import in_turn
@@ -25,12 +26,12 @@ from farpeek_api.serving.connection import client_of, entry_of
 from farpeek_api.serving.logs import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from aiohttp import web
 
     from farpeek.memory import MemoryService
-    from farpeek.model import ReadResult, ReadSpec, Regions
+    from farpeek.model import ReadResult, Regions
     from farpeek.reading.gathered import GatheredReads
     from farpeek.threads.budget import Lease
     from farpeek.threads.sweeps import Visit
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 _BEGUN_AT_ONCE: Final = 256
 """Reads, before others get their turn of the loop: a millisecond."""
 
-_OF_ONE_TARGET: Final = 32
-"""Reads of it that are under way: 64 may wait for its threads, of all clients together."""
-
 _SMALL: Final = 1024
 """Bytes of a read that are written in one step with what is around them."""
 
@@ -54,20 +52,6 @@ _KEPT: Final = 64
 
 _NO_TIME_S: Final = 1e-6
 _NOT_BEGUN: Final = Exception("of a read that is about to be begun")
-
-
-class _Asked(NamedTuple):
-    """What a request asks for; many requests may have it."""
-
-    targets: Sequence[str]
-    specs: Sequence[ReadSpec]
-    timeout_s: float | None
-    encoding: str
-
-
-def _asked_for(wanted: memory_bodies.ManyReadsRequest) -> _Asked:
-    targets = [each.target for each in wanted.reads]
-    return _Asked(targets, wanted.specs(), wanted.timeout_s, wanted.encoding)
 
 
 class ManyReads:
@@ -80,7 +64,7 @@ class ManyReads:
         self._trail = trail
         self._reaches = reaches
         self._bodies = bodies
-        self._asked_before = AskedBefore[_Asked]()
+        self._asked_before = AskedBefore[Asked]()
 
     async def readv(self, request: web.Request) -> web.StreamResponse:
         """Read all that is asked for, and answer in the order of the request."""
@@ -90,7 +74,7 @@ class ManyReads:
             body = await self._bodies.read_json(request, held)
             asked = self._asked_before.find(body)
             if asked is None:
-                asked = _asked_for(await in_turn(len(body), partial(self._parse, body)))
+                asked = await in_turn(len(body), partial(self._parse, body))
                 self._asked_before.keep(body, asked)
         record = _Record(self._trail, entry_of(request))
         reads = _Reads(self._service, self._reaches.of(client_of(request)), asked, record)
@@ -102,14 +86,14 @@ class ManyReads:
         finally:
             reads.close()
 
-    def _parse(self, body: bytes | bytearray) -> memory_bodies.ManyReadsRequest:
+    def _parse(self, body: bytes | bytearray) -> Asked:
         limits = self._service.limits
         memory_bodies.check_reads(body, limits.max_regions)
         wanted = memory_bodies.ManyReadsRequest.model_validate_json(body)
         regions = sum(len(each.addresses) for each in wanted.reads)
         if regions > limits.max_regions:
             raise TooLarge(f"{regions} regions; one request may have {limits.max_regions}")
-        return wanted
+        return asked_for(wanted, self._service.cost)
 
 
 class _Record:
@@ -144,7 +128,7 @@ class _Reads:
         self,
         service: MemoryService,
         reach: Reach,
-        asked: _Asked,
+        asked: Asked,
         record: _Record,
     ) -> None:
         self._record = record
@@ -154,11 +138,12 @@ class _Reads:
         self._begun: dict[int, Task[ReadResult] | Visit] = {}  # and not over
         self._left = 0  # of those under way
         # By target, where one has more than may be begun with at once.
-        self._room = dict.fromkeys(_frequent(self.targets), _OF_ONE_TARGET)
+        self._room = dict.fromkeys(asked.frequent, OF_ONE_TARGET)
         self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until there is some
         self._specs = asked.specs
+        self._asked = asked
+        self._costs = asked.costs
         self._timeout_s = asked.timeout_s
-        self._costs: Sequence[int] = ()
         self._give_up = 0.0
         self._lease: Lease | None = None  # of them all
         self._all_done: asyncio.Future[None] | None = None  # before all are begun
@@ -168,33 +153,24 @@ class _Reads:
 
     async def run(self) -> None:
         """Do them all. Raises TooBusy, and TooLarge if one answer may not carry as much."""
-        specs = self._specs
-        asked = sum([sum(spec.regions.lengths) for spec in specs])
         most = self._service.limits.max_request_bytes
-        if asked > most:
-            raise TooLarge(f"{asked} bytes; one answer may carry {most} (--max-request-bytes)")
-        self._costs = self._find_costs(specs)
+        if self._asked.size > most:
+            raise TooLarge(
+                f"{self._asked.size} bytes; one answer may carry {most} (--max-request-bytes)"
+            )
+        for number, mistake in self._asked.mistakes.items():
+            self._keep(number, mistake)
         self._lease = self._reach.lease_bytes(sum(self._costs))
         longest = self._service.limits.deadline_s
         self._give_up = time.monotonic() + min(self._timeout_s or longest, longest)
-        for first in range(0, len(specs), _BEGUN_AT_ONCE):
+        count = len(self._specs)
+        for first in range(0, count, _BEGUN_AT_ONCE):
             if first:
                 await asyncio.sleep(0)
-            self._begin_some(range(first, min(first + _BEGUN_AT_ONCE, len(specs))), self._lease)
+            self._begin_some(range(first, min(first + _BEGUN_AT_ONCE, count)), self._lease)
         if self._left:
             self._all_done = asyncio.get_running_loop().create_future()
             await self._all_done
-
-    def _find_costs(self, specs: Sequence[ReadSpec]) -> list[int]:
-        """What each may cost; what makes no sense costs nothing, and that is its result."""
-        costs: list[int] = []
-        for number, spec in enumerate(specs):
-            try:
-                costs.append(self._service.cost(spec))
-            except FarpeekError as error:
-                costs.append(0)
-                self._keep(number, error)
-        return costs
 
     def _begin_some(self, numbers: Iterable[int], lease: Lease) -> None:
         """Begin those that have room, small ones of different targets together."""
@@ -307,7 +283,15 @@ class _Reads:
         if isinstance(result, Exception) or len(result.data) > _SMALL:
             return None
         data = encode(result.data)
-        return frames.simple(self.targets[number], result, data, self.elapsed_us[number])
+        return self._asked.simple[number].whole(result, data, self.elapsed_us[number])
+
+    def simple_head(self, number: int) -> bytes | None:
+        """The same without its data, however much."""
+        result = self.results[number]
+        if isinstance(result, Exception):
+            return None
+        text = self._asked.simple[number].members(result, self.elapsed_us[number])
+        return None if text is None else b"{%b}" % text
 
     def problem(self, number: int, error: Exception) -> bytes:
         """Show what stands against a read, in its place."""
@@ -316,13 +300,6 @@ class _Reads:
         return b'{"problem":%b}' % problems.document(
             error, self.targets[number], self._reach.client
         )
-
-
-def _frequent(targets: Sequence[str]) -> list[str]:
-    """Those that are named more often than may be begun with at once."""
-    if len(targets) <= _OF_ONE_TARGET:
-        return []
-    return [target for target, count in Counter(targets).items() if count > _OF_ONE_TARGET]
 
 
 async def _text(reads: _Reads, number: int) -> tuple[bytes, bytes, ReadResult | None]:
@@ -369,8 +346,11 @@ async def _write(body: answers.BodyWriter, reads: _Reads, number: int, encoding:
 async def _send_frame(request: web.Request, reads: _Reads, encoding: str) -> web.StreamResponse:
     texts: list[bytes] = []
     for number in range(len(reads.results)):
-        head, tail, _ = await _text(reads, number)
-        texts.append(head + tail)
+        text = reads.simple_head(number)
+        if text is None:
+            head, tail, _ = await _text(reads, number)
+            text = head + tail
+        texts.append(text)
     body = answers.BodyWriter(request, answers.FRAME_HEADERS)
     await body.write(frames.head(b'{"results":[%b]}' % b",".join(texts)))
     if encoding != "none":

@@ -15,7 +15,7 @@ from farpeek_api.http import frames, plan_answers, render
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from farpeek.model import Backend, Mode, ReadResult, ReadSpec
+    from farpeek.model import Mode, ReadResult, ReadSpec
     from farpeek.plans.model import PlanResult, PlanSpec
     from farpeek.reading.gathered import GatheredReads
     from farpeek.threads.budget import Lease
@@ -175,9 +175,9 @@ class ReadSample:
 
     def members(self, target: str, result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
         """See ``Sample``."""
-        if frames.is_simple(result):
-            opening = frames.simple_opening(target, result)
-            return frames.SIMPLE_TIMES % (opening, result.began_ns, elapsed_us)
+        text = frames.Simple(target).members(result, elapsed_us)
+        if text is not None:
+            return text
         before = frames.before_data(target, result)
         return before[1:] + frames.behind_data(result, gaps, elapsed_us)[:-1]
 
@@ -199,9 +199,9 @@ _PATIENCE_S: Final = 10.0
 
 
 class _StandingRead:
-    """See ``Standing``. What all frames of a target say is written once."""
+    """See ``Standing``."""
 
-    __slots__ = ("_in_full", "_opening", "_read", "_said_of", "_target", "begin")
+    __slots__ = ("_in_full", "_read", "_simple", "begin")
 
     def __init__(
         self,
@@ -211,9 +211,7 @@ class _StandingRead:
     ) -> None:
         self._read = read
         self._in_full = in_full
-        self._target = target
-        self._said_of: tuple[int | None, Backend] | None = None
-        self._opening = b""
+        self._simple = frames.Simple(target)
         self.begin = read.begin  # each tick comes here
 
     def end(self) -> None:
@@ -222,13 +220,8 @@ class _StandingRead:
 
     def members(self, result: ReadResult, gaps: bytes, elapsed_us: int) -> bytes:
         """See ``Standing``."""
-        if not frames.is_simple(result):
-            return self._in_full(result, gaps, elapsed_us)
-        said_of = result.generation, result.backend
-        if said_of != self._said_of:
-            self._said_of = said_of
-            self._opening = frames.simple_opening(self._target, result)
-        return frames.SIMPLE_TIMES % (self._opening, result.began_ns, elapsed_us)
+        text = self._simple.members(result, elapsed_us)
+        return self._in_full(result, gaps, elapsed_us) if text is None else text
 
 
 class PlanSample:

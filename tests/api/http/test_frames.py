@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farpeek.model import Backend, Gap, GapReason, ReadResult
+from farpeek.model import Backend, Gap, GapReason, Prefetch, ReadResult
 from farpeek_api.http import frames
 from support.frames import FRAME, IOV, iov, take_apart
 from support.reading import proc_mem
@@ -252,11 +254,38 @@ def test_a_client_that_does_not_take_its_frame_is_cut_off(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("generation", [None, 3])
-def test_a_simple_answer_is_the_same_in_one_step_as_in_two(generation: int | None) -> None:
+def test_a_simple_answer_says_the_same_as_one_in_two_parts(generation: int | None) -> None:
     backend = Backend("emulated", "by number", "native")
     result = ReadResult(b"\0\1", 2, 2, (), backend, began_ns=5, generation=generation)
-    parts = frames.before_data("7-7", result) + b',"data":"AAE="'
-    assert frames.simple("7-7", result, b"AAE=", 9) == parts + frames.behind_data(result, b"[]", 9)
+    head, tail = frames.before_data("7-7", result), frames.behind_data(result, b"[]", 9)
+    simple = frames.Simple("7-7")
+    for _ in range(2):
+        whole, members = simple.whole(result, b"AAE=", 9), simple.members(result, 9)
+        assert whole is not None
+        assert json.loads(whole) == json.loads(head + b',"data":"AAE="' + tail)
+        assert members is not None
+        assert json.loads(b"{%b}" % members) == json.loads(head + tail)
+
+
+def test_a_simple_answer_is_of_the_program_and_by_the_way_that_it_was_read() -> None:
+    simple = frames.Simple("7-7")
+    ways = [Backend("emulated", "by number", nowait) for nowait in ("native", "emulated")]
+    for generation, way in itertools.product((1, 2, None), ways):
+        result = ReadResult(b"\0", 1, 1, (), way, began_ns=5, generation=generation)
+        members = simple.members(result, 9)
+        assert members is not None
+        shown = json.loads(b"{%b}" % members)
+        assert (shown["generation"], shown["backend"]["nowait"]) == (generation, way.nowait)
+
+
+def test_what_is_not_simple_is_left_to_others() -> None:
+    simple = frames.Simple("7-7")
+    result = ReadResult(b"\0\1", 2, 2, (), Backend("emulated", "by number", "native"))
     gap = Gap(0, 0, 0, 2, GapReason.UNMAPPED)
-    assert frames.simple("7-7", replace(result, gaps=[gap], read=0), b"AAE=", 9) is None
-    assert frames.simple("7-7", replace(result, stable=True), b"AAE=", 9) is None
+    for other in (
+        replace(result, gaps=[gap], read=0),
+        replace(result, stable=True),
+        replace(result, prefetch=Prefetch(started=True, length=2, detail="")),
+    ):
+        assert simple.whole(other, b"AAE=", 9) is None
+        assert simple.members(other, 9) is None

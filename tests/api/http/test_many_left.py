@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from farpeek.memory import MemoryService
 from farpeek.model import Limits, ReadSpec, Regions
-from farpeek_api.http.many import _asked_for, _Reads
+from farpeek_api.http.asked_reads import asked_for
+from farpeek_api.http.many import _Reads
 from farpeek_api.http.memory_bodies import ManyReadsRequest
 from support.asking import ask, close
 from support.targets import start
@@ -58,7 +59,7 @@ async def test_what_came_for_one_who_leaves_is_another_clients_by_then() -> None
         wanted = ManyReadsRequest.model_validate({"reads": reads})
         reach: Any = _Reach(service)
         record: Any = _Unrecorded()
-        asked = _asked_for(wanted)
+        asked = asked_for(wanted, service.cost)
         leaving = _Reads(service, reach, asked, record)
         running = asyncio.ensure_future(leaving.run())
         await aio_until(lambda: leaving.elapsed_us[0], "the quick one is read")
