@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from farpeek.memory import MemoryService
     from farpeek.model import ReadResult, Regions
-    from farpeek.reading.gathered import GatheredReads
     from farpeek.threads.budget import Lease
     from farpeek.threads.sweeps import Visit
     from farpeek.threads.tasks import Task
@@ -142,7 +141,6 @@ class _Reads:
         self._waiting: defaultdict[str, deque[int]] = defaultdict(deque)  # until there is some
         self._specs = asked.specs
         self._asked = asked
-        self._costs = asked.costs
         self._timeout_s = asked.timeout_s
         self._give_up = 0.0
         self._lease: Lease | None = None  # of them all
@@ -160,7 +158,7 @@ class _Reads:
             )
         for number, mistake in self._asked.mistakes.items():
             self._keep(number, mistake)
-        self._lease = self._reach.lease_bytes(sum(self._costs))
+        self._lease = self._reach.lease_bytes(sum(self._asked.costs))
         longest = self._service.limits.deadline_s
         self._give_up = time.monotonic() + min(self._timeout_s or longest, longest)
         count = len(self._specs)
@@ -174,30 +172,26 @@ class _Reads:
 
     def _begin_some(self, numbers: Iterable[int], lease: Lease) -> None:
         """Begin those that have room, small ones of different targets together."""
+        targets, specs, costs = self.targets, self._specs, self._asked.costs
+        results, begun = self.results, self._begun
         with self._service.gather(self._time_left()) as gathered:
+            add = self._reach.reads_together(gathered, lease, self._done).add
             for number in numbers:
-                if self.results[number] is not _NOT_BEGUN:
+                if results[number] is not _NOT_BEGUN:
                     continue
                 if self._room and not self._has_room(number):
                     continue
-                if not self._add(number, lease, gathered):
+                try:
+                    visit = add(number, targets[number], specs[number], costs[number])
+                except (FarpeekError, Forbidden) as error:
+                    self._keep(number, error)
                     self._give_room(number)
-
-    def _add(self, number: int, lease: Lease, gathered: GatheredReads) -> bool:
-        """Begin a read with others, or by itself; False if it is over."""
-        on_done = partial(self._done, number)
-        try:
-            target, spec = self.targets[number], self._specs[number]
-            cost = self._costs[number]
-            visit = self._reach.add_read(gathered, target, spec, cost, lease, on_done)
-        except (FarpeekError, Forbidden) as error:
-            self._keep(number, error)
-            return False
-        if visit is None:
-            return self._begin(number, lease)
-        self._begun[number] = visit
-        self._left += 1
-        return True
+                    continue
+                if visit is not None:
+                    begun[number] = visit
+                    self._left += 1
+                elif not self._begin(number, lease):
+                    self._give_room(number)
 
     def _has_room(self, number: int) -> bool:
         """Whether read ``number`` may begin now; else it will, in its turn."""

@@ -138,12 +138,11 @@ class Guard:
         if word and not self.rights(client).overrides_opt_out:
             raise OptedOut(_OPTED_OUT)
 
-    def is_plain(self, judged: Judged, generation: int | None) -> bool:
-        """Whether it is the program that was judged, and no policy counts: `confirm` says nothing.
+    def is_plain(self, program: Program, generation: int | None) -> bool:
+        """Whether that is the generation, and no policy counts: `confirm` says nothing.
 
         Each small read comes here.
         """
-        program = judged.program
         return (
             generation == program.number
             and program.opted_out is False
@@ -158,7 +157,7 @@ class Guard:
         ``generation`` is the program that it was done to, None where that cannot be told. Raises
         what `judge` does, WordUnknown, and Changing where it has to be done again.
         """
-        if self.is_plain(judged, generation):
+        if self.is_plain(judged.program, generation):
             return
         target = judged.target
         rights = self.rights(client)

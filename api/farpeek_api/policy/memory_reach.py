@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from farpeek.errors import TargetChanged
 from farpeek_api.http.refusals import Changing, WordUnknown
 from farpeek_api.policy.guarded import GuardedFile, GuardedPieces, GuardedSearch, GuardedTransfer
+from farpeek_api.policy.reads_together import ReadsTogether
 from farpeek_api.policy.standing_read import AskedFor, StandingRead
 from farpeek_api.policy.verbs import Verb
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from farpeek.reading.gathered import GatheredReads
     from farpeek.search.model import Found, SearchSpec
     from farpeek.threads.budget import Lease
-    from farpeek.threads.sweeps import Visit
     from farpeek.threads.tasks import Task
     from farpeek_api.policy.guard import Guard, Judged
     from farpeek_api.policy.guarded import Confirm, Look
@@ -124,19 +124,14 @@ class MemoryReach:
         done = partial(self.confirm_and_tell, judged, spec.mode, on_done)
         return self._service.begin_read(target_id, spec, lease, timeout_s, done)
 
-    def add_read(
+    def reads_together(
         self,
         gathered: GatheredReads,
-        target_id: str,
-        spec: ReadSpec,
-        cost: int,
         lease: Lease,
-        on_done: OnDone,
-    ) -> Visit | None:
-        """Add a read to others; see ``GatheredReads.add``."""
-        judged = self._guard.judge(self.client, target_id, Verb.READ, spec.mode)
-        done = partial(self.confirm_and_tell, judged, spec.mode, on_done)
-        return gathered.add(judged.target, spec, cost, lease, done)
+        on_done: Callable[[int, ReadResult | None, BaseException | None], None],
+    ) -> ReadsTogether:
+        """Give what adds reads to others; ``on_done`` is told what came of each, by its number."""
+        return ReadsTogether(self, self._guard, gathered, lease, on_done)
 
     def standing_read(
         self, target_id: str, spec: ReadSpec, cost: int, on_done: OnDone
@@ -153,7 +148,7 @@ class MemoryReach:
         error: BaseException | None,
     ) -> None:
         """Tell what came of a read, if the client may have it still; else what stands against."""
-        if result is not None and not self._guard.is_plain(judged, result.generation):
+        if result is not None and not self._guard.is_plain(judged.program, result.generation):
             error = self._refusal(judged, result.generation, mode)
             result = result if error is None else None
         try:

@@ -96,10 +96,12 @@ class StandingRead:
         self._read = self._judged = None
         self._on_done = _nothing  # it leads back to this, as the read did
 
-    def _done(self, result: ReadResult | None, error: BaseException | None) -> None:
+    def _done(
+        self, _: GatheredRead, result: ReadResult | None, error: BaseException | None
+    ) -> None:
         judged = self._judged
         assert judged is not None  # noqa: S101 - it was begun
-        if result is not None and self._guard.is_plain(judged, result.generation):
+        if result is not None and self._guard.is_plain(judged.program, result.generation):
             self._on_done(result, None)
             return
         self._reach.confirm_and_tell(judged, self._asked.spec.mode, self._on_done, result, error)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from farpeek.threads.lanes import Lane
     from farpeek.threads.threads import Threads
 
-    OnDone = Callable[[ReadResult | None, BaseException | None], None]
+    OnDone = Callable[["GatheredRead", ReadResult | None, BaseException | None], None]
 
 
 class GatheredRead(Visit):
@@ -33,7 +33,17 @@ class GatheredRead(Visit):
     What is read a second time is made ready for that, and for all further ones.
     """
 
-    __slots__ = ("access", "lease", "on_done", "prepared", "program", "spec", "target", "times")
+    __slots__ = (
+        "access",
+        "lease",
+        "number",
+        "on_done",
+        "prepared",
+        "program",
+        "spec",
+        "target",
+        "times",
+    )
 
     def __init__(self, lane: Lane, target: Target, access: Access, spec: ReadSpec) -> None:
         self.lane = lane
@@ -44,6 +54,7 @@ class GatheredRead(Visit):
         self.times = 0
         self.lease: Lease | None = None  # these two, while it is in the hands of a thread
         self.on_done: OnDone | None = None
+        self.number = 0  # by which whoever is told knows it
         # By its thread.
         self.program: Program | None = None  # what `prepared` is about
         self.prepared: Prepared | None = None  # None where it cannot be done with others
@@ -65,11 +76,12 @@ class GatheredRead(Visit):
             and own.on_gap is spec.on_gap
         )
 
-    def begin(self, spec: ReadSpec, lease: Lease, on_done: OnDone) -> None:
+    def begin(self, spec: ReadSpec, lease: Lease, on_done: OnDone, number: int) -> None:
         """It goes to a thread; its lane has given it a slot."""
         self.is_over = False
         self.times += 1
         self.spec = spec
+        self.number = number
         self.lease = lease
         self.on_done = on_done
         lease.hold()
@@ -142,11 +154,18 @@ class GatheredReads:
         self._visits: list[GatheredRead] = []
 
     def add(
-        self, target: Target, spec: ReadSpec, cost: int, lease: Lease, on_done: OnDone
+        self,
+        target: Target,
+        spec: ReadSpec,
+        cost: int,
+        lease: Lease,
+        on_done: OnDone,
+        number: int = 0,
     ) -> GatheredRead | None:
         """Add a read, as ``MemoryService.begin_read`` begins it; raises what that does.
 
-        ``cost`` is what ``MemoryService.cost`` answers.
+        ``cost`` is what ``MemoryService.cost`` answers. ``on_done`` is told which read it was, with
+        the ``number`` that it has here, so that one is enough for all.
 
         None where it is too large, or its target has something else to do, or is not known to
         answer: begin it by itself.
@@ -162,7 +181,7 @@ class GatheredReads:
         read: GatheredRead | None = lane.last
         if read is None or read.lease is not None or not read.is_the_same(target, access, spec):
             read = lane.last = GatheredRead(lane, target, access, spec)
-        read.begin(spec, lease, on_done)
+        read.begin(spec, lease, on_done, number)
         self._visits.append(read)
         return read
 
@@ -173,7 +192,7 @@ class GatheredReads:
         self._access(read.spec.mode)
         if read.lease is not None or not read.lane.admit():
             return False
-        read.begin(read.spec, lease, on_done)
+        read.begin(read.spec, lease, on_done, 0)
         self._visits.append(read)
         return True
 
@@ -211,7 +230,7 @@ class GatheredReads:
         if value is None or value.generation != target.generation:
             error = self._threads.look_after(target, error)
         if visit.on_done is not None:
-            visit.on_done(value, error)
+            visit.on_done(visit, value, error)
 
     def returned(self, visit: GatheredRead) -> None:
         """See ``Visiting.returned``."""

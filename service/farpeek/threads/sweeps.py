@@ -240,6 +240,7 @@ class Sweep(Generic[V]):
 
     def _tell_done(self) -> None:
         done, adopted = self._done, self._adopted
+        tell, returned = self._visiting.tell, self._visiting.returned
         while done:
             visit, value, error = done.popleft()
             if visit is adopted:
@@ -247,8 +248,9 @@ class Sweep(Generic[V]):
             else:
                 visit.lane.leave()
             if not visit.is_over:
-                self._tell(visit, value, error)
-            self._visiting.returned(visit)
+                visit.is_over = True
+                tell(visit, value, error)
+            returned(visit)
 
     def _tell(self, visit: V, value: object, error: BaseException | None) -> None:
         visit.is_over = True

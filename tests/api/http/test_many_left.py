@@ -10,36 +10,15 @@ from farpeek.model import Limits, ReadSpec, Regions
 from farpeek_api.http.asked_reads import asked_for
 from farpeek_api.http.many import _Reads
 from farpeek_api.http.memory_bodies import ManyReadsRequest
+from farpeek_api.policy.current import CurrentPolicy
+from farpeek_api.policy.guard import Guard
+from farpeek_api.policy.reach import Reaches
 from support.asking import ask, close
 from support.targets import start
 from support.waiting import aio_until
 
 if TYPE_CHECKING:
     from farpeek.model import ReadResult
-    from farpeek.reading.gathered import GatheredRead, GatheredReads, OnDone
-    from farpeek.threads.budget import Lease
-
-
-class _Reach:
-    """Stands for a client who may do anything."""
-
-    def __init__(self, service: MemoryService) -> None:
-        self.begin_read = service.begin_read
-        self.lease_bytes = service.lease_bytes
-        self._service = service
-
-    def add_read(
-        self,
-        gathered: GatheredReads,
-        target_id: str,
-        spec: ReadSpec,
-        cost: int,
-        lease: Lease,
-        on_done: OnDone,
-    ) -> GatheredRead | None:
-        target = self._service.find(target_id)
-        assert target is not None
-        return gathered.add(target, spec, cost, lease, on_done)
 
 
 class _Unrecorded:
@@ -57,7 +36,7 @@ async def test_what_came_for_one_who_leaves_is_another_clients_by_then() -> None
             {"target": slow, "addresses": [hex(hung["missing"])], "lengths": [8]},
         ]
         wanted = ManyReadsRequest.model_validate({"reads": reads})
-        reach: Any = _Reach(service)
+        reach = Reaches(service, Guard(service, CurrentPolicy())).of("somebody")
         record: Any = _Unrecorded()
         asked = asked_for(wanted, service.cost)
         leaving = _Reads(service, reach, asked, record)
@@ -68,7 +47,7 @@ async def test_what_came_for_one_who_leaves_is_another_clients_by_then() -> None
             again = service.find(quick)
             assert again is not None
             theirs, cost = asked.specs[0], service.cost(spec)
-            gathered.add(again, theirs, cost, lease, lambda *came: told.set_result(came[0]))
+            gathered.add(again, theirs, cost, lease, lambda _, *came: told.set_result(came[0]))
             running.cancel()
             leaving.close()
         found = await asyncio.wait_for(told, 60)

@@ -31,6 +31,8 @@ class _Refusing:
 class _Judged:
     """Stands for a target and its program, whose descriptor is closed with it."""
 
+    program = None
+
 
 RESULT = ReadResult(bytearray(8), 8, 8, (), Backend("emulated", "by number"))
 

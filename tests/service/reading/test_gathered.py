@@ -37,7 +37,7 @@ class Asking:
     async def again(self, read: GatheredRead) -> ReadResult:
         future: asyncio.Future[ReadResult] = asyncio.get_running_loop().create_future()
         with self.service.lease_bytes(4096) as lease, self.service.gather() as gathered:
-            assert gathered.add_again(read, lease, lambda *told: self._tell(future, *told))
+            assert gathered.add_again(read, lease, lambda _, *told: self._tell(future, *told))
         return await future
 
     async def one(self, target_id: str, spec: ReadSpec) -> tuple[GatheredRead, ReadResult]:
@@ -46,7 +46,9 @@ class Asking:
         future: asyncio.Future[ReadResult] = asyncio.get_running_loop().create_future()
         cost = self.service.cost(spec)
         with self.service.lease_bytes(cost) as lease, self.service.gather() as gathered:
-            read = gathered.add(target, spec, cost, lease, lambda *told: self._tell(future, *told))
+            read = gathered.add(
+                target, spec, cost, lease, lambda _, *told: self._tell(future, *told)
+            )
         assert read is not None, "it is known to answer"
         return read, await future
 
@@ -155,7 +157,7 @@ async def test_a_thread_that_hangs_keeps_nothing_open_of_those_it_has_read(askin
                         spec,
                         service.cost(spec),
                         lease,
-                        lambda value, _, name=target_id: told.update({name: value}),
+                        lambda _, value, __, name=target_id: told.update({name: value}),
                     )
 
         begin()

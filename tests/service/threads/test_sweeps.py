@@ -347,7 +347,7 @@ async def test_reads_that_are_gathered_are_those_of_their_targets() -> None:
                     spec,
                     service.cost(spec),
                     lease,
-                    lambda value, error, n=n: done.update({n: value or error}),
+                    lambda _, value, error, n=n: done.update({n: value or error}),
                 )
                 assert added is not None
             assert not done
