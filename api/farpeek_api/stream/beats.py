@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from farpeek.threads.budget import Lease
     from farpeek_api.policy.reach import Reach
 
-TOGETHER: Final = 128
-"""Subscriptions that tick at one instant: with more, the last one is read a millisecond late."""
+TOGETHER: Final = 256
+"""Subscriptions that tick at one instant: with more, the last one is read three milliseconds late.
+Two beats of half as many take 7 % more of the processor (200 reads of 16 bytes at 20 Hz)."""
 
 SMALL: Final = 2 << 10
 """Bytes of a sample that takes them together with others. They all come back with the last of
