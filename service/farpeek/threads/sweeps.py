@@ -31,9 +31,9 @@ MOST_VISITS: Final = 256
 """Of one sweep: three milliseconds, after which others get their answers. Two threads with half of
 them each take the GIL from one another, and 7 % more of the processor."""
 
-TOGETHER: Final = 16
+TOGETHER: Final = 32
 """Of those, what is done together. They are done again where one of them hangs, and where it is
-looked first whether a page is there, that is some 50 us ago when the page is read."""
+looked first whether a page is there, that is some 100 us ago when the page is read."""
 
 
 def _nothing(*_: object) -> None:
