@@ -6,6 +6,8 @@ one-byte read of ``ProcessRef.verify``. One call for both would not: it takes ho
 its beginning, so that it reads on where the process is killed meanwhile, and what it waited for
 (of userfaultfd, say) comes as zeros. Anything that is not as it mostly is ends it without a result;
 the long way finds out then what it was.
+
+What a plan wants is more, and often all of it is there: then that is read in the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import sys
 import threading
 import time
 from array import array
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farpeek import addressing
 from farpeek.kernel import uapi
@@ -23,6 +27,8 @@ from farpeek.kernel.pidfd import has_exited
 from farpeek.model import PAGE_SIZE, ReadResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from farpeek.access.process_ref import ProcessRef
     from farpeek.access.witness import Witness
     from farpeek.model import Backend, ReadSpec
@@ -30,7 +36,17 @@ if TYPE_CHECKING:
 MOST_REGIONS: Final = 8
 MOST_BYTES: Final = 16 << 10
 
+MOST_THERE: Final = 128
+MOST_BYTES_THERE: Final = MOST_THERE * PAGE_SIZE
+"""Regions and bytes of a read of what is there; for more, pages are asked about all together."""
+
 _MOST_WITNESS: Final = 16
+
+_KEPT: Final = 256
+"""Of the last such reads it is known how their pages are looked at."""
+
+_NEAR: Final = 64
+"""Pages so close are asked about by one call, and those between them too: 10 ns for each."""
 
 PAIR: Final = 16  # bytes of an iovec: address and length
 _ENTRY: Final = 8  # bytes of pagemap for each page
@@ -93,6 +109,96 @@ def read(ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend) ->
     ):
         return ReadResult(content[:size], size, size, (), backend, began_ns=began_ns)
     return None
+
+
+def read_there(
+    ref: ProcessRef, spec: ReadSpec, witness: Witness, backend: Backend
+) -> ReadResult | None:
+    """Read at most `MOST_THERE` regions of which all pages are in the page table; else None.
+
+    27 pages take 60 us, and 250 by the long way.
+    """
+    regions = spec.regions
+    pagemap, random = witness.pagemap, witness.random
+    if pagemap is None or random is None:
+        return None
+    addresses = addressing.HERE.all_untagged(regions.addresses)
+    laid_out = _lay_out(tuple(addresses), tuple(regions.lengths))
+    if laid_out is None:
+        return None
+    size, asked, told, shown, there = laid_out
+    given = b"".join([os.pread(pagemap, *each) for each in asked])
+    if len(given) != told or min(map(given.__getitem__, shown)) < _PRESENT:
+        return None
+    began_ns = time.monotonic_ns()
+    address, expected = random
+    content = bytearray(size + len(expected))
+    place = uapi.address_of(content)
+    iovecs = array("Q", (place, size, place + size, len(expected), address, len(expected)))
+    iovecs.frombytes(there)
+    local = iovecs.buffer_info()[0]
+    bytes_here, witness_here, witness_there, bytes_there = (
+        uapi.Argument(local + number * PAIR) for number in range(4)
+    )
+    who, flags = ref.call
+    readv, one, all_flags = uapi.try_process_vm_readv, uapi.SMALL[1], uapi.SMALL[flags]
+    count = uapi.Argument(len(addresses))
+    if (
+        readv(who, bytes_here, one, bytes_there, count, all_flags) == size
+        and _is_present(pagemap, address, len(expected))
+        and readv(who, witness_here, one, witness_there, one, all_flags) == len(expected)
+        and content.endswith(expected)
+        and not has_exited(ref.process.pidfd)
+    ):
+        del content[size:]
+        return ReadResult(content, size, size, (), backend, began_ns)
+    return None
+
+
+class _LaidOut(NamedTuple):
+    """Regions, and what is asked of the page table about them."""
+
+    size: int
+    asked: Sequence[tuple[int, int]]
+    """Bytes and offset of each pread(2)."""
+    told: int
+    """Bytes of all those."""
+    shown: Sequence[int]
+    """Which of them have the flag of a page that is wanted."""
+    there: bytes
+    """The iovecs."""
+
+
+@lru_cache(maxsize=_KEPT)
+def _lay_out(addresses: tuple[int, ...], lengths: tuple[int, ...]) -> _LaidOut | None:
+    """Find out how to look at the pages of some regions; None for nothing, or too much.
+
+    Plans that are done again and again ask for the same regions each time.
+    """
+    size = sum(lengths)
+    if not 0 < size <= MOST_BYTES_THERE or len(addresses) > MOST_THERE:
+        return None
+    regions = zip(addresses, lengths, strict=True)
+    pages = {
+        page
+        for address, length in regions
+        if length
+        for page in range(address // PAGE_SIZE, (address + length - 1) // PAGE_SIZE + 1)
+    }
+    asked: list[tuple[int, int]] = []
+    shown: list[int] = []
+    first = last = at = 0  # pages that are asked about by one call, and where that one's bytes are
+    for page in sorted(pages):
+        if shown and page - last <= _NEAR:
+            asked[-1] = (page - first + 1) * _ENTRY, first * _ENTRY
+        else:
+            at = sum(length for length, _ in asked)
+            first = page
+            asked.append((_ENTRY, first * _ENTRY))
+        last = page
+        shown.append(at + (page - first) * _ENTRY + _HIGHEST)
+    there = array("Q", chain.from_iterable(zip(addresses, lengths, strict=True))).tobytes()
+    return _LaidOut(size, asked, sum(length for length, _ in asked), shown, there)
 
 
 def are_present(spec: ReadSpec, witness: Witness) -> bool:

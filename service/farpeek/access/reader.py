@@ -83,9 +83,14 @@ class Reader:
 
     def read_quickly(self, process: Process, spec: ReadSpec, witness: Witness) -> ReadResult | None:
         """See ``Access.read_quickly``."""
-        if spec.stable or len(spec.regions.addresses) > quick.MOST_REGIONS:
+        count, must_be_there = len(spec.regions.addresses), spec.mode is Mode.NOWAIT
+        if spec.stable or count > (quick.MOST_THERE if must_be_there else quick.MOST_REGIONS):
             return None
-        must_be_there = spec.mode is Mode.NOWAIT or hugepages.are_kept()
+        if must_be_there and (
+            count > quick.MOST_REGIONS or sum(spec.regions.lengths) > quick.MOST_BYTES
+        ):
+            return quick.read_there(self._refer(process), spec, witness, self.backend)
+        must_be_there = must_be_there or hugepages.are_kept()
         if must_be_there and not quick.are_present(spec, witness):
             return None
         return quick.read(self._refer(process), spec, witness, self.backend)

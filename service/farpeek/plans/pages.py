@@ -6,7 +6,6 @@ part did not; and of a list in one region most nodes are had without a system ca
 
 from __future__ import annotations
 
-from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Regions], ReadResult]
     Page = bytes | GapReason
-    Seen = tuple[bytes, Sequence[tuple[int, GapReason]]]
-    """What is another one if any page is: a digest of those that are there, and which are not."""
+    Seen = tuple[bytes | bytearray, Sequence[tuple[int, GapReason]]]
+    """Pages: their bytes, one behind the other, and which of them are not there."""
 
 KEPT: Final = 256
 """Pages that are kept: 1 MiB. What a plan comes back to after more of them is read again."""
@@ -186,12 +185,17 @@ class Pages:
 
     def _fetch_pages(self, numbers: list[int]) -> None:
         numbers.sort()
-        self._read_into(self._pages, numbers)
+        _put(self._pages, numbers, self.look(numbers))
 
-    def read_ahead(self, numbers: Sequence[int]) -> Seen:
-        """Read pages, at most `KEPT`, in that order, for they may be wanted; and what was seen."""
-        self._read_into(self._ahead, numbers)
-        return _seen(self._ahead.values())
+    def look(self, numbers: Sequence[int]) -> Seen:
+        """Read pages, at most `KEPT`, in that order, and keep nothing of them."""
+        starts = [number << _SHIFT for number in numbers]
+        result = self._ask(Regions(starts, [PAGE_SIZE] * len(starts)))
+        return result.data, [(gap.region, gap.reason) for gap in result.gaps]
+
+    def have_ahead(self, numbers: Sequence[int], seen: Seen) -> None:
+        """Keep pages that were looked at, for they may be wanted."""
+        _put(self._ahead, numbers, seen)
 
     def wanted(self, most: int) -> tuple[Sequence[int], Seen] | None:
         """Give the numbers of all that were wanted, in that order, and what was seen there.
@@ -201,15 +205,6 @@ class Pages:
         if self._are_all and 0 < len(self._pages) <= most:
             return tuple(self._pages), _seen(self._pages.values())
         return None
-
-    def _read_into(self, pages: dict[int, Page], numbers: Sequence[int]) -> None:
-        starts = [number << _SHIFT for number in numbers]
-        result = self._ask(Regions(starts, [PAGE_SIZE] * len(starts)))
-        content = bytes(result.data)
-        for place, number in enumerate(numbers):
-            pages[number] = content[place << _SHIFT : (place + 1) << _SHIFT]
-        for gap in result.gaps:
-            pages[numbers[gap.region]] = gap.reason
 
     def _fetch_afresh(self, readings: list[Reading]) -> None:
         regions = Regions([each.address for each in readings], [each.length for each in readings])
@@ -244,8 +239,14 @@ class Pages:
         return self._read(regions)
 
 
+def _put(pages: dict[int, Page], numbers: Sequence[int], seen: Seen) -> None:
+    content, gaps = bytes(seen[0]), seen[1]
+    for place, number in enumerate(numbers):
+        pages[number] = content[place << _SHIFT : (place + 1) << _SHIFT]
+    for place, reason in gaps:
+        pages[numbers[place]] = reason
+
+
 def _seen(pages: Collection[Page]) -> Seen:
-    """See ``Seen``. One call for all, of which the GIL is let go of once."""
     content = b"".join(page if isinstance(page, bytes) else _NOTHING for page in pages)
-    gaps = [(place, page) for place, page in enumerate(pages) if not isinstance(page, bytes)]
-    return sha256(content).digest(), gaps
+    return content, [(at, page) for at, page in enumerate(pages) if not isinstance(page, bytes)]

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from farpeek.access import choose
 from farpeek.access.probe import probe
 from farpeek.identity import Process
@@ -17,8 +19,6 @@ from support.witnesses import KnownProgram, program_of
 from support.writing import held
 
 if TYPE_CHECKING:
-    import pytest
-
     from farpeek.access import Access
 
 NEVER = frozenset(["uffd_missing"])
@@ -134,6 +134,70 @@ def test_long_reads_many_regions_and_stable_ones_go_the_long_way(access: Access)
             assert access.read_quickly(process, spec, program) is None
 
 
+MANY = 20
+"""Regions: more than are read quickly where they may have to be waited for."""
+
+
+def test_many_regions_are_read_quickly_where_all_are_there_and_else_not_at_all(
+    kinds: PageKinds,
+) -> None:
+    pid, anon = kinds.target.pid, kinds.page("anon")
+    before = kinds.content("anon")
+    assert before is not None
+    given = set[str]()
+    with held(pid) as process, program_of(pid) as program:
+        for name in kinds.names if WAYS.nowait else ():
+            assert WAYS.nowait is not None
+            kinds.again(name)
+            page = kinds.page(name)
+            was_there = page < 1 << 47 and kinds.is_mapped(name)
+            addresses = [anon + 100] * MANY + [page] + [anon] * MANY
+            lengths = [8, 0] * (MANY // 2) + [PAGE] + [PAGE, 24] * (MANY // 2)
+            spec = ReadSpec(Regions(addresses, lengths), Mode.NOWAIT)
+            result = WAYS.nowait.read_quickly(process, spec, program)
+            content = kinds.content(name)
+            if result is None:
+                continue
+            assert was_there, f"{name} was not in the page table"
+            if name == "vvar" or content is None:
+                continue  # some kernels let it be read; it changes
+            whole = before[100:108] * (MANY // 2) + content
+            whole += (before + before[:24]) * (MANY // 2)
+            assert bytes(result.data) == whole, name
+            assert (result.requested, result.read, result.gaps) == (len(whole), len(whole), ())
+            given.add(name)
+    assert WAYS.nowait is None or "anon" in given
+
+
+def test_many_regions_of_another_program_or_of_none_give_nothing() -> None:
+    if WAYS.nowait is None:
+        pytest.skip("there is no nowait here")
+    read = WAYS.nowait.read_quickly
+    with start("plain") as target, held(target.pid) as process:
+        marker = target["marker"]
+        spec = ReadSpec(Regions([marker] * MANY, [8] * MANY), Mode.NOWAIT)
+        with program_of(target.pid) as program:
+            result = read(process, spec, program)
+            assert result is not None
+            assert len(result.data) == 8 * MANY
+            address, random = program.random or (0, b"")
+            assert read(process, spec, replace(program, random=(address, random[::-1]))) is None
+            assert read(process, spec, replace(program, random=(8, random))) is None
+            assert read(process, spec, KnownProgram(None, None)) is None
+            for regions in (
+                Regions([marker] * 129, [8] * 129),
+                Regions([marker] * MANY, [0] * MANY),
+                Regions([marker] * MANY, [1 << 16] * MANY),
+                Regions([marker] * MANY + [8], [8] * MANY + [8]),
+                Regions([marker] * MANY + [(1 << 64) - 8], [8] * MANY + [8]),
+                Regions([marker] * MANY + [1 << 63], [8] * MANY + [8]),
+            ):
+                assert read(process, ReadSpec(regions, Mode.NOWAIT), program) is None
+            target.kill()
+            target.await_zombie()
+            assert read(process, spec, program) is None
+
+
 def test_nobody_waits_for_the_page_of_the_witness() -> None:
     with start("uffd", 1) as target, held(target.pid) as process:
         missing = target["missing"]
@@ -141,7 +205,9 @@ def test_nobody_waits_for_the_page_of_the_witness() -> None:
             absent = replace(program, random=(missing, bytes(16)))
             for mode, access in ways():
                 spec = ReadSpec(Regions([missing - 16], [16]), mode)
-                reading = threads.submit(access.read_quickly, process, spec, absent)
-                assert reading.result(timeout=60) is None
+                many = replace(spec, regions=Regions([missing - 16] * MANY, [16] * MANY))
+                for each in (spec, many):
+                    reading = threads.submit(access.read_quickly, process, each, absent)
+                    assert reading.result(timeout=60) is None
                 assert access.read_quickly(process, spec, program) is not None
             target.kill()

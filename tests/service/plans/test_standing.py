@@ -457,6 +457,18 @@ def test_what_plans_remember_is_bounded_and_given_back_with_them() -> None:
         many.clear()
 
 
+def test_where_pages_have_no_room_it_is_known_all_the_same_whether_they_are_as_they_were() -> None:
+    memory = chain_of(60)
+    plan = names(BASE, most=60)
+    many = [Standing(plan, memory) for _ in range(150)]
+    for each in many:
+        each()
+    assert all(each.is_remembered() for each in many)
+    memory.content[59 * PAGE_SIZE + 1000] ^= 1
+    assert not any(each.is_remembered() for each in many)
+    assert all(each.is_remembered() for each in many)
+
+
 async def test_it_finds_in_a_process_what_is_there_whatever_that_does(
     service: MemoryService,
 ) -> None:
