@@ -21,8 +21,8 @@ from wsproto.utilities import ProtocolError, generate_accept_token, generate_non
 
 from farpeek_api.client import calls, framing, members
 from farpeek_api.client.members import Members, Odd
-from farpeek_api.client.plans import Following
 from farpeek_api.client.problems import BadAnswer, Interrupted, PeekError, problem_of
+from farpeek_api.client.repeating import OPENING, Following
 from farpeek_api.client.steps import MOST_JSON, Reply, Request, retry_after_s
 from farpeek_api.client.ticks import Left, Tick
 
@@ -227,8 +227,15 @@ class Conversation:
         if not event.message_finished:
             return []
         message, self._message = bytes(self._message), bytearray()
-        shown, data = framing.split_frame(message)
-        return self._understand(shown, data)
+        text, data = framing.cut_frame(message)
+        return self._understand(self._parse(text), data)
+
+    def _parse(self, text: bytes) -> Members:
+        opening = OPENING.match(text)
+        sampling = None if opening is None else self._samplings.get(int(opening["id"]))
+        if opening is None or sampling is None or not isinstance(sampling.sampled, Following):
+            return members.parse(text)
+        return sampling.sampled.read(text, opening)
 
     def _understand(self, shown: Members, data: memoryview) -> Deliveries:
         """Tell whose answer it is; what later versions may say is passed over."""

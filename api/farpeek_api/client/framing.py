@@ -33,13 +33,19 @@ def check_address(address: int) -> int:
 
 def split_frame(body: bytes) -> tuple[Members, memoryview]:
     """Take a frame apart: its object, and the bytes behind it. Raises Odd for what is none."""
+    text, data = cut_frame(body)
+    return members.parse(text), data
+
+
+def cut_frame(body: bytes) -> tuple[bytes, memoryview]:
+    """Do the same, and leave the object as it came."""
     if len(body) < LENGTH.size:
         raise Odd("the answer is no frame: it is too short")
     (size,) = LENGTH.unpack_from(body)
     rest = memoryview(body)[LENGTH.size :]
     if size > len(rest):
         raise Odd("the answer is no frame: its object is longer than the frame")
-    return members.parse(bytes(rest[:size])), rest[size:]
+    return bytes(rest[:size]), rest[size:]
 
 
 def read_result(

@@ -277,31 +277,6 @@ class PlanResult:
         )
 
 
-class Following:
-    """Puts the frames of a subscription together.
-
-    ``steps`` of a result are the same object as those of its target's last one where the same was
-    found: mostly so, and who looks for that need not go through them again.
-    """
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[object, bytes, Mapping[str, Rows]]] = {}
-
-    def parse(self, shown: Members, data: memoryview) -> PlanResult:
-        """See ``PlanResult.parse``."""
-        target, wanted, content = shown.text("target"), shown.all.get("steps"), bytes(data)
-        last = self._last.get(target)
-        if last is not None and (wanted, content) == last[:2]:
-            return PlanResult.parse(shown, data, last[2])
-        result = PlanResult.parse(shown, data)
-        self._last[target] = wanted, content, result.steps
-        return result
-
-    def leave(self, target: str) -> None:
-        """That target is sampled no more."""
-        self._last.pop(target, None)
-
-
 def _steps(shown: Members, data: memoryview) -> Mapping[str, Rows]:
     steps = shown.inner("steps")
     return {name: _rows(steps.inner(name), data) for name in steps.all}

@@ -236,12 +236,58 @@ class AsyncStream(StreamOperations[AsyncSubscription], Awaiting):
 
     async def _receive(self, opened: httpcore2.AsyncNetworkStream) -> None:
         """Take what comes up to the end; what is under way then ends with it."""
+        own = None
         while self._conversation.error is None:
+            if own is not None:  # what came with the handshake was taken
+                await self._receive_from(own)
+                return
             try:
                 data = await opened.read(_AT_ONCE)
             except _BROKEN:
                 data = b""
-            deliveries, message = self._conversation.receive(data)
+            self._take(data)
+            own = _plain_socket(opened)
+
+    async def _receive_from(self, own: socket.socket) -> None:
+        """Do the same, called by the loop: by awaiting, each message takes twice as long."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        descriptor = own.fileno()
+
+        def take() -> None:
+            try:
+                data = own.recv(_AT_ONCE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            try:
+                self._take(data)
+            except BaseException as error:  # noqa: BLE001 - for whoever awaits this
+                loop.remove_reader(descriptor)
+                if not over.done():
+                    over.set_exception(error)
+                return
+            if self._conversation.error is not None and not over.done():
+                over.set_result(None)
+
+        loop.add_reader(descriptor, take)
+        try:
+            await over
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _take(self, data: bytes) -> None:
+        deliveries, message = self._conversation.receive(data)
+        if message:
             self._out += message
             self._has_more.set()
-            _deliver(deliveries)
+        _deliver(deliveries)
+
+
+def _plain_socket(opened: httpcore2.AsyncNetworkStream) -> socket.socket | None:
+    """Give the socket of a stream that has no other way to read; None for one that a loop reads."""
+    own = opened.get_extra_info("socket")
+    if not isinstance(own, socket.socket) or opened.get_extra_info("ssl_object") is not None:
+        return None
+    return own

@@ -109,18 +109,23 @@ class AsyncSubscription(_Subscribed):
         return self
 
     async def __anext__(self) -> Tick:
-        tick = await self.get()
+        await self._wait()
+        tick = self._ticks.take()
         if tick is None:
             raise StopAsyncIteration
         return tick
 
     async def get(self, timeout_s: float | None = None) -> Tick | None:
         """Wait for the next tick; None at the end. TimeoutError after ``timeout_s`` seconds."""
-        async with asyncio.timeout(timeout_s):
-            while not self._ticks.is_ready:
-                self._changed.clear()
-                await self._changed.wait()
+        if not self._ticks.is_ready:
+            async with asyncio.timeout(timeout_s):
+                await self._wait()
         return self._ticks.take()
+
+    async def _wait(self) -> None:
+        while not self._ticks.is_ready:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def close(self) -> None:
         """End it. Ticks that have come can still be taken."""
