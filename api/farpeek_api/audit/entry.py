@@ -92,8 +92,10 @@ class Entry:
 
     def names(self, addresses: Sequence[int], lengths: Sequence[int]) -> None:
         """It is about these; columns of equal length."""
-        self.ranges = addresses[:MOST_RANGES], lengths[:MOST_RANGES]
-        self.range_count = len(addresses)
+        self.range_count = count = len(addresses)
+        if count > MOST_RANGES or len(lengths) > MOST_RANGES:
+            addresses, lengths = addresses[:MOST_RANGES], lengths[:MOST_RANGES]
+        self.ranges = addresses, lengths
 
     def gave(self, result: ReadResult) -> None:
         """So much was read."""

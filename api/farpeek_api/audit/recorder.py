@@ -38,12 +38,14 @@ class Recorder:
         """
         self._sink = sink
         self._most = most
+        self._hurries_at = most // 4
         self._queue: deque[Entry] = deque()
         self._pending: deque[bytes] = deque()  # lines; of the first, so much is written:
         self._written = 0
         self._failing = False
         self._reopens = False
         self._wake = threading.Event()
+        self._is_woken = False  # as far as the loop has to know; a look at the event takes longer
         self._hurry = threading.Event()  # no more is gathered
         self._closing = threading.Event()
         self.drops = drops
@@ -57,13 +59,14 @@ class Recorder:
 
     def put(self, entry: Entry) -> None:
         """Hand an entry over; it is not changed any more."""
-        if self.drops and len(self._queue) >= self._most:
+        queue = self._queue
+        if self.drops and len(queue) >= self._most:
             self.dropped += 1
         else:
-            self._queue.append(entry)
-        if not self._wake.is_set():
+            queue.append(entry)
+        if not self._is_woken:
             self._wake_up()
-        elif len(self._queue) >= self._most // 4 and not self._hurry.is_set():
+        elif len(queue) >= self._hurries_at and not self._hurry.is_set():
             self._hurry.set()
 
     @property
@@ -94,6 +97,7 @@ class Recorder:
                 log.warning("the audit waits: the system lets no more threads be")
                 return
             self._thread = thread
+        self._is_woken = True
         self._wake.set()
 
     def close(self) -> None:
@@ -142,6 +146,7 @@ class Recorder:
             self._hurry.wait(GATHER_S)
             self._hurry.clear()
             self._wake.clear()
+            self._is_woken = False  # behind that: who comes in between is seen to below
             is_last = self._closing.is_set()  # only now, or a close in between would wake nobody
             try:
                 self._write_all()

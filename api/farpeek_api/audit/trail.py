@@ -45,7 +45,9 @@ class Trail:
     def check(self, verb: str | None = None) -> None:
         """Raise AuditUnavailable if what is done now might leave no line."""
         recorder = self._recorder
-        if recorder is not None and recorder.is_full and not recorder.drops and self.covers(verb):
+        if recorder is None or recorder.drops:
+            return
+        if recorder.is_full and self.covers(verb):
             raise AuditUnavailable
 
     def covers(self, verb: str | None) -> bool:
@@ -57,7 +59,7 @@ class Trail:
         entry.target = target_id
         target = self._find(target_id)
         if target is not None:
-            entry.identity = target.identity
+            entry.identity = target.programs.current.identity
 
     def begin(self, entry: Entry) -> None:
         """It goes on for long: say so now, each minute, and at its end."""
@@ -71,8 +73,8 @@ class Trail:
 
     def end(self, entry: Entry, outcome: str) -> None:
         """It is over."""
-        recorder = self._recorder
-        if recorder is None or not self.covers(entry.verb):
+        recorder, only = self._recorder, self._only
+        if recorder is None or (only is not None and entry.verb not in only):
             return
         if entry.is_open:
             self._open.pop(entry, None)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Final
 from farpeek.kernel import users
 from farpeek_api.gate import tickets
 from farpeek_api.gate.head import authority_of
-from farpeek_api.gate.identifying import ON_BEHALF_OF, Asker, check_asking, identify
+from farpeek_api.gate.identifying import (
+    ON_BEHALF_OF,
+    Asker,
+    check_asking,
+    for_itself,
+    identify,
+)
 from farpeek_api.http.refusals import Forbidden, Unauthenticated
 from farpeek_api.policy.current import CurrentPolicy
 from farpeek_api.serving.connection import connection_of
@@ -88,8 +94,7 @@ class Authenticator:
             return identify(policy, headers, connection)
         if ON_BEHALF_OF in headers:
             raise Forbidden(f"`{ON_BEHALF_OF}` is for clients of a policy: start it with --policy")
-        name = self._name(request, connection)
-        return Asker(name, name)
+        return for_itself(self._name(request, connection))
 
     def look(self, asker: Asker) -> None:
         """Raise Forbidden once the policy lets the one no more ask for the other."""

@@ -65,6 +65,11 @@ OPEN_PATHS: Final = frozenset(each.path for each in OPERATIONS if each.entrance 
 
 LIVE_PATH: Final = service.LIVE.path
 
+# Looked up once: before 3.12 a member of an enumeration takes five times as long as a global.
+_OPEN: Final = Entrance.OPEN
+_PUBLIC: Final = Entrance.PUBLIC
+_GUARDED: Final = Entrance.GUARDED
+
 _ENDLESS: Final = frozenset(f"{each.method} {each.path}" for each in OPERATIONS if each.is_endless)
 _TARGET: Final = re.compile(r"/v1/targets/([^/]+)")
 
@@ -179,7 +184,7 @@ def _permitted(handler: Handler, operation: Operation, reaches: Reaches, trail: 
             trail.aim(entry, request.match_info["id"])
         if verb is not None:
             trail.check(verb)
-            reaches.of(client_of(request)).check(verb)
+            reaches.rights_of(client_of(request)).check(verb)
         return await handler(request)
 
     return handle
@@ -189,17 +194,17 @@ class _Entrances:
     """By which entrance a request comes."""
 
     def __init__(self, offered: Sequence[Operation]) -> None:
-        paths = [each.path for each in offered if each.entrance is Entrance.PUBLIC]
+        paths = [each.path for each in offered if each.entrance is _PUBLIC]
         self._public = re.compile("|".join(map(_pattern, paths)) or "(?!)")
 
     def of(self, request: web.BaseRequest) -> Entrance:
         """Tell it. Whatever there is no route for is guarded."""
         if request.path in OPEN_PATHS:
-            return Entrance.OPEN
+            return _OPEN
         # As aiohttp looks for the route: an escaped slash divides nothing.
         if self._public.fullmatch(request.rel_url.raw_path) and request.method in _LOADING:
-            return Entrance.PUBLIC
-        return Entrance.GUARDED
+            return _PUBLIC
+        return _GUARDED
 
 
 class Gate:
@@ -235,9 +240,10 @@ class Gate:
         connection = _connection(request)
         request_id = request_ids.take(request.headers.get(request_ids.HEADER))
         entry = connection.entry = Entry(request_id, connection.whence)
+        entrance = self._entrances.of(request)
         self._lifecycle.enter()
         try:
-            response = await self._answer(request, entry)
+            response = await self._answer(request, entrance, entry)
         except ConnectionError as error:
             empty_frames(error)  # one of aiohttp's has a future that holds it
             raise  # there is nobody left to tell
@@ -252,22 +258,24 @@ class Gate:
             route = route_of(request)
             seconds = None if route in _ENDLESS else time.perf_counter() - began
             self._counts.count(route, outcome, seconds)
-            self._record(request, entry, outcome)
+            if entrance is _GUARDED:
+                self._record(request, entry, outcome)
 
-    async def _answer(self, request: web.BaseRequest, entry: Entry) -> web.StreamResponse:
-        entrance = self._entrances.of(request)
-        if entrance is Entrance.GUARDED:
+    async def _answer(
+        self, request: web.BaseRequest, entrance: Entrance, entry: Entry
+    ) -> web.StreamResponse:
+        if entrance is _GUARDED:
             self._trail.check()
         check_head(request, self._bounds.max_head_bytes, self._bounds.max_body_bytes)
-        if entrance is not Entrance.OPEN:
+        if entrance is not _OPEN:
             self._authenticator.check_origin(request)
-        if entrance is Entrance.GUARDED:
+        if entrance is _GUARDED:
             asker = self._authenticator.identify(request)
             entry.client, entry.by = asker
-            reach = self._reaches.of(entry.client)
-            _connection(request).know(reach.client, reach.rate.connections)
+            rights = self._reaches.rights_of(asker.client)
+            _connection(request).know(asker.client, rights.rate.connections)
             in_time.check(request)
-            reach.take_request()
+            rights.rates.take_request()
             if asker.by != asker.client:
                 look = partial(self._authenticator.look, asker)
                 with self._reaches.while_allowed(look, request):
@@ -281,10 +289,8 @@ class Gate:
 
     def _record(self, request: web.BaseRequest, entry: Entry, outcome: str) -> None:
         """Leave a line of a request; what was refused too early to be anything is looked up."""
-        if self._entrances.of(request) is not Entrance.GUARDED:
-            return
-        path = request.path
         if entry.verb is None:
+            path = request.path
             entry.verb = _verb_of(request.method, path)
             named = _TARGET.match(path)
             if named is not None and entry.target is None:

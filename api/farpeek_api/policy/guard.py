@@ -34,11 +34,13 @@ FORBIDDEN: Final = "forbidden"
 class Judged:
     """A target that a client may do something to, and the program that this was decided about."""
 
-    __slots__ = ("program", "target")
+    __slots__ = ("program", "rights", "target")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, rights: Rights | None = None) -> None:
+        """``rights`` are what the client may do it by; None: whoever gets in may."""
         self.target = target
         self.program: Program = target.programs.current
+        self.rights = rights
 
     def is_still_so(self) -> bool:
         """Whether the target executes that program still, as far as can be told at once."""
@@ -69,15 +71,16 @@ class Guard:
         policy = self._current.policy
         if policy is None:
             return self._everything
-        if policy is not self._known:
-            self._known = policy
-            self._rights.clear()
-        rights = self._rights.get(client)
-        if rights is not None and time.time() < rights.expires:
-            return rights
+        if policy is self._known:
+            rights = self._rights.get(client)
+            if rights is not None and time.time() < rights.expires:
+                return rights
         return self._find_rights(policy, client)
 
     def _find_rights(self, policy: Policy, client: str) -> Rights:
+        if policy is not self._known:
+            self._known = policy
+            self._rights.clear()
         known = policy.clients.get(client)
         if known is None:
             return NoRights(f"the policy knows no client {client!r} any more", "clients")
@@ -95,13 +98,16 @@ class Guard:
             return self._judge_by_its_word(client, target_id)
         rights = self.rights(client)
         rights.check(verb, mode)
-        target = self._find(target_id)
+        target = self._service.find(target_id)
+        if target is None:
+            raise NoSuchTarget(target_id)
         # Looked at anew only if it may be seen by now; else that comes behind.
-        is_seen = rights.sees(target_id, target.identity, target.claims.by_client)
+        is_seen = rights.sees(target_id, target.programs.current.identity, target.claims.by_client)
         if not is_seen and not rights.sees_target(target):
             raise Hidden(target_id)
-        judged = Judged(target)
-        self.check_word(client, judged.program.opted_out)
+        judged = Judged(target, rights)
+        if judged.program.opted_out:
+            self.check_word(client, word=True)
         return judged
 
     def _judge_by_its_word(self, client: str, target_id: str) -> Judged:
@@ -138,15 +144,33 @@ class Guard:
         if word and not self.rights(client).overrides_opt_out:
             raise OptedOut(_OPTED_OUT)
 
-    def is_plain(self, program: Program, generation: int | None) -> bool:
-        """Whether that is the generation, and no policy counts: `confirm` says nothing.
-
-        Each small read comes here.
-        """
+    def is_free(self, program: Program, generation: int | None) -> bool:
+        """Whether that is the generation, and no policy counts: `confirm` says nothing."""
         return (
             generation == program.number
             and program.opted_out is False
             and self._current.policy is None
+        )
+
+    def is_plain(self, judged: Judged, generation: int | None) -> bool:
+        """Whether that was the program that was judged, and `confirm` would say nothing.
+
+        So it is without a policy, and where all that was decided then rests on what is as it was.
+        Each small read comes here.
+        """
+        program = judged.program
+        if generation != program.number or program.opted_out is not False:
+            return False
+        policy = self._current.policy
+        if policy is None:
+            return True
+        rights, target = judged.rights, judged.target
+        return (
+            rights is not None
+            and target.programs.current is program
+            and not program.is_doubted
+            and rights.are_of(policy)
+            and rights.sees_still(target, program.identity)
         )
 
     def confirm(
@@ -154,10 +178,11 @@ class Guard:
     ) -> None:
         """Judge once more, behind what was done: that it was done to what was judged.
 
-        ``generation`` is the program that it was done to, None where that cannot be told. Raises
-        what `judge` does, WordUnknown, and Changing where it has to be done again.
+        ``generation`` is the program that it was done to, None where that cannot be told; ``verb``
+        and ``mode`` are what it was judged for. Raises what `judge` does, WordUnknown, and Changing
+        where it has to be done again.
         """
-        if self.is_plain(judged.program, generation):
+        if self.is_plain(judged, generation):
             return
         target = judged.target
         rights = self.rights(client)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from farpeek.model import MappingView, MapsPage, MapsSpec, ReadResult, ServiceState
     from farpeek.targets.matches import StandingMatch
     from farpeek_api.policy.guard import Guard
+    from farpeek_api.policy.rights import Rights
 
     Labels = Mapping[str, str]
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
@@ -71,6 +72,10 @@ class Reaches:
     def of(self, client: str) -> Reach:
         """What that client can reach."""
         return Reach(self._service, self.guard, client)
+
+    def rights_of(self, client: str) -> Rights:
+        """What that client may do at this moment."""
+        return self.guard.rights(client)
 
     def while_allowed(
         self, look: Callable[[], object], request: web.BaseRequest

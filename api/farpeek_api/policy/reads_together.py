@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farpeek_api.policy.guard import Judged
 from farpeek_api.policy.verbs import Verb
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from farpeek_api.policy.standing_read import Reading
 
     OnDone = Callable[[int, ReadResult | None, BaseException | None], None]
+
+_READ: Final = Verb.READ  # looked up once, as in `memory_reach`
 
 
 class ReadsTogether:
@@ -38,14 +40,14 @@ class ReadsTogether:
 
     def add(self, number: int, target_id: str, spec: ReadSpec, cost: int) -> Visit | None:
         """Add one; see ``GatheredReads.add``."""
-        target = self._guard.judge(self._reach.client, target_id, Verb.READ, spec.mode).target
+        target = self._guard.judge(self._reach.client, target_id, _READ, spec.mode).target
         return self._gathered.add(target, spec, cost, self._lease, self._done, number)
 
     def _done(
         self, read: GatheredRead, result: ReadResult | None, error: BaseException | None
     ) -> None:
         target = read.target
-        if result is not None and self._guard.is_plain(target.programs.current, result.generation):
+        if result is not None and self._guard.is_free(target.programs.current, result.generation):
             self._on_done(read.number, result, None)
             return
         done = partial(self._on_done, read.number)

@@ -52,6 +52,17 @@ class Rights(Protocol):
         """The same of a target as it is at this moment."""
         ...
 
+    def are_of(self, policy: Policy) -> bool:
+        """Whether they are what that policy gives, and their time is not over."""
+        ...
+
+    def sees_still(self, target: Target, identity: Identity) -> bool:
+        """Whether a process that was seen as ``identity`` is as it was then, in few steps.
+
+        False may mean that it has to be looked at: ask `sees_target`.
+        """
+        ...
+
     @property
     def overrides_opt_out(self) -> bool:
         """Whether it may look into processes that do not want it."""
@@ -84,6 +95,16 @@ class AllRights:
         """See ``Rights``."""
         del target
         return True
+
+    def are_of(self, policy: Policy) -> bool:
+        """See ``Rights``."""
+        del policy
+        return False
+
+    def sees_still(self, target: Target, identity: Identity) -> bool:
+        """See ``Rights``."""
+        del target, identity
+        return False
 
     overrides_opt_out = False
 
@@ -119,6 +140,16 @@ class NoRights:
     def sees_target(self, target: Target) -> bool:
         """See ``Rights``."""
         del target
+        return False
+
+    def are_of(self, policy: Policy) -> bool:
+        """See ``Rights``."""
+        del policy
+        return False
+
+    def sees_still(self, target: Target, identity: Identity) -> bool:
+        """See ``Rights``."""
+        del target, identity
         return False
 
     overrides_opt_out = False
@@ -192,6 +223,22 @@ class PolicyRights:
         if not target.has_exited and self._is_stale(target):
             look_again(target)
         return self.sees(target.id, target.identity, target.claims.by_client)
+
+    def are_of(self, policy: Policy) -> bool:
+        """See ``Rights``."""
+        return policy is self._policy and time.time() < self.expires
+
+    def sees_still(self, target: Target, identity: Identity) -> bool:
+        """See ``Rights``."""
+        seen = self._seen.get(target.id)
+        return (
+            seen is not None
+            and seen.sees
+            and seen.identity is identity
+            and seen.claims is target.claims.by_client
+            and not self._rests_on_what_moves
+            and processes.uid_now(target.process) == identity.uid
+        )
 
     def _is_stale(self, target: Target) -> bool:
         """Whether it may be somebody else by now than it was when it was looked at last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from farpeek_api.policy.verbs import Verb
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from farpeek_api.policy.guard import Guard, Judged
 
     OnDone = Callable[[ReadResult | None, BaseException | None], None]
+
+
+_READ: Final = Verb.READ  # looked up once, as in `memory_reach`
 
 
 def _nothing(result: ReadResult | None, error: BaseException | None) -> None:
@@ -76,9 +79,7 @@ class StandingRead:
     def begin(self, gathered: GatheredReads, lease: Lease) -> Task[ReadResult] | Visit:
         """Read, with the others of ``gathered``, or alone; raises what ``begin_read`` does."""
         target_id, spec, cost = self._asked
-        self._judged = judged = self._guard.judge(
-            self._reach.client, target_id, Verb.READ, spec.mode
-        )
+        self._judged = judged = self._guard.judge(self._reach.client, target_id, _READ, spec.mode)
         read = self._read
         if (
             read is not None
@@ -101,7 +102,7 @@ class StandingRead:
     ) -> None:
         judged = self._judged
         assert judged is not None  # noqa: S101 - it was begun
-        if result is not None and self._guard.is_plain(judged.program, result.generation):
+        if result is not None and self._guard.is_plain(judged, result.generation):
             self._on_done(result, None)
             return
         self._reach.confirm_and_tell(judged, self._asked.spec.mode, self._on_done, result, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,31 @@ def test_a_line_has_its_members_and_no_others() -> None:
     }
     assert line["ranges"] == [["0x1000", 8], ["0x2000", 16]]
     assert (line["range_count"], line["bytes"], line["gaps"]) == (2, 8, 0)
+
+
+@given(seconds=st.integers(0, 1 << 32), micros=st.integers(0, 999_999))
+def test_a_line_says_to_the_microsecond_when_it_ended(seconds: int, micros: int) -> None:
+    entry = made()
+    entry.at = seconds + micros / 1e6
+    shown = datetime.fromisoformat(json.loads(line_of(entry))["time"])
+    apart = shown - datetime(1970, 1, 1, tzinfo=UTC)
+    assert abs(apart - timedelta(seconds=seconds, microseconds=micros)) <= timedelta(microseconds=1)
+
+
+def test_each_line_has_words_of_its_own() -> None:
+    lines = Lines(chain.FIRST)
+    told = [("read", "done"), (None, "forbidden"), ("write", "done"), ("read", "read"), (None, "")]
+    for verb, outcome in told * 2:
+        entry = made(verb=verb)
+        entry.stamp(outcome)
+        line = json.loads(lines.of(entry))
+        assert (line["verb"], line["outcome"]) == (verb, outcome)
+
+
+def test_of_columns_of_which_one_is_long_the_first_are_named() -> None:
+    entry = made()
+    entry.names([1], [2] * 100_000)
+    assert entry.ranges == ([1], [2] * MOST_RANGES)
 
 
 def test_who_asks_for_another_is_named_besides() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,3 +111,40 @@ async def test_a_queue_that_is_full_refuses_before_a_write_has_failed() -> None:
         trail.check()
     recorder.close()
     assert len(done_in(sink.taken.decode())) == 4
+
+
+async def test_a_line_comes_of_what_meets_the_thread_just_before_it_looks() -> None:
+    """The loop may put an entry while the thread forgets that it was woken: before, or behind."""
+    sink = Stuck()
+    recorder = Recorder(sink, drops=False)  # type: ignore[arg-type]  # as good as one
+    names = iter(f"r-{number}" for number in range(100))
+    put: list[str] = []
+
+    def put_one() -> None:
+        put.append(next(names))
+        recorder.put(ended(put[-1]))
+
+    class Meeting(threading.Event):
+        def clear(self) -> None:
+            if len(put) < 5:
+                put_one()
+            super().clear()
+            if len(put) < 5:
+                put_one()
+
+    def written() -> list[str]:
+        whole = sink.taken.decode().rpartition("\n")[0]
+        return [line["request_id"] for line in done_in(whole)]
+
+    recorder._wake = Meeting()  # noqa: SLF001 - where they meet
+    for _ in range(3):
+        put_one()
+        await aio_until(lambda: written() == put, "all have come")
+    recorder.close()
+    assert len(put) >= 5
+
+
+def ended(request_id: str) -> Entry:
+    entry = Entry(request_id, "")
+    entry.stamp("done")
+    return entry

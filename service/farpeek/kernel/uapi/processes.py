@@ -16,18 +16,19 @@ _PIDFD_INFO_EUID: Final = 9  # which u32 it is; pid and credentials are told una
 _PidfdInfo = ctypes.c_uint32 * 16
 
 # It waits for nothing and takes half a microsecond. To give up the GIL for that, as fcntl.ioctl
-# does, costs ten times as much: another thread takes it meanwhile.
+# does, costs ten times as much: another thread takes it meanwhile. Without types, and with its
+# number made once, ctypes converts nothing but the pidfd.
 _short_ioctl = ctypes.PyDLL(None).ioctl
-_short_ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
-_short_ioctl.restype = ctypes.c_int
+_GET_INFO: Final = ctypes.c_ulong(_PIDFD_GET_INFO)
 
 
 def pidfd_euid(pidfd: int) -> int | None:
     """The effective uid of the process; None where the kernel does not tell (before 6.13, gone)."""
-    info = _PidfdInfo()
-    if _short_ioctl(pidfd, _PIDFD_GET_INFO, info):
+    info = _PidfdInfo()  # of its own: other threads may come here between the call and the look
+    if _short_ioctl(pidfd, _GET_INFO, info):
         return None
-    return int(info[_PIDFD_INFO_EUID])
+    uid: int = info[_PIDFD_INFO_EUID]
+    return uid
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:
