@@ -6,6 +6,7 @@ import binascii
 import math
 import sys
 from array import array
+from functools import lru_cache
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -17,7 +18,8 @@ from farpeek_api.http import render
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from farpeek.plans.model import Column, PlanResult, StepRows
+    from farpeek.model import Backend
+    from farpeek.plans.model import Column, PlanLimits, PlanResult, StepRows
     from farpeek_api.http import plan_shapes
 
 _CODES: Final[Mapping[str, tuple[str, str]]] = {
@@ -65,7 +67,7 @@ def as_frame(result: PlanResult) -> Encoded:
 
 def renewed(frame: Encoded, result: PlanResult) -> Encoded:
     """Write it once more where the same was found; ``result`` says what it took, without rows."""
-    return frame._replace(told=_told(result))
+    return Encoded(frame.found, _told(result), frame.behind)
 
 
 def _found(result: PlanResult, steps: Mapping[str, Any]) -> bytes:
@@ -87,16 +89,34 @@ def _found(result: PlanResult, steps: Mapping[str, Any]) -> bytes:
 
 
 def _told(result: PlanResult) -> bytes:
+    taken = _taken(
+        result.rounds,
+        result.reads,
+        result.bytes,
+        result.limits,
+        result.backend,
+        result.generation,
+    )
+    return b'%b,"began_ns":%d' % (taken, result.began_ns)
+
+
+@lru_cache(maxsize=64)
+def _taken(
+    rounds: int,
+    reads: int,
+    size: int,
+    limits: PlanLimits,
+    backend: Backend | None,
+    generation: int | None,
+) -> bytes:
+    """Write what it took; of a plan that is done again and again that is the same each time."""
     shown = {
-        "rounds": result.rounds,
-        "reads": result.reads,
-        "bytes": result.bytes,
-        "limits": vars(
-            result.limits
-        ),  # asdict() copies each of them, which takes as long as the rest
-        "backend": None if result.backend is None else render.backend(result.backend),
-        "generation": result.generation,
-        "began_ns": result.began_ns,
+        "rounds": rounds,
+        "reads": reads,
+        "bytes": size,
+        "limits": vars(limits),  # asdict() copies each of them, which takes as long as the rest
+        "backend": None if backend is None else render.backend(backend),
+        "generation": generation,
     }
     return to_json(shown)[1:-1]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from farpeek.model import PAGE_SIZE, Mode, Regions
 from farpeek.plans.gathering import MOST_GAPS
-from farpeek.plans.model import Stop
+from farpeek.plans.model import PlanResult, Stop
 from farpeek.plans.pages import KEPT, Pages
 from farpeek.plans.run import Source, run, run_with
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from farpeek.model import GapReason
-    from farpeek.plans.model import PlanResult, PlanSpec, StepRows
+    from farpeek.plans.model import PlanSpec, StepRows
     from farpeek.plans.pages import Seen
     from farpeek.plans.run import Read
     from farpeek.plans.scalars import Machine
@@ -184,14 +184,19 @@ class _Standing(Generic[T]):
 
 
 def _as_it_was(last: PlanResult, source: Source, pages: Pages) -> PlanResult:
-    return replace(
-        last,
+    return PlanResult(  # `replace` takes five times as long
+        steps=last.steps,
+        gaps=last.gaps,
         rounds=pages.rounds,
+        reads=last.reads,
+        bytes=last.bytes,
+        limits=last.limits,
         backend=source.backend,
         generation=source.generation,
         began_ns=source.began_ns,
         asked=Regions(*pages.asked),
         asked_count=pages.asked_count,
+        was_given_up=last.was_given_up,
     )
 
 

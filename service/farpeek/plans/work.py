@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from farpeek.errors import TargetChanged
 from farpeek.model import PAGE_SIZE
 from farpeek.plans.checking import check
+from farpeek.plans.model import PlanSpec
 from farpeek.plans.pages import KEPT
 from farpeek.plans.scalars import Machine
 from farpeek.reading import reads
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from farpeek.counts import Counts
     from farpeek.identity import Identity, Process
     from farpeek.model import ReadResult, ReadSpec
-    from farpeek.plans.model import PlanLimits, PlanResult, PlanSpec
+    from farpeek.plans.model import PlanLimits, PlanResult
     from farpeek.plans.standing import Do
     from farpeek.targets.programs import Programs
 
@@ -74,7 +74,8 @@ def carry_out(  # noqa: PLR0913, PLR0917 - it is all that a plan needs
         check(plan, machine, most_bytes)  # it may be of another word size than it was
         meant = plan.generation or (program.number if program.is_known else None)
         try:
-            return do(replace(plan, generation=meant), read, machine, give_up)
+            of_one = PlanSpec(plan.steps, plan.mode, plan.limits, meant)
+            return do(of_one, read, machine, give_up)
         except TargetChanged:
             tries -= 1
             if not tries:

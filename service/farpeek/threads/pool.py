@@ -70,6 +70,9 @@ class Pool:
         self._unfinished = 0
         self._abandoned = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._watch_began = 0.0
+        self._watched = 0  # tasks since then
+        self._is_seldom = False  # there is mostly one, done long before the watch looks around
         self._hurry: asyncio.TimerHandle | None = None
         self._fresh: list[Task[Any]] = []  # came in this turn of the loop
         self.turn = 0  # a number for it
@@ -98,14 +101,28 @@ class Pool:
 
     def _see_to_threads(self) -> None:
         """There is more to do: start a thread now, or look in a moment whether one is needed."""
+        self._watched += 1
         if self._watch is None:
-            self._watch = self._loop.call_later(STUCK_AFTER_S / 2, self._look_around)
+            self._begin_to_watch()
         crew = self.crew
         if self._unfinished - len(self._held) - crew.replaced > crew.working:
             if crew.working < min(_EAGER, self._most_working):
                 crew.start()
             elif self._hurry is None:
                 self._hurry = self._loop.call_later(_SLOW_AFTER_S, self._help_slow_ones)
+
+    def _begin_to_watch(self) -> None:
+        now = time.monotonic()
+        if now - self._watch_began < STUCK_AFTER_S / 2:
+            self._is_seldom = False
+        self._watch_began, self._watched = now, 1
+        self._watch = self._loop.call_later(STUCK_AFTER_S / 2, self._look_around)
+
+    def _watch_no_more(self) -> None:
+        """Sleep on behind the last task, where they are seldom: to wake up takes as long as one."""
+        if self._watch is not None and not self.crew.hanging:
+            self._watch.cancel()
+            self._watch = None
 
     def _let_unproven_in(self) -> None:
         """Give threads to unproven tasks as long as there are some for them."""
@@ -190,6 +207,8 @@ class Pool:
         if self._held:
             self._let_unproven_in()
         self._check_drained()
+        if self._is_seldom and not self._unfinished:
+            self._watch_no_more()
 
     def _finish(self, task: Task[Any], value: object, error: BaseException | None) -> None:
         self._unfinished -= 1
@@ -213,7 +232,9 @@ class Pool:
         if self._hurry is None:
             self._help_slow_ones()
         # The last one may have returned meanwhile, behind the look for those.
-        if self._unfinished or self.crew.hanging:
+        is_over = not self._unfinished and not self.crew.hanging
+        self._is_seldom = is_over and self._watched == 1
+        if not is_over:
             self._watch = self._loop.call_later(STUCK_AFTER_S / 2, self._look_around)
 
     def _help_slow_ones(self) -> None:

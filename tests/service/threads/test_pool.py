@@ -101,6 +101,22 @@ async def test_a_thread_that_returns_while_the_pool_looks_around_counts_as_stuck
     await until_stuck(pool, 0)
 
 
+async def test_who_hangs_behind_tasks_that_came_seldom_is_found_and_so_is_his_return(
+    pool: Pool,
+) -> None:
+    lane = Lane(pool, 4, asyncio.get_running_loop())
+    for _ in range(2):
+        for _ in range(4):
+            assert await lane.run(lambda: 7, soon(), nothing) == 7
+            await asyncio.sleep(STUCK_AFTER_S)
+        go_on = threading.Event()
+        hanging = asyncio.create_task(lane.run(go_on.wait, soon(), nothing))
+        await until_stuck(pool, 1)
+        go_on.set()
+        assert await hanging
+        await until_stuck(pool, 0)
+
+
 async def test_a_burst_of_results_comes_back_whole(pool: Pool) -> None:
     lanes = [Lane(pool, 4, asyncio.get_running_loop()) for _ in range(50)]
     numbers = range(40 * len(lanes))
