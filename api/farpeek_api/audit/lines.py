@@ -47,13 +47,14 @@ class Lines:
 
     def of(self, entry: Entry) -> bytes:
         """Make the line of an entry, with its newline."""
+        who = entry.client, entry.by, entry.peer
         name, words = entry.request_id, self._words
         if entry.part is not None:
             name = f"{name}#{entry.part}"
         reads = "" if entry.reads is None else f',"reads":{entry.reads}'
         return self._chained(
             entry.at,
-            f'{self._who(entry)},"request_id":{_quoted(name)},'
+            f'{self._clients.get(who) or self._client(*who)},"request_id":{_quoted(name)},'
             f'"verb":{words.get(entry.verb) or self._word(entry.verb)},'
             f'"target":{self._target(entry)},"ranges":{_ranges(entry)},'
             f'"range_count":{entry.range_count},"bytes":{entry.bytes},"gaps":{entry.gaps},'
@@ -98,14 +99,11 @@ class Lines:
         _keep(self._words, word, shown)
         return shown
 
-    def _who(self, entry: Entry) -> str:
-        """Show the client, with whoever asks for it, and the other end of its connection."""
-        name = entry.client, entry.by, entry.peer
-        shown = self._clients.get(name)
-        if shown is None:
-            by = "" if entry.by == entry.client else f',"by":{_text(entry.by)}'
-            shown = f'"client":{_text(entry.client)}{by},"peer":{_peer(entry.peer)}'
-            _keep(self._clients, name, shown)
+    def _client(self, client: str | None, by: str | None, peer: Peer) -> str:
+        """Show a client, with whoever asks for it, and the other end of its connection."""
+        shown_by = "" if by == client else f',"by":{_text(by)}'
+        shown = f'"client":{_text(client)}{shown_by},"peer":{_peer(peer)}'
+        _keep(self._clients, (client, by, peer), shown)
         return shown
 
     def _target(self, entry: Entry) -> str:

@@ -173,10 +173,11 @@ class Recorder:
 
     def _fill(self) -> None:
         """Make lines of what waits."""
-        while self._queue and len(self._pending) < self._sink.most_together:
-            entry = self._queue.popleft()
+        queue, pending, line_of = self._queue, self._pending, self._lines.of
+        for _ in range(min(len(queue), self._sink.most_together - len(pending))):
+            entry = queue.popleft()  # nobody else takes any
             try:
-                self._pending.append(self._lines.of(entry))
+                pending.append(line_of(entry))
             except Exception:  # noqa: BLE001 - the last net: other lines go on
                 log.exception("an entry of the audit became no line")
                 self.dropped += 1

@@ -73,7 +73,7 @@ class Guard:
             return self._everything
         if policy is self._known:
             rights = self._rights.get(client)
-            if rights is not None and time.time() < rights.expires:
+            if rights is not None and (rights.lasts or time.time() < rights.expires):
                 return rights
         return self._find_rights(policy, client)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -175,6 +176,7 @@ class PolicyRights:
         self._policy = policy
         self._client = client
         self.expires = client.expires
+        self.lasts = client.expires == math.inf  # of most: then there is no clock to look at
         self._verbs = client.verbs
         self._modes = client.modes
         self.rate = client.rate
@@ -226,7 +228,7 @@ class PolicyRights:
 
     def are_of(self, policy: Policy) -> bool:
         """See ``Rights``."""
-        return policy is self._policy and time.time() < self.expires
+        return policy is self._policy and (self.lasts or time.time() < self.expires)
 
     def sees_still(self, target: Target, identity: Identity) -> bool:
         """See ``Rights``."""
