@@ -24,7 +24,7 @@ def test_a_short_race_brings_no_impostors_bytes() -> None:
     assert seen["rounds"] == FEW_ROUNDS
     assert seen["own"] >= FEW_ROUNDS
     assert seen["gone"] >= FEW_ROUNDS
-    for way in ("quick", "joint"):
+    for way in ("quick", "there", "joint"):
         fast = seen[way]
         assert isinstance(fast, dict)
         assert fast["own"] >= FEW_ROUNDS
@@ -43,7 +43,7 @@ def test_a_read_never_returns_an_impostors_bytes() -> None:
     assert seen["control_impostors"] > 0, "reading by number alone met no impostor either"
     assert seen["own"] >= ROUNDS
     assert seen["gone"] >= ROUNDS
-    for way in ("quick", "joint"):
+    for way in ("quick", "there", "joint"):
         fast = seen[way]
         assert isinstance(fast, dict)
         assert fast["impostors"] == 0
