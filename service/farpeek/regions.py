@@ -272,7 +272,7 @@ def parts(runs: Runs, others: Sequence[B]) -> Iterator[tuple[int, int, int, B | 
             offset += end - start
 
 
-def without(places: Iterable[tuple[int, int]], holes: Sequence[Hole]) -> list[tuple[int, int]]:
+def without(places: Iterable[tuple[int, int]], holes: Sequence[Bounded]) -> list[tuple[int, int]]:
     """What is left of ``places`` without ``holes``; both disjoint and in order."""
     left: list[tuple[int, int]] = []
     for place_start, end in places:

@@ -38,14 +38,17 @@ class Plain:
         small: list[bytes | memoryview] = []
         size = 0
         for piece in pieces:
-            if len(piece) <= _SMALL:
+            length = len(piece)
+            if length <= _SMALL:
                 small.append(piece)
-                size += len(piece)
-            if size > _TOGETHER or (small and len(piece) > _SMALL):
+                size += length
+                if size <= _TOGETHER:
+                    continue
+            if small:
                 out.append(b"".join(small))
                 small.clear()
                 size = 0
-            if len(piece) > _SMALL:
+            if length > _SMALL:
                 out.append(piece)
         if small:
             out.append(b"".join(small))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from pydantic_core import to_json
 
-from farpeek.model import PieceKind
 from farpeek_api.http import answers, encodings, frames, memory_bodies, queries, schema
 from farpeek_api.http.bulk import widen
 from farpeek_api.http.turns import in_turn
@@ -32,6 +31,10 @@ PIECES: Final = "application/vnd.farpeek.pieces"
 _PART: Final = 256 << 10
 """Bytes that are written at once. With some versions of Python aiohttp copies a chunk, to put its
 length before it; to copy a mebibyte takes as long as all else that is done for it."""
+
+_DATA: Final = b'{"address":"0x%x","length":%d,"kind":"data"}'
+_ZEROS: Final = b'{"address":"0x%x","length":%d,"kind":"zeros"}'
+_GAP: Final = b'{"address":"0x%x","length":%d,"kind":"gap","reason":"%b"}'
 
 
 class Pieces:
@@ -104,40 +107,35 @@ class _Writer:
 
     def __init__(self, coder: encodings.Coder) -> None:
         self._coder = coder
-        self._sums = dict.fromkeys(PieceKind, 0)
+        self.size = 0  # bytes of memory that were read
+        self._zeros = 0
+        self._missing = 0
         self.gaps = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory that were read."""
-        return self._sums[PieceKind.DATA]
 
     def encode(self, pieces: Sequence[Piece]) -> Sequence[bytes | memoryview]:
         """In a thread: what goes out for ``pieces``."""
         out: list[bytes | memoryview] = []
-        for piece in pieces:
-            self._sums[piece.kind] += piece.length
-            self.gaps += piece.kind is PieceKind.GAP
-            reason = b"" if piece.reason is None else b',"reason":"%b"' % piece.reason.encode()
+        for address, length, _, reason, data in pieces:
             # There may be hundreds in each MiB, and these words need no escapes.
-            shown = b'{"address":"0x%x","length":%d,"kind":"%b"%b}' % (
-                piece.address,
-                piece.length,
-                piece.kind.encode(),
-                reason,
-            )
-            out.append(frames.head(shown))
-            if piece.data is not None:
-                out.append(piece.data)
+            if data is not None:
+                self.size += length
+                out += frames.head(_DATA % (address, length)), data
+            elif reason is None:
+                self._zeros += length
+                out.append(frames.head(_ZEROS % (address, length)))
+            else:
+                self._missing += length
+                self.gaps += 1
+                out.append(frames.head(_GAP % (address, length, reason.encode())))
         return self._coder.encode(out)
 
     def end(self, generation: int | None) -> bytes:
         """What goes out last."""
         shown = {
             "done": True,
-            "data": self._sums[PieceKind.DATA],
-            "zeros": self._sums[PieceKind.ZEROS],
-            "gaps": self._sums[PieceKind.GAP],
+            "data": self.size,
+            "zeros": self._zeros,
+            "gaps": self._missing,
             "generation": generation,
         }
         last = self._coder.encode([frames.head(to_json(shown))])

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from bisect import bisect_right
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farpeek import regions
 from farpeek.access import tables
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from farpeek.mappings.maps import AddressMap
     from farpeek.mappings.residency import Residency
 
+_START: Final = attrgetter("start")
+_END: Final = itemgetter(1)
 _PLAIN_NAMES = (b"[heap]", b"[stack", b"[anon")  # named, and anonymous all the same
 
 
@@ -92,40 +96,70 @@ class AbsentPages:
         if tables.count(self._blank) > self._most_tables:
             for start, end in tables.zeros_without(self._blank, self._look):
                 self._leave(start, end, None)
-            self._unread.sort(key=lambda unread: unread.start)
+            self._unread.sort(key=_START)
         return self._unread
 
-    def sort_all(self, places: Sequence[PageRun]) -> list[Unread]:
+    def sort_all(self, places: Sequence[PageRun]) -> tuple[list[Unread], list[tuple[int, int]]]:
         """Do the same, but whatever nobody has touched is zeros, down to a page.
 
-        Have them looked at again behind the read: ``are_zeros``.
+        Have them looked at again behind the read: ``are_zeros``. Answers, too, what would be among
+        them if the question about a handler had not touched it: that has to read as zeros.
         """
         self._sort(places)
-        for _, start, end, touched in regions.parts(Runs.of(self._blank), self._touched):
-            if touched is None:
-                self._leave(start, end, None)
-        self._unread.sort(key=lambda unread: unread.start)
-        return self._unread
+        touched = self._take_touched()
+        self._unread += [Unread(start, end, None) for start, end in self._blank]
+        self._unread.sort(key=_START)
+        return self._unread, touched
 
-    def are_zeros(self, places: Sequence[PageRun]) -> bool:
-        """Whether all of ``places`` are zeros, as far as can be seen. Raises what `sort` does."""
-        self._sort(places)
+    def _take_touched(self) -> list[tuple[int, int]]:
+        """Take pages that were touched out of what is blank."""
+        taken: list[tuple[int, int]] = []
+        for page in self._touched:
+            number = bisect_right(self._blank, page.start, key=_END)
+            around = self._blank[number : number + 1]
+            for _, start, end, other in regions.parts(Runs.of(around), [page]):
+                if other is not None:
+                    taken.append((start, end))
+                    self._blank[number : number + 1] = regions.without(around, [page])
+        return taken
+
+    def are_zeros(self, runs: Runs) -> bool:
+        """Whether all of ``runs``, which have no page, are zeros, as far as can be seen.
+
+        Raises what `sort` does.
+        """
+        if self._is_one_plain_mapping(runs):
+            return True
+        self._sort([PageRun(start, end, 0) for start, end in runs.places()])
         zeros = [(each.start, each.end) for each in self._unread if each.reason is None]
         found = sum(end - start for start, end in (*self._blank, *zeros))
-        return found == sum(place.end - place.start for place in places)
+        return found == sum(runs.lengths)
+
+    def _is_one_plain_mapping(self, runs: Runs) -> bool:
+        """Whether one mapping that no handler has to be asked about has all of them."""
+        start, end = runs.starts[0], runs.starts[-1] + runs.lengths[-1]
+        with self._open_map(self._proc) as address_map:
+            mapping = address_map.at_or_above(start)
+        if mapping is None or not _is_plain(mapping) or start < mapping.start:
+            return False
+        return end <= min(mapping.end, self._handlers.none_up_to(mapping))
 
     def _sort(self, places: Sequence[PageRun]) -> None:
         try:
             with self._open_map(self._proc) as address_map:
                 plain: Mapping | None = None
+                settled = 0  # up to where what is missing in `plain` is zeros
                 for place in places:
+                    if place.end <= settled and not place.categories:
+                        self._blank.append((place.start, place.end))
+                        continue
                     if plain is not None and _is_missing_in(plain, place):
                         self._sort_anonymous(plain, place.start, place.end)
-                        continue
-                    span = (place.start, place.end)
-                    for start, end, mapping in cut(address_map, [span]):
-                        self._sort_one(mapping, PageRun(start, end, place.categories))
-                        plain = mapping if mapping is not None and _is_plain(mapping) else None
+                    else:
+                        for start, end, mapping in cut(address_map, [(place.start, place.end)]):
+                            self._sort_one(mapping, PageRun(start, end, place.categories))
+                            plain = mapping if mapping is not None and _is_plain(mapping) else None
+                    settled = 0 if plain is None else self._handlers.none_up_to(plain)
         finally:
             for file in self._files.values():
                 if file is not None:

@@ -8,7 +8,7 @@ a deadline.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from farpeek import regions
 from farpeek.access.absent import AbsentPages, Unread
@@ -33,14 +33,30 @@ if TYPE_CHECKING:
 
 _MOST_UNREAD = 512  # of one look
 
-_LOOKS: Final = 3
 _LOOKS_AT_LITTLE: Final = 8
 """At zeros, once more. With one, 1 of 1,800 readings of whole page tables that were moved without a
 pause, in place of memory that was closed off, had zeros that never were, and with three 1 of some
 10,000, where the target had the same processor; each costs some 8 us."""
 
 _LITTLE: Final = 64 << 20
-"""Bytes: to look at 40 GiB takes 0.1 s."""
+"""Bytes: to look at 40 GiB with a page in each page table takes 0.1 s."""
+
+_FURTHER_LOOKS: Final = 4
+"""At more than that, for pages alone, which takes a quarter of the time. Of what is moved and then
+closed off, a look of either kind takes one part in 100 for zeros; of what is moved and unmapped the
+first look, which sees at one moment what is mapped and what has a page, takes none."""
+
+
+class Looked(NamedTuple):
+    """What the beginning of a range is made of, and how far that was looked at.
+
+    ``touched`` lies between what is ``unread``. It was no page either, until it was asked whether a
+    handler has it; so it reads as zeros, unless pages were moved here behind the look.
+    """
+
+    unread: Sequence[Unread]
+    reached: int
+    touched: Sequence[tuple[int, int]]
 
 
 class LooksAgain(Protocol):
@@ -48,6 +64,14 @@ class LooksAgain(Protocol):
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """Whether ``runs``, found to be zeros, look so again. Raises as `Checker.check` does."""
+        ...
+
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """Whether no page has come to ``runs`` since, and they may still be read.
+
+        Where `are_zeros` sees that they are mapped at the moment at which they have no page, this
+        goes by two moments. Raises the same.
+        """
         ...
 
 
@@ -63,6 +87,10 @@ class Checker(Protocol):
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """Whether ``runs``, found to be zeros by `check`, look so again. Raises the same."""
+        ...
+
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``LooksAgain.stay_zeros``."""
         ...
 
 
@@ -94,16 +122,20 @@ class CheckAll:
         absent = _absent(runs, pages)
         return self._sorting(ref).sort(absent) if absent else ()
 
-    def check_on(self, ref: ProcessRef, start: int, end: int) -> tuple[Sequence[Unread], int]:
-        """Check the beginning of ``start .. end``, and say how far. Raises as `check` does.
+    def check_on(self, ref: ProcessRef, start: int, end: int, most: int) -> Looked:
+        """Check the beginning of ``start .. end``, until ``most`` bytes are there or further.
 
-        Here whatever nobody has touched is zeros, and not large stretches alone.
+        Here whatever nobody has touched is zeros, and not large stretches alone. Raises as `check`.
         """
         first, last = start - start % PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
-        pages, reached = self._residency.look_on(ref.proc, first, last)
+        most_pages = -(-(start - first + most) // PAGE_SIZE)
+        pages, reached = self._residency.look_on(ref.proc, first, last, most_pages)
         reached = min(reached, end)
-        absent = _absent(Runs([start], [reached - start]), pages)
-        return (self._sorting(ref).sort_all(absent) if absent else ()), reached
+        absent = _absent_between(start, reached, pages)
+        if not absent:
+            return Looked((), reached, ())
+        unread, touched = self._sorting(ref).sort_all(absent)
+        return Looked(unread, reached, touched)
 
     def _sorting(self, ref: ProcessRef) -> AbsentPages:
         return AbsentPages(
@@ -117,18 +149,47 @@ class CheckAll:
             found = [page for *_, page in regions.parts(runs, pages)]
             if any(page is None or page.categories for page in found):
                 return False
-        sorting = AbsentPages(ref, self._open_map, self._residency, NoHandlers(), most_tables=0)
-        return sorting.are_zeros([PageRun(start, end, 0) for start, end in runs.places()])
+        return self._are_blank(ref, runs)
+
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.stay_zeros``."""
+        if not self._residency.have_no_page(ref.proc, runs):
+            return self.are_zeros(ref, runs)
+        return self._are_blank(ref, runs)
+
+    def _are_blank(self, ref: ProcessRef, runs: Runs) -> bool:
+        """Whether the map says that ``runs``, which have no page, are zeros."""
+        return AbsentPages(
+            ref, self._open_map, self._residency, NoHandlers(), most_tables=0
+        ).are_zeros(runs)
 
 
 def are_still_zeros(looker: LooksAgain, ref: ProcessRef, runs: Runs) -> bool:
     """Whether ``runs``, found to be zeros, look so again, and again. Raises as `check` does."""
-    looks = _LOOKS_AT_LITTLE if sum(runs.lengths) <= _LITTLE else _LOOKS
-    return all(looker.are_zeros(ref, runs) for _ in range(looks))
+    if sum(runs.lengths) <= _LITTLE:
+        return all(looker.are_zeros(ref, runs) for _ in range(_LOOKS_AT_LITTLE))
+    return looker.are_zeros(ref, runs) and all(
+        looker.stay_zeros(ref, runs) for _ in range(_FURTHER_LOOKS)
+    )
 
 
 def _absent(runs: Runs, pages: Sequence[PageRun]) -> list[PageRun]:
     return [page for page in split(runs, pages) if not page.categories & PAGE_IS_PRESENT]
+
+
+def _absent_between(start: int, end: int, pages: Sequence[PageRun]) -> list[PageRun]:
+    """Do the same for one run, of whose ``pages`` the first and the last may reach over it."""
+    absent: list[PageRun] = []
+    at = start
+    for first, last, categories in pages:
+        if at < first:
+            absent.append(PageRun(at, first, 0))
+        if not categories & PAGE_IS_PRESENT:
+            absent.append(PageRun(max(first, start), min(last, end), categories))
+        at = last
+    if at < end:
+        absent.append(PageRun(at, end, 0))
+    return absent
 
 
 class CheckMap:
@@ -137,8 +198,9 @@ class CheckMap:
     def __init__(self, open_map: OpenMap) -> None:
         self._open_map = open_map
 
-    def check_on(self, ref: ProcessRef, start: int, end: int) -> tuple[Sequence[Unread], int]:
-        """Check the beginning of ``start .. end``, and say how far. Raises as `Checker.check`."""
+    def check_on(self, ref: ProcessRef, start: int, end: int, most: int) -> Looked:
+        """See ``CheckAll.check_on``; ends nowhere for what is there. Raises as `Checker.check`."""
+        del most
         unread: list[Unread] = []
         with self._open_map(ref.proc) as address_map:
             for first, last, mapping in cut(address_map, [(start, end)]):
@@ -147,11 +209,16 @@ class CheckMap:
                 elif not mapping.readable:
                     unread.append(Unread(first, last, GapReason.NO_ACCESS))
                 if len(unread) >= _MOST_UNREAD:
-                    return unread, last
-        return unread, end
+                    return Looked(unread, last, ())
+        return Looked(unread, end, ())
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``; it finds none."""
+        del ref
+        return not runs.starts
+
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.stay_zeros``; it finds none."""
         del ref
         return not runs.starts
 
@@ -198,6 +265,11 @@ class CheckRemote:
         del ref
         return not runs.starts
 
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.stay_zeros``; it finds none."""
+        del ref
+        return not runs.starts
+
 
 class CheckOr:
     """A checker, and another one for processes whose page table or map may not be seen."""
@@ -221,6 +293,13 @@ class CheckOr:
         except (NoPagemap, PermissionError):
             return False
 
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.stay_zeros``."""
+        try:
+            return self._first.stay_zeros(ref, runs)
+        except (NoPagemap, PermissionError):
+            return False
+
 
 class WaitForMissing:
     """What a checker calls not resident is read all the same, however long the fault takes."""
@@ -239,3 +318,7 @@ class WaitForMissing:
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``."""
         return self._inner.are_zeros(ref, runs)
+
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.stay_zeros``."""
+        return self._inner.stay_zeros(ref, runs)

@@ -38,6 +38,11 @@ class FaultHandlers:
                 del self._known[next(iter(self._known))]
         return known[1]
 
+    def none_up_to(self, mapping: Mapping) -> int:
+        """The address up to which ``mapping`` is known to have none, and nobody is asked."""
+        known = self._known.get((mapping.start, mapping.end))
+        return 0 if known is None or known[1] else min(mapping.end, known[0] + self._every)
+
 
 class NoHandlers(FaultHandlers):
     """For memory that was found to have none a moment before."""
@@ -46,3 +51,7 @@ class NoHandlers(FaultHandlers):
         """See ``FaultHandlers``; asks nobody."""
         del mapping, address, ask
         return False
+
+    def none_up_to(self, mapping: Mapping) -> int:
+        """See ``FaultHandlers``."""
+        return mapping.end

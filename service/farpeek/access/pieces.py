@@ -7,13 +7,15 @@ what has bytes there, one chunk is read.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from farpeek import regions
-from farpeek.access.checks import are_still_zeros
+from farpeek.access.checks import Looked, are_still_zeros
 from farpeek.access.vector import read_all
 from farpeek.access.verified import denial, no_memory, refusals, verified
 from farpeek.errors import DeadlineExceeded
@@ -22,13 +24,14 @@ from farpeek.model import GapReason, Mode, Piece, PieceKind
 from farpeek.regions import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from farpeek.access.absent import Unread
     from farpeek.access.process_ref import ProcessRef
     from farpeek.identity import Process
     from farpeek.mappings.gaps import GapClassifier
 
+_ADDRESS: Final = attrgetter("address")
 _TRIES: Final = 3
 _NEAR: Final = 4
 
@@ -36,12 +39,16 @@ _NEAR: Final = 4
 class Looker(Protocol):
     """Looks at what a range is made of."""
 
-    def check_on(self, ref: ProcessRef, start: int, end: int) -> tuple[Sequence[Unread], int]:
+    def check_on(self, ref: ProcessRef, start: int, end: int, most: int) -> Looked:
         """See ``CheckAll.check_on``."""
         ...
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``."""
+        ...
+
+    def stay_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """See ``Checker.stay_zeros``."""
         ...
 
 
@@ -101,36 +108,39 @@ class PieceReader:
         most: int,
         deadline: float,
     ) -> Batch:
-        unread: Sequence[Unread] = ()
-        reached = end
+        looked = Looked((), end, ())
+        touched: list[tuple[int, int]] = []  # also by tries before: a handler is asked about once
         for _ in range(_TRIES):
             if time.monotonic() > deadline:
                 raise DeadlineExceeded("the time was over before the next piece was read")
             with no_memory():
-                unread, reached = self._look(ref, looker, start, end, most)
-            batch = self._read(ref, self._apart(unread), start, reached, most, deadline)
+                looked = self._look(ref, looker, start, end, most)
+            touched += looked.touched
+            apart = self._apart(looked.unread)
+            batch = self._read(ref, apart, start, looked.reached, most, deadline)
             zeros = [piece for piece in batch.pieces if piece.kind is PieceKind.ZEROS]
             with no_memory():
-                if _are_still(zeros, looker, ref):
+                if _have_zeros(batch, touched) and _are_still(zeros, looker, ref):
                     return batch
         # It never rests: what the system call shows is true.
-        apart = [each for each in self._apart(unread) if each.reason is not None]
-        return self._read(ref, apart, start, min(reached, start + most), most, deadline)
+        apart = [each for each in self._apart(looked.unread) if each.reason is not None]
+        return self._read(ref, apart, start, min(looked.reached, start + most), most, deadline)
 
-    def _look(
-        self, ref: ProcessRef, looker: Looker, start: int, end: int, most: int
-    ) -> tuple[Sequence[Unread], int]:
+    def _look(self, ref: ProcessRef, looker: Looker, start: int, end: int, most: int) -> Looked:
         """Look as far as it takes to find ``most`` bytes, or at all of it where there are fewer.
 
         Each batch would else look at all that is left, and a large range take the square of its
         size.
         """
         near = min(end, start + max(_NEAR * most, 2 * self._last_span))
-        unread, reached = looker.check_on(ref, start, near)
-        bytes_there = reached - start - sum(each.end - each.start for each in self._apart(unread))
-        if near == end or reached < near or bytes_there >= most:
-            return unread, reached
-        return looker.check_on(ref, start, end)
+        looked = looker.check_on(ref, start, near, most)
+        if near == end or looked.reached < near:
+            return looked
+        not_there = sum(each.end - each.start for each in self._apart(looked.unread))
+        if looked.reached - start - not_there >= most:
+            return looked
+        all_of_it = looker.check_on(ref, start, end, most)
+        return all_of_it._replace(touched=(*looked.touched, *all_of_it.touched))
 
     def _apart(self, unread: Sequence[Unread]) -> Sequence[Unread]:
         if self.mode is Mode.NOWAIT:
@@ -146,11 +156,12 @@ class PieceReader:
         most: int,
         deadline: float,
     ) -> Batch:
-        parts = list(_first_parts(regions.parts(Runs([start], [reached - start]), unread), most))
-        wanted = [(first, last) for first, last, other in parts if other is None]
-        runs = Runs([first for first, _ in wanted], [last - first for first, last in wanted])
+        parts = _first_parts(start, reached, unread, most)
+        runs = Runs.of([(first, last) for first, last, other in parts if other is None])
         content, holes = (
-            read_all(ref, runs, deadline, allocate=self._allocate) if wanted else (bytearray(), [])
+            read_all(ref, runs, deadline, allocate=self._allocate)
+            if runs.starts
+            else (bytearray(), [])
         )
         for offset, first, last in holes:
             content[offset : offset + last - first] = bytes(last - first)  # never what was there
@@ -190,25 +201,54 @@ class _Pieces:
         """Append zeros, or a gap."""
         kind = PieceKind.ZEROS if reason is None else PieceKind.GAP
         last = self.all[-1] if self.all else None
-        if last is not None and (last.kind, last.reason) == (kind, reason):
-            self.all[-1] = Piece(last.address, end - last.address, kind, reason, None)
-        else:
+        if last is None or last.data is not None or last.reason is not reason:
             self.all.append(Piece(start, end - start, kind, reason, None))
+        else:
+            self.all[-1] = Piece(last.address, end - last.address, kind, reason, None)
 
 
 def _first_parts(
-    parts: Iterator[tuple[int, int, int, Unread | None]], most: int
-) -> Iterator[tuple[int, int, Unread | None]]:
-    """The parts up to byte number ``most`` of those that are to be read."""
-    left = most
-    for _, start, end, other in parts:
-        if other is not None:
-            yield start, end, other
-            continue
-        yield start, min(end, start + left), None
-        left -= end - start
-        if left <= 0:
-            return
+    start: int, end: int, unread: Sequence[Unread], most: int
+) -> list[tuple[int, int, Unread | None]]:
+    """Cut ``start .. end`` by what of it is ``unread``, up to byte ``most`` of what is not."""
+    parts: list[tuple[int, int, Unread | None]] = []
+    at, left = start, most
+    for other in unread:
+        first, last, _ = other
+        if first >= min(end, at + left):
+            break
+        if at < first:
+            parts.append((at, first, None))
+            left -= first - at
+            at = first
+        upto = min(last, end)
+        if at < upto:
+            parts.append((at, upto, other))
+            at = upto
+    if at < end:
+        parts.append((at, min(end, at + left), None))
+    return parts
+
+
+def _have_zeros(batch: Batch, places: Sequence[tuple[int, int]]) -> bool:
+    """Whether ``places`` were read as zeros, as far as the batch goes.
+
+    Each was read at one moment, whereas what has no page in the page table and is anonymous in the
+    map could be so at two: where whole mappings are moved, this tells for certain.
+    """
+    for start, place_end in places:
+        end = min(place_end, batch.reached)
+        number = bisect_right(batch.pieces, start, key=_ADDRESS) - 1
+        if start < end and not _has_zeros(batch.pieces[number], start, end):
+            return False
+    return True
+
+
+def _has_zeros(piece: Piece, start: int, end: int) -> bool:
+    if piece.data is None:
+        return False
+    data = piece.data[start - piece.address : end - piece.address]
+    return bytes(data) == bytes(end - start)
 
 
 def _are_still(zeros: Sequence[Piece], looker: Looker, ref: ProcessRef) -> bool:

@@ -49,13 +49,19 @@ class NodeResidency:
             return found
         return [page if page.categories & PAGE_IS_PRESENT else _no_page(page) for page in found]
 
-    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
+    def look_on(self, proc: str, start: int, end: int, most: int = 0) -> tuple[list[PageRun], int]:
         """See ``Residency.look_on``."""
+        del most
         upto = min(end, start + _MOST_PAGES * PAGE_SIZE)
         return self.look(proc, [(start, upto)]), upto
 
     def are_all_untouched(self, proc: str, runs: Runs) -> bool:
         """See ``Residency.are_all_untouched``; not to be had at once."""
+        del proc, runs
+        return False
+
+    def have_no_page(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency.have_no_page``; not to be had at once."""
         del proc, runs
         return False
 
@@ -106,12 +112,12 @@ class ResidencyOr:
         except NoPagemap:
             return self._otherwise.look(proc, spans, most)
 
-    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
+    def look_on(self, proc: str, start: int, end: int, most: int = 0) -> tuple[list[PageRun], int]:
         """See ``Residency.look_on``."""
         try:
-            return self._first.look_on(proc, start, end)
+            return self._first.look_on(proc, start, end, most)
         except NoPagemap:
-            return self._otherwise.look_on(proc, start, end)
+            return self._otherwise.look_on(proc, start, end, most)
 
     def are_all_untouched(self, proc: str, runs: Runs) -> bool:
         """See ``Residency.are_all_untouched``."""
@@ -119,3 +125,10 @@ class ResidencyOr:
             return self._first.are_all_untouched(proc, runs)
         except NoPagemap:
             return self._otherwise.are_all_untouched(proc, runs)
+
+    def have_no_page(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency.have_no_page``."""
+        try:
+            return self._first.have_no_page(proc, runs)
+        except NoPagemap:
+            return self._otherwise.have_no_page(proc, runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from array import array
+from bisect import bisect_right
 from itertools import groupby, islice, pairwise
 from operator import add, sub
 from typing import TYPE_CHECKING, Protocol
@@ -15,9 +16,11 @@ from farpeek.kernel.uapi import PAGE_IS_GUARD, PAGE_IS_PRESENT, PAGE_IS_SWAPPED,
 from farpeek.model import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from farpeek.regions import Runs
+
+    _Scan = Callable[[int, int, int, int, int], tuple[array[int], array[int], int]]
 
 _CLUSTER_GAP = 2 << 20
 """Spans that are closer than this are asked about together: to walk one more page of page table
@@ -59,10 +62,12 @@ class Residency(Protocol):
         """
         ...
 
-    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
-        """Look at the beginning of one span, however long; answers how far it was looked at, too.
+    def look_on(self, proc: str, start: int, end: int, most: int = 0) -> tuple[list[PageRun], int]:
+        """Look for pages at the beginning of one span, however long; answers how far, too.
 
-        That is some hundred runs, or pages, of the one or the other. Raises as `look` does.
+        That is some hundred runs, or pages, of the one or the other, and maybe just ``most`` pages
+        that are present, swapped or guards. What is in no run is not in the page table, mapped or
+        not. Raises as `look` does.
         """
         ...
 
@@ -71,6 +76,13 @@ class Residency(Protocol):
 
         ``runs`` are disjoint, in order, and not next to one another. False says nothing: `look`
         then. Raises as that does.
+        """
+        ...
+
+    def have_no_page(self, proc: str, runs: Runs) -> bool:
+        """Whether nothing of ``runs`` is in the page table, mapped or not.
+
+        ``runs``, False and what is raised are as with `are_all_untouched`.
         """
         ...
 
@@ -98,13 +110,18 @@ class ScanResidency:
                         raise TooFragmented
         return found
 
-    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
-        """See ``Residency.look_on``."""
+    def look_on(self, proc: str, start: int, end: int, most: int = 0) -> tuple[list[PageRun], int]:
+        """See ``Residency.look_on``.
+
+        Pages that are not there are what takes the time: where there is one in each page table, the
+        kernel needs 1.3 us for a table if it leaves out the others, and 5 us if it tells them.
+        """
+        wanted, runs = self._wanted, min(_MOST_RUNS, most or _MOST_RUNS)
         with _Pagemap(proc) as pagemap:
             upto = min(end, kernel_half())  # the last address of all would not fit in 64 bits
             while start < upto:
                 try:
-                    found = uapi.pagemap_scan(pagemap, start, upto, 0, self._wanted, _MOST_RUNS)
+                    found = uapi.pagemap_scan(pagemap, start, upto, wanted, wanted, runs, most)
                     return found if found[1] > start else (found[0], end)
                 except OSError as error:
                     if error.errno != errno.EFAULT:
@@ -117,20 +134,38 @@ class ScanResidency:
 
     def are_all_untouched(self, proc: str, runs: Runs) -> bool:
         """See ``Residency``. The kernel picks the runs, and all are compared by two calls."""
-        starts = array("Q", runs.starts)
-        ends = array("Q", map(add, runs.starts, runs.lengths))
-        if not starts or starts[0] % PAGE_SIZE or ends[-1] > kernel_half():
+        starts, ends = _columns(runs)
+        scan, most = uapi.pagemap_scan_without, len(starts) + 1
+        found = self._columns_by(scan, proc, starts, ends, most)
+        return found is not None and found == (starts, ends, ends[-1])
+
+    def have_no_page(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency``; that takes a quarter of the time (see `look_on`)."""
+        starts, ends = _columns(runs)
+        scan, most = uapi.pagemap_scan_with, len(starts) + _MOST_RUNS
+        found = self._columns_by(scan, proc, starts, ends, most)
+        if found is None or found[2] < ends[-1]:
             return False
+        if found[:2] == (ends[:-1], starts[1:]):  # mostly: between them all is there
+            return True
+        following = [bisect_right(ends, start) for start in found[0]]
+        return all(
+            number == len(starts) or end <= starts[number]
+            for number, end in zip(following, found[1], strict=True)
+        )
+
+    def _columns_by(
+        self, scan: _Scan, proc: str, starts: array[int], ends: array[int], most: int
+    ) -> tuple[array[int], array[int], int] | None:
+        if not starts or starts[0] % PAGE_SIZE or ends[-1] > kernel_half():
+            return None
         with _Pagemap(proc) as pagemap:
             try:
-                found = uapi.pagemap_scan_without(
-                    pagemap, starts[0], ends[-1], self._wanted, len(starts) + 1
-                )
+                return scan(pagemap, starts[0], ends[-1], self._wanted, most)
             except OSError as error:
                 if error.errno not in (errno.EFAULT, errno.EINVAL):
                     raise
-                return False
-        return found == (starts, ends, ends[-1])
+                return None
 
     def _scan(self, pagemap: int, start: int, end: int, at_once: int) -> Iterator[list[PageRun]]:
         at = start
@@ -176,8 +211,9 @@ class PagemapResidency:
                     found += _entries(pagemap, first, last)
         return found
 
-    def look_on(self, proc: str, start: int, end: int) -> tuple[list[PageRun], int]:
+    def look_on(self, proc: str, start: int, end: int, most: int = 0) -> tuple[list[PageRun], int]:
         """See ``Residency.look_on``."""
+        del most
         if start >= kernel_half():
             return [], end
         upto = min(end, start + _MOST_ENTRIES * PAGE_SIZE)
@@ -187,6 +223,16 @@ class PagemapResidency:
         """See ``Residency``; not to be had at once."""
         del proc, runs
         return False
+
+    def have_no_page(self, proc: str, runs: Runs) -> bool:
+        """See ``Residency``; not to be had at once."""
+        del proc, runs
+        return False
+
+
+def _columns(runs: Runs) -> tuple[array[int], array[int]]:
+    """Where ``runs`` begin, and where they end."""
+    return array("Q", runs.starts), array("Q", map(add, runs.starts, runs.lengths))
 
 
 class _Pagemap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,10 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farpeek.access import choose
+from farpeek.access.absent import Unread
+from farpeek.access.checks import Looked, are_still_zeros
 from farpeek.access.probe import probe
+from farpeek.access.process_ref import ByNumber
 from farpeek.errors import DeadlineExceeded
 from farpeek.identity import Process
+from farpeek.kernel import uapi
 from farpeek.model import Mode, PieceKind
+from farpeek.regions import Runs
 from support.oracle import Oracle
 from support.targets import start
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farpeek.access.pieces import Batch, PieceReader
+    from farpeek.access.process_ref import ProcessRef
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
@@ -113,3 +120,50 @@ def test_a_time_that_is_over_is_told() -> None:
         marker, reader = target["marker"], reader_of(Mode.WAIT)
         with pytest.raises(DeadlineExceeded):
             reader.read(process, marker, marker + PAGE, PAGE, 0.0)
+
+
+class Deceived:
+    """Looks at memory that is moved away at each look, and back when it is read."""
+
+    def __init__(self, touched: tuple[int, int] | None = None, *, after: int | None = None) -> None:
+        """``after`` so many looks the memory is seen."""
+        self._touched = touched
+        self._after = after
+        self._looks = 0
+
+    def check_on(self, ref: ProcessRef, start: int, end: int, most: int) -> Looked:
+        """Take everything for zeros but what was touched."""
+        del ref, most
+        touched = [] if self._touched is None else [self._touched]
+        self._touched = None  # it is asked about once
+        edges = [start, *(edge for place in touched for edge in place), end]
+        zeros = [Unread(*edges[at : at + 2], None) for at in range(0, len(edges), 2)]
+        return Looked([each for each in zeros if each.start < each.end], end, touched)
+
+    def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
+        """Be deceived, for so many looks."""
+        del ref, runs
+        self._looks += 1
+        return self._after is None or self._looks <= self._after
+
+    stay_zeros = are_zeros
+
+
+@pytest.mark.parametrize("page", [0, 3, 7])
+def test_memory_where_a_touched_page_is_no_zeros_is_not_zeros(page: int) -> None:
+    with mmap.mmap(-1, 8 * PAGE) as memory, held(os.getpid()) as process:
+        memory[:] = written = b"\xab" * len(memory)
+        first = uapi.address_of(memory)
+        looker = Deceived((first + page * PAGE, first + (page + 1) * PAGE))
+        reader = choose(probe()).wait.in_pieces([looker], Mode.WAIT, bytearray)
+        (piece,) = reader.read(process, first, first + len(written), MIB, float("inf")).pieces
+        assert piece.data == written
+
+
+@pytest.mark.parametrize("size", [MIB, 1 << 30])
+@pytest.mark.parametrize("after", range(5))
+def test_what_is_seen_at_any_look_is_not_zeros(size: int, after: int) -> None:
+    with held(os.getpid()) as process:
+        ref = ByNumber(process)
+        assert not are_still_zeros(Deceived(after=after), ref, Runs([PAGE], [size]))
+        assert are_still_zeros(Deceived(), ref, Runs([PAGE], [size]))

@@ -80,3 +80,38 @@ def test_what_is_not_mapped_any_more_is_not_untouched(scan: ScanResidency) -> No
     assert scan.are_all_untouched(SELF, runs)
     made.close()
     assert not scan.are_all_untouched(SELF, runs)
+
+
+def test_a_page_that_comes_to_runs_is_told_and_what_lies_between_them_is_of_no_account(
+    scan: ScanResidency, memory: mmap.mmap
+) -> None:
+    for page in (0, 10, 20, 63):
+        memory[page * PAGE_SIZE] = 1
+    all_between, some = runs_of(memory, (1, 10), (11, 20)), runs_of(memory, (1, 5), (15, 20))
+    assert scan.have_no_page(SELF, all_between)
+    assert scan.have_no_page(SELF, some)
+    memory[12 * PAGE_SIZE] = 1
+    assert not scan.have_no_page(SELF, all_between)
+    assert scan.have_no_page(SELF, some)
+    memory[19 * PAGE_SIZE] = 1
+    assert not scan.have_no_page(SELF, some)
+    assert not scan.have_no_page(SELF, Runs([], []))
+
+
+def test_a_look_ends_where_as_many_pages_are_there_as_are_wanted(
+    scan: ScanResidency, memory: mmap.mmap
+) -> None:
+    base, there = uapi.address_of(memory), (3, 10, 11, 20, 40)
+    for page in there:
+        memory[page * PAGE_SIZE] = 1
+    end = base + PAGES * PAGE_SIZE
+    for most in range(1, 6):
+        pages, reached = scan.look_on(SELF, base, end, most)
+        found = [
+            (address - base) // PAGE_SIZE
+            for page in pages
+            for address in range(page.start, page.end, PAGE_SIZE)
+        ]
+        assert tuple(found) == there[:most]
+        last = (reached - base) // PAGE_SIZE
+        assert last == (there[most] if most < len(there) else PAGES)

@@ -39,6 +39,7 @@ from farpeek.kernel.uapi.pages import (
     PageRun,
     page_nodes,
     pagemap_scan,
+    pagemap_scan_with,
     pagemap_scan_without,
     process_madvise_willneed,
 )
@@ -126,6 +127,7 @@ __all__ = [
     "open_cached",
     "page_nodes",
     "pagemap_scan",
+    "pagemap_scan_with",
     "pagemap_scan_without",
     "pidfd_euid",
     "pidfd_exit_status",

@@ -30,17 +30,25 @@ class PageRun(NamedTuple):
     categories: int
 
 
-def pagemap_scan(
-    pagemap: int, start: int, end: int, any_of: int, returned: int, most: int = 512
+def pagemap_scan(  # noqa: PLR0913, PLR0917 - as many as the call has
+    pagemap: int,
+    start: int,
+    end: int,
+    any_of: int,
+    returned: int,
+    most: int = 512,
+    most_pages: int = 0,
 ) -> tuple[list[PageRun], int]:
     """Ask an open /proc/PID/pagemap which pages of ``start .. end`` have a category of ``any_of``.
 
     With ``any_of`` 0 all pages do that are mapped; those that are not are in no run.
-    Answers at most ``most`` runs with their ``returned`` categories, and the address where the walk
-    ended (``end`` if it got through). Raises OSError: ENOTTY before 6.7, EINVAL for a category that
-    the kernel does not know.
+    Answers at most ``most`` runs with their ``returned`` categories, which are at most
+    ``most_pages`` pages unless that is 0, and the address where the walk ended (``end`` if it got
+    through). Raises OSError: ENOTTY before 6.7, EINVAL for a category that the kernel does not
+    know.
     """
-    found, walk_end = _pagemap_scan(pagemap, (start, end), (0, 0, any_of, returned), most)
+    masks = 0, 0, any_of, returned
+    found, walk_end = _pagemap_scan(pagemap, (start, end), masks, most, most_pages)
     numbers = iter(found)
     # Half of the time that calls of the class would take.
     return list(map(PageRun._make, zip(numbers, numbers, numbers, strict=True))), walk_end
@@ -58,13 +66,25 @@ def pagemap_scan_without(
     return found[0::3], found[1::3], walk_end
 
 
+def pagemap_scan_with(
+    pagemap: int, start: int, end: int, categories: int, most: int
+) -> tuple[array[int], array[int], int]:
+    """Do the same for pages that have any of ``categories``."""
+    found, walk_end = _pagemap_scan(pagemap, (start, end), (0, 0, categories, 0), most)
+    return found[0::3], found[1::3], walk_end
+
+
 def _pagemap_scan(
-    pagemap: int, span: tuple[int, int], masks: tuple[int, int, int, int], most: int
+    pagemap: int,
+    span: tuple[int, int],
+    masks: tuple[int, int, int, int],
+    most: int,
+    most_pages: int = 0,
 ) -> tuple[array[int], int]:
     """``masks``: inverted, all of, any of, returned."""
     vector = array("Q", bytes(24 * most))
     place = vector.buffer_info()[0]
-    argument = bytearray(struct.pack("=12Q", 96, 0, *span, 0, place, most, 0, *masks))
+    argument = bytearray(struct.pack("=12Q", 96, 0, *span, 0, place, most, most_pages, *masks))
     found = fcntl.ioctl(pagemap, _PAGEMAP_SCAN, argument)
     (walk_end,) = struct.unpack_from("=Q", argument, 32)
     return vector[: 3 * found], walk_end
