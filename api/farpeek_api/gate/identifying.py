@@ -40,7 +40,7 @@ def for_itself(name: str) -> Asker:
 def identify(policy: Policy, headers: Mapping[str, str], connection: Connection) -> Asker:
     """Give whose rules count. Raises Unauthenticated, Forbidden."""
     own = _own(policy, headers.get(AUTHORIZATION), connection)
-    if own.has_expired:
+    if not own.lasts and own.has_expired:
         raise Unauthenticated("the time of this client is over: `expires` of the policy says so")
     wanted = headers.get(ON_BEHALF_OF)
     if wanted is None:

@@ -169,8 +169,7 @@ class Guard:
             rights is not None
             and target.programs.current is program
             and not program.is_doubted
-            and rights.are_of(policy)
-            and rights.sees_still(target, program.identity)
+            and rights.still_let(policy, target, program.identity)
         )
 
     def confirm(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -53,14 +52,11 @@ class Rights(Protocol):
         """The same of a target as it is at this moment."""
         ...
 
-    def are_of(self, policy: Policy) -> bool:
-        """Whether they are what that policy gives, and their time is not over."""
-        ...
+    def still_let(self, policy: Policy, target: Target, identity: Identity) -> bool:
+        """Whether what they let a client do to ``target``, as ``identity``, they let it by now.
 
-    def sees_still(self, target: Target, identity: Identity) -> bool:
-        """Whether a process that was seen as ``identity`` is as it was then, in few steps.
-
-        False may mean that it has to be looked at: ask `sees_target`.
+        That is where they are what ``policy`` gives, their time is not over, and the process is as
+        it was. It is found out in few steps: False may mean that it has to be looked at.
         """
         ...
 
@@ -97,14 +93,9 @@ class AllRights:
         del target
         return True
 
-    def are_of(self, policy: Policy) -> bool:
+    def still_let(self, policy: Policy, target: Target, identity: Identity) -> bool:
         """See ``Rights``."""
-        del policy
-        return False
-
-    def sees_still(self, target: Target, identity: Identity) -> bool:
-        """See ``Rights``."""
-        del target, identity
+        del policy, target, identity
         return False
 
     overrides_opt_out = False
@@ -143,14 +134,9 @@ class NoRights:
         del target
         return False
 
-    def are_of(self, policy: Policy) -> bool:
+    def still_let(self, policy: Policy, target: Target, identity: Identity) -> bool:
         """See ``Rights``."""
-        del policy
-        return False
-
-    def sees_still(self, target: Target, identity: Identity) -> bool:
-        """See ``Rights``."""
-        del target, identity
+        del policy, target, identity
         return False
 
     overrides_opt_out = False
@@ -176,7 +162,7 @@ class PolicyRights:
         self._policy = policy
         self._client = client
         self.expires = client.expires
-        self.lasts = client.expires == math.inf  # of most: then there is no clock to look at
+        self.lasts = client.lasts
         self._verbs = client.verbs
         self._modes = client.modes
         self.rate = client.rate
@@ -226,15 +212,13 @@ class PolicyRights:
             look_again(target)
         return self.sees(target.id, target.identity, target.claims.by_client)
 
-    def are_of(self, policy: Policy) -> bool:
-        """See ``Rights``."""
-        return policy is self._policy and (self.lasts or time.time() < self.expires)
-
-    def sees_still(self, target: Target, identity: Identity) -> bool:
+    def still_let(self, policy: Policy, target: Target, identity: Identity) -> bool:
         """See ``Rights``."""
         seen = self._seen.get(target.id)
         return (
             seen is not None
+            and policy is self._policy
+            and (self.lasts or time.time() < self.expires)
             and seen.sees
             and seen.identity is identity
             and seen.claims is target.claims.by_client

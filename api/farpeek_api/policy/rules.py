@@ -105,6 +105,12 @@ class Client:
         """Where a member stands, or would."""
         return self.places.get(member) or self.places.get("") or f"clients.{self.name}"
 
+    lasts: bool = field(init=False)
+    """Whether its time never ends, as that of most: then nobody looks at a clock."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lasts", self.expires == math.inf)
+
     @property
     def has_expired(self) -> bool:
         """Whether it may do nothing any more."""
