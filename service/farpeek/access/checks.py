@@ -137,6 +137,10 @@ class CheckAll:
         unread, touched = self._sorting(ref).sort_all(absent)
         return Looked(unread, reached, touched)
 
+    def ask_again(self) -> None:
+        """Touch a page of each mapping anew to ask about handlers, in the next look."""
+        self._handlers().ask_again()
+
     def _sorting(self, ref: ProcessRef) -> AbsentPages:
         return AbsentPages(
             ref, self._open_map, self._residency, self._handlers(), most_tables=self._most_tables
@@ -211,6 +215,9 @@ class CheckMap:
                 if len(unread) >= _MOST_UNREAD:
                     return Looked(unread, last, ())
         return Looked(unread, end, ())
+
+    def ask_again(self) -> None:
+        """See ``CheckAll.ask_again``; it never asks."""
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``; it finds none."""

@@ -38,6 +38,10 @@ class FaultHandlers:
                 del self._known[next(iter(self._known))]
         return known[1]
 
+    def ask_again(self) -> None:
+        """Put the question again, to every mapping."""
+        self._known.clear()
+
     def none_up_to(self, mapping: Mapping) -> int:
         """The address up to which ``mapping`` is known to have none, and nobody is asked."""
         known = self._known.get((mapping.start, mapping.end))

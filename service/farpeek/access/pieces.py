@@ -43,6 +43,10 @@ class Looker(Protocol):
         """See ``CheckAll.check_on``."""
         ...
 
+    def ask_again(self) -> None:
+        """See ``CheckAll.ask_again``."""
+        ...
+
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """See ``Checker.are_zeros``."""
         ...
@@ -81,6 +85,7 @@ class PieceReader:
         self._classifier = classifier
         self.mode = mode
         self._last_span = 0  # of the last batch: the next one mostly needs no more
+        self._is_moved = False  # whether the target's memory was seen to be moved
 
     def read(self, process: Process, start: int, end: int, most: int, deadline: float) -> Batch:
         """Read on in ``start .. end``: at most ``most`` bytes, and gaps and zeros of any length.
@@ -113,14 +118,19 @@ class PieceReader:
         for _ in range(_TRIES):
             if time.monotonic() > deadline:
                 raise DeadlineExceeded("the time was over before the next piece was read")
+            if self._is_moved:
+                looker.ask_again()
             with no_memory():
                 looked = self._look(ref, looker, start, end, most)
             touched += looked.touched
             apart = self._apart(looked.unread)
             batch = self._read(ref, apart, start, looked.reached, most, deadline)
             zeros = [piece for piece in batch.pieces if piece.kind is PieceKind.ZEROS]
+            if not _have_zeros(batch, touched):
+                self._is_moved = True
+                continue
             with no_memory():
-                if _have_zeros(batch, touched) and _are_still(zeros, looker, ref):
+                if _are_still(zeros, looker, ref):
                     return batch
         # It never rests: what the system call shows is true.
         apart = [each for each in self._apart(looked.unread) if each.reason is not None]

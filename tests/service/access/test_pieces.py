@@ -130,6 +130,7 @@ class Deceived:
         self._touched = touched
         self._after = after
         self._looks = 0
+        self.asked_again = 0
 
     def check_on(self, ref: ProcessRef, start: int, end: int, most: int) -> Looked:
         """Take everything for zeros but what was touched."""
@@ -139,6 +140,10 @@ class Deceived:
         edges = [start, *(edge for place in touched for edge in place), end]
         zeros = [Unread(*edges[at : at + 2], None) for at in range(0, len(edges), 2)]
         return Looked([each for each in zeros if each.start < each.end], end, touched)
+
+    def ask_again(self) -> None:
+        """Be asked for another page."""
+        self.asked_again += 1
 
     def are_zeros(self, ref: ProcessRef, runs: Runs) -> bool:
         """Be deceived, for so many looks."""
@@ -158,6 +163,7 @@ def test_memory_where_a_touched_page_is_no_zeros_is_not_zeros(page: int) -> None
         reader = choose(probe()).wait.in_pieces([looker], Mode.WAIT, bytearray)
         (piece,) = reader.read(process, first, first + len(written), MIB, float("inf")).pieces
         assert piece.data == written
+        assert looker.asked_again
 
 
 @pytest.mark.parametrize("size", [MIB, 1 << 30])
