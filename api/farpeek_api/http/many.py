@@ -311,8 +311,9 @@ async def _send_json(request: web.Request, reads: _Reads, encoding: str) -> web.
     await body.write(b'{"results":[')
     comma = b""
     encode = answers.encoder(encoding)
+    simple = reads.simple
     for number in range(len(reads.results)):
-        text = None if encode is None else reads.simple(number, encode)
+        text = None if encode is None else simple(number, encode)
         if text is not None:
             body.keep(comma + text)
             if not number % _KEPT:
