@@ -8,6 +8,7 @@ environment, no redirects and no cookies: target memory goes where it was meant 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 import httpcore2
@@ -269,10 +270,23 @@ class AsyncDriver:
         self._wire = wire
         self._retries = retries
         self._port: _Port = _awaiting_port(wire)
+        self._before_close: dict[object, Callable[[], None]] = {}
 
     async def close(self) -> None:
         """Close all connections."""
+        for end in list(self._before_close.values()):
+            end()
         await self._port.close()
+
+    @contextmanager
+    def before_close(self, end: Callable[[], None]) -> Generator[None]:
+        """Have ``end`` called before connections are closed; as long as the context lasts."""
+        key = object()
+        self._before_close[key] = end
+        try:
+            yield
+        finally:
+            del self._before_close[key]
 
     async def upgrade(self, handshake: Handshake) -> httpcore2.AsyncNetworkStream:
         """Begin to speak WebSocket; on what. Raises Problem or BadAnswer."""

@@ -76,6 +76,6 @@ class Following:
 
 def _beginning(text: bytes, value: object) -> bytes:
     """Give the JSON that ``text`` begins with if that is ``value``: it may come twice."""
-    decoded = text.decode()
+    decoded = text.decode(errors="surrogatepass")  # as `json.loads` does
     found, end = json.JSONDecoder().raw_decode(decoded)
-    return decoded[:end].encode() if found == value else b""
+    return decoded[:end].encode(errors="surrogatepass") if found == value else b""

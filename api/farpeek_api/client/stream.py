@@ -248,11 +248,14 @@ class AsyncStream(StreamOperations[AsyncSubscription], Awaiting):
             self._take(data)
             own = _plain_socket(opened)
 
-    async def _receive_from(self, own: socket.socket) -> None:
-        """Do the same, called by the loop: by awaiting, each message takes twice as long."""
+    async def _receive_from(self, opened: socket.socket) -> None:
+        """Do the same, called by the loop: by awaiting, each message takes twice as long.
+
+        The loop is told of a descriptor that nobody else closes: it goes on about the next one that
+        gets the number else.
+        """
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
-        descriptor = own.fileno()
 
         def take() -> None:
             try:
@@ -261,21 +264,32 @@ class AsyncStream(StreamOperations[AsyncSubscription], Awaiting):
                 return
             except OSError:
                 data = b""
+            receive(data)
+
+        def receive(data: bytes) -> None:
             try:
                 self._take(data)
             except BaseException as error:  # noqa: BLE001 - for whoever awaits this
-                loop.remove_reader(descriptor)
-                if not over.done():
-                    over.set_exception(error)
+                end(error)
                 return
-            if self._conversation.error is not None and not over.done():
-                over.set_result(None)
+            if self._conversation.error is not None:
+                end(None)
 
-        loop.add_reader(descriptor, take)
-        try:
-            await over
-        finally:
-            loop.remove_reader(descriptor)
+        def end(error: BaseException | None) -> None:
+            loop.remove_reader(own)
+            if over.done():
+                return
+            if error is None:
+                over.set_result(None)
+            else:
+                over.set_exception(error)
+
+        with opened.dup() as own, self._driver.before_close(partial(receive, b"")):
+            loop.add_reader(own, take)
+            try:
+                await over
+            finally:
+                loop.remove_reader(own)
 
     def _take(self, data: bytes) -> None:
         deliveries, message = self._conversation.receive(data)

@@ -30,7 +30,13 @@ def _rows(name: str, count: int) -> dict[str, object]:
     return {name: rows}
 
 
-_STEPS = (_rows("a", 1), _rows("a", 2), _rows("b\N{SNOWMAN}", 1), _rows("steps", 1))
+_STEPS = (
+    _rows("a", 1),
+    _rows("a", 2),
+    _rows("b\N{SNOWMAN}", 1),
+    _rows("half of a pair: \ud83d", 1),  # which JSON in bytes may have; see `json.loads`
+    _rows("steps", 1),
+)
 _REST = {"gaps": [], "rounds": 0, "reads": 0, "bytes": 0, "limits": {}, "generation": None}
 
 
@@ -38,7 +44,7 @@ def _frame(target: str, steps: object, data: int, elapsed_us: int, then: str = "
     opening = f'{{"id":7,"target":"{target}","elapsed_us":{elapsed_us},"steps":'
     shown = json.dumps(steps, ensure_ascii=False, separators=(",", ":"))
     rest = json.dumps({**_REST, "began_ns": elapsed_us})[1:-1]
-    text = f"{opening}{shown},{rest}{then}}}".encode()
+    text = f"{opening}{shown},{rest}{then}}}".encode(errors="surrogatepass")
     return len(text).to_bytes(4, "big") + text + bytes([data] * 8)
 
 
