@@ -74,37 +74,38 @@ class Simple:
     What they say alike is written once. None for a result of which more is to be said.
     """
 
-    __slots__ = ("_alike", "_said_of", "_target")
+    __slots__ = ("_before", "_behind", "_said_of", "_target")
 
     def __init__(self, target_id: str) -> None:
         self._target = target_id
         self._said_of: tuple[int | None, Backend | None] = None, None
-        self._alike = b""
+        self._before = self._behind = b""  # where ``data`` belongs
 
     def members(self, result: ReadResult, elapsed_us: int) -> bytes | None:
         """Write all but ``data``, without the braces."""
         if not _is_simple(result):
             return None
-        return _TIMES % (self._opening(result), result.began_ns, elapsed_us)
+        self._say_of(result)
+        return _MEMBERS % (self._before, self._behind, result.began_ns, elapsed_us)
 
     def whole(self, result: ReadResult, data: bytes, elapsed_us: int) -> bytes | None:
         """Write the object, with ``data`` as text."""
         if not _is_simple(result):
             return None
-        return _WHOLE % (self._opening(result), result.began_ns, elapsed_us, data)
+        self._say_of(result)
+        return _WHOLE % (self._before, data, self._behind, result.began_ns, elapsed_us)
 
-    def _opening(self, result: ReadResult) -> bytes:
+    def _say_of(self, result: ReadResult) -> None:
+        """Write what is alike, if that is not of the program and the way of the last one."""
         generation, backend = self._said_of
-        if backend is not result.backend or generation != result.generation:
-            self._said_of = result.generation, result.backend
-            self._alike = _OPENING % (
-                self._target.encode(),
-                result.requested,
-                result.read,
-                _backend(result.backend),
-                b"null" if result.generation is None else b"%d" % result.generation,
-            )
-        return self._alike
+        if backend is result.backend and generation == result.generation:
+            return
+        self._said_of = result.generation, result.backend
+        self._before = _BEFORE % (self._target.encode(), result.requested, result.read)
+        self._behind = _BEHIND % (
+            _backend(result.backend),
+            b"null" if result.generation is None else b"%d" % result.generation,
+        )
 
 
 def _is_simple(result: ReadResult) -> bool:
@@ -112,12 +113,10 @@ def _is_simple(result: ReadResult) -> bool:
     return not result.gaps and result.stable is None and result.prefetch is None
 
 
-_OPENING: Final = (
-    b'"target":"%b","requested":%d,"read":%d,"complete":true,"gaps":[],"backend":%b,'
-    b'"generation":%b,'
-)
-_TIMES: Final = b'%b"began_ns":%d,"elapsed_us":%d'
-_WHOLE: Final = b'{%b"began_ns":%d,"elapsed_us":%d,"data":"%b"}'
+_BEFORE: Final = b'"target":"%b","requested":%d,"read":%d,"complete":true'
+_BEHIND: Final = b'"gaps":[],"backend":%b,"generation":%b,"began_ns":'
+_MEMBERS: Final = b'%b,%b%d,"elapsed_us":%d'
+_WHOLE: Final = b'{%b,"data":"%b",%b%d,"elapsed_us":%d}'
 
 
 @lru_cache(maxsize=16)

@@ -254,17 +254,14 @@ def test_a_client_that_does_not_take_its_frame_is_cut_off(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("generation", [None, 3])
-def test_a_simple_answer_says_the_same_as_one_in_two_parts(generation: int | None) -> None:
+def test_a_simple_answer_is_the_same_as_one_in_two_parts(generation: int | None) -> None:
     backend = Backend("emulated", "by number", "native")
     result = ReadResult(b"\0\1", 2, 2, (), backend, began_ns=5, generation=generation)
     head, tail = frames.before_data("7-7", result), frames.behind_data(result, b"[]", 9)
     simple = frames.Simple("7-7")
     for _ in range(2):
-        whole, members = simple.whole(result, b"AAE=", 9), simple.members(result, 9)
-        assert whole is not None
-        assert json.loads(whole) == json.loads(head + b',"data":"AAE="' + tail)
-        assert members is not None
-        assert json.loads(b"{%b}" % members) == json.loads(head + tail)
+        assert simple.whole(result, b"AAE=", 9) == head + b',"data":"AAE="' + tail
+        assert simple.members(result, 9) == (head + tail)[1:-1]
 
 
 def test_a_simple_answer_is_of_the_program_and_by_the_way_that_it_was_read() -> None:
