@@ -38,11 +38,11 @@ def _prepare(name: str, at_most: float, *, audited: bool) -> Iterator[Prepared]:
         policy.write_text(_POLICY)
         policy.chmod(0o600)
         audit = folder / "audit" if audited else "none"
-        servers = {
-            name: stack.enter_context(processes.service("--policy", policy, "--audit", audit)),
-            _WITHOUT: stack.enter_context(processes.service("--audit", "none")),
+        starts = {
+            name: partial(processes.service, "--policy", policy, "--audit", audit),
+            _WITHOUT: partial(processes.service, "--audit", "none"),
         }
-        yield stack.enter_context(compared(servers, at_most))
+        yield stack.enter_context(compared(starts, at_most))
 
 
 CASE = Case(
