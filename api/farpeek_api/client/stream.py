@@ -236,19 +236,18 @@ class AsyncStream(StreamOperations[AsyncSubscription], Awaiting):
 
     async def _receive(self, opened: httpcore2.AsyncNetworkStream) -> None:
         """Take what comes up to the end; what is under way then ends with it."""
-        own = None
         while self._conversation.error is None:
-            if own is not None:  # what came with the handshake was taken
-                await self._receive_from(own)
-                return
             try:
                 data = await opened.read(_AT_ONCE)
             except _BROKEN:
                 data = b""
-            self._take(data)
-            own = _plain_socket(opened)
+            self._take(data)  # by now what came with the handshake is
+            own = None if self._conversation.error is not None else _own_socket(opened)
+            if own is not None:
+                with own:
+                    await self._receive_from(own)
 
-    async def _receive_from(self, opened: socket.socket) -> None:
+    async def _receive_from(self, own: socket.socket) -> None:
         """Do the same, called by the loop: by awaiting, each message takes twice as long.
 
         The loop is told of a descriptor that nobody else closes: it goes on about the next one that
@@ -284,7 +283,7 @@ class AsyncStream(StreamOperations[AsyncSubscription], Awaiting):
             else:
                 over.set_exception(error)
 
-        with opened.dup() as own, self._driver.before_close(partial(receive, b"")):
+        with self._driver.before_close(partial(receive, b"")):
             loop.add_reader(own, take)
             try:
                 await over
@@ -299,9 +298,14 @@ class AsyncStream(StreamOperations[AsyncSubscription], Awaiting):
         _deliver(deliveries)
 
 
-def _plain_socket(opened: httpcore2.AsyncNetworkStream) -> socket.socket | None:
-    """Give the socket of a stream that has no other way to read; None for one that a loop reads."""
-    own = opened.get_extra_info("socket")
-    if not isinstance(own, socket.socket) or opened.get_extra_info("ssl_object") is not None:
-        return None
-    return own
+def _own_socket(opened: httpcore2.AsyncNetworkStream) -> socket.socket | None:
+    """Give another descriptor of a stream that has no other way to read; None where it has.
+
+    None, too, where there are no descriptors left.
+    """
+    plain = opened.get_extra_info("socket")
+    if not isinstance(plain, socket.socket) or opened.get_extra_info("ssl_object") is not None:
+        return None  # a loop reads it already, or it has to be deciphered
+    with suppress(OSError):
+        return plain.dup()
+    return None

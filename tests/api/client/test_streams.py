@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import struct
@@ -12,14 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto import ConnectionType, events
 from wsproto.connection import Connection
 
 from farpeek_api.client import (
-    AsyncClient,
     BadAnswer,
     Client,
     Interrupted,
@@ -39,10 +36,7 @@ from support.waiting import until
 from support.wire import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from farpeek_api.client.stream import AsyncStream
-    from farpeek_api.client.subscriptions import AsyncSubscription
+    from collections.abc import Iterator
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -203,40 +197,6 @@ def test_what_is_under_way_when_the_stream_is_closed_is_interrupted(
         with pytest.raises(Interrupted, match="is closed"):
             talk.read(target, [(sample.address, 4)])
     assert threading.active_count() == threads
-
-
-@pytest.mark.parametrize(
-    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-)
-def test_a_client_that_is_closed_ends_its_stream_and_no_other_that_gets_the_descriptor(
-    loop: Callable[[], asyncio.AbstractEventLoop], served: Served, target: str, sample: Sample
-) -> None:
-    async def begin(peek: AsyncClient, stream: AsyncStream) -> AsyncSubscription:
-        known = await peek.target(target)
-        ticks = stream.subscribe(known, [(sample.address, 4)], hz=50)
-        assert await ticks.get(60) is not None
-        return ticks
-
-    async def take_all(ticks: AsyncSubscription) -> None:
-        while await ticks.get(60) is not None:
-            pass
-
-    async def close_one_and_open_another() -> None:
-        peek = AsyncClient(f"unix:{served.path}")
-        stream = peek.stream()
-        await stream.__aenter__()
-        ticks = await begin(peek, stream)
-        await peek.close()
-        with pytest.raises(Interrupted):
-            await take_all(ticks)
-        async with AsyncClient(f"unix:{served.path}") as next_one, next_one.stream() as another:
-            following = await begin(next_one, another)
-            await stream.close()
-            for _ in range(10):
-                assert await following.get(60) is not None
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(close_one_and_open_another())
 
 
 def test_what_is_under_way_when_the_service_is_killed_is_interrupted(
